@@ -1,0 +1,51 @@
+// What a decoder-only model is, as behaviour: a stage asks whether there is a window or how the
+// rotary embedding is scaled, never what the model is called. Made by an architecture (model/arch/)
+// from config.json or GGUF metadata, and checked there: whoever holds a ModelConfig may trust it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace catena {
+
+// How rotary frequencies are scaled. Sources: transformers' modeling_rope_utils.py.
+struct RopeScaling {
+  enum class Kind { kNone, kLinear, kLlama3, kLongRope };
+  Kind kind = Kind::kNone;
+  double factor = 1.0;               // linear, llama3
+  double low_freq_factor = 1.0;      // llama3
+  double high_freq_factor = 4.0;     // llama3
+  int64_t original_max_positions = 0;  // llama3, longrope: the context of the first training
+  // longrope: rotary_dim/2 divisors of the frequencies; `long` for sequences that may pass
+  // original_max_positions. cos and sin are multiplied by attention_factor.
+  std::vector<float> short_factor, long_factor;
+  double attention_factor = 1.0;
+};
+
+struct ModelConfig {
+  std::string architecture;  // a name of model/arch/'s table, for messages and `inspect`
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;
+  int n_layers = 0;
+  int n_heads = 0;
+  int n_kv_heads = 0;  // divides n_heads
+  int head_dim = 0;
+  int rotary_dim = 0;  // even, at most head_dim; the head's first rotary_dim values are rotated
+  double rope_theta = 10000.0;
+  RopeScaling rope_scaling;
+  double rms_norm_eps = 1e-5;
+  int64_t context_length = 0;   // positions
+  int64_t sliding_window = 0;   // a query at p sees (p - window, p]; 0: no window
+  bool tied_embeddings = false;  // the head reads the embedding's matrix
+  // Ids below 0: the model names none. `eos_ids` are config.json's; generation_config adds its own.
+  int32_t bos_id = -1;
+  std::vector<int32_t> eos_ids;
+
+  int64_t q_cols() const { return int64_t{n_heads} * head_dim; }
+  int64_t kv_cols() const { return int64_t{n_kv_heads} * head_dim; }
+  int64_t qkv_cols() const { return q_cols() + 2 * kv_cols(); }
+};
+
+}  // namespace catena
