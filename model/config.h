@@ -13,9 +13,9 @@ namespace catena {
 struct RopeScaling {
   enum class Kind { kNone, kLinear, kLlama3, kLongRope };
   Kind kind = Kind::kNone;
-  double factor = 1.0;               // linear, llama3
-  double low_freq_factor = 1.0;      // llama3
-  double high_freq_factor = 4.0;     // llama3
+  double factor = 1.0;                 // linear, llama3
+  double low_freq_factor = 1.0;        // llama3
+  double high_freq_factor = 4.0;       // llama3
   int64_t original_max_positions = 0;  // llama3, longrope: the context of the first training
   // longrope: rotary_dim/2 divisors of the frequencies; `long` for sequences that may pass
   // original_max_positions. cos and sin are multiplied by attention_factor.
@@ -36,8 +36,8 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
   double rms_norm_eps = 1e-5;
-  int64_t context_length = 0;   // positions
-  int64_t sliding_window = 0;   // a query at p sees (p - window, p]; 0: no window
+  int64_t context_length = 0;    // positions
+  int64_t sliding_window = 0;    // a query at p sees (p - window, p]; 0: no window
   bool tied_embeddings = false;  // the head reads the embedding's matrix
   // Ids below 0: the model names none. `eos_ids` are config.json's; generation_config adds its own.
   int32_t bos_id = -1;

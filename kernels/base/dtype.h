@@ -29,12 +29,18 @@ struct DTypeInfo {
 
 constexpr DTypeInfo Info(DType t) {
   switch (t) {
-    case DType::kF32: return {"f32", 1, 4};
-    case DType::kF16: return {"f16", 1, 2};
-    case DType::kBF16: return {"bf16", 1, 2};
-    case DType::kQ8_0: return {"q8_0", kQuantBlock, 34};
-    case DType::kQ4_0: return {"q4_0", kQuantBlock, 18};
-    case DType::kQ4_1: return {"q4_1", kQuantBlock, 20};
+    case DType::kF32:
+      return {"f32", 1, 4};
+    case DType::kF16:
+      return {"f16", 1, 2};
+    case DType::kBF16:
+      return {"bf16", 1, 2};
+    case DType::kQ8_0:
+      return {"q8_0", kQuantBlock, 34};
+    case DType::kQ4_0:
+      return {"q4_0", kQuantBlock, 18};
+    case DType::kQ4_1:
+      return {"q4_1", kQuantBlock, 20};
   }
   return {"?", 1, 0};
 }

@@ -5,8 +5,6 @@
 // not take std::string_view). Thread rules: everything here may be used from any thread.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -15,10 +13,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include <fmt/format.h>
 
 // Returns the status of `expr` from this function unless it is OK.
-#define CATENA_RETURN_IF_ERROR(expr)                          \
-  do {                                                        \
+#define CATENA_RETURN_IF_ERROR(expr)                                                       \
+  do {                                                                                     \
     if (absl::Status catena_status_ = (expr); !catena_status_.ok()) return catena_status_; \
   } while (false)
 
@@ -33,12 +32,12 @@
 #define CATENA_CONCAT_IMPL_(a, b) a##b
 
 // Ends the process with the file, line and condition: a broken invariant of ours.
-#define CATENA_CHECK(cond)                                                              \
-  do {                                                                                  \
-    if (!(cond)) [[unlikely]] {                                                         \
-      std::fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #cond);     \
-      std::abort();                                                                     \
-    }                                                                                   \
+#define CATENA_CHECK(cond)                                                          \
+  do {                                                                              \
+    if (!(cond)) [[unlikely]] {                                                     \
+      std::fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #cond); \
+      std::abort();                                                                 \
+    }                                                                               \
   } while (false)
 
 namespace catena {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/types/span.h"
+
 #include "kernels/base/dtype.h"
 
 namespace catena {
@@ -34,6 +35,14 @@ inline int64_t StoredRow(const TensorView& t, int64_t r) {
   const int64_t h = t.interleaved_head_dim;
   const int64_t head = r / h, i = r % h, half = h / 2;
   return head * h + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
+// The dtype that tensors packed together are held in: theirs, or float32 where they differ.
+inline DType CommonDType(absl::Span<const TensorView> tensors) {
+  for (const TensorView& t : tensors) {
+    if (t.dtype != tensors[0].dtype) return DType::kF32;
+  }
+  return tensors[0].dtype;
 }
 
 }  // namespace catena

@@ -1,0 +1,60 @@
+#include "kernels/base/host_memory.h"
+
+#include "kernels/base/dequantise.h"
+
+namespace catena {
+
+absl::Status CheckPackable(absl::Span<const TensorView> tensors) {
+  CATENA_CHECK(!tensors.empty());
+  for (const TensorView& t : tensors) {
+    if (t.rows <= 0 || t.cols <= 0 || t.cols != tensors[0].cols) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: shape ({}, {}) cannot be packed with {} columns", t.name, t.rows, t.cols,
+                      tensors[0].cols));
+    }
+    if (t.cols % Info(t.dtype).block_values != 0) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: {} needs rows of a multiple of {} values, these have {}", t.name,
+                      Name(t.dtype), Info(t.dtype).block_values, t.cols));
+    }
+    CATENA_CHECK(static_cast<int64_t>(t.bytes.size()) == t.rows * RowBytes(t.dtype, t.cols));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Weight>> RowTable::Make(absl::Span<const TensorView> tensors,
+                                                       WeightRole role) {
+  CATENA_RETURN_IF_ERROR(CheckPackable(tensors));
+  auto table = std::make_unique<RowTable>();
+  table->cols_ = tensors[0].cols;
+  table->dtype_ = tensors[0].dtype;
+  if (role == WeightRole::kEmbedding) {
+    CATENA_CHECK(tensors.size() == 1);
+    table->rows_ = tensors[0].rows;
+    table->view_ = tensors[0];
+    return table;
+  }
+  for (const TensorView& t : tensors) {
+    table->values_.resize((table->rows_ + t.rows) * t.cols);
+    for (int64_t r = 0; r < t.rows; ++r) {
+      const uint8_t* row = t.bytes.data() + StoredRow(t, r) * RowBytes(t.dtype, t.cols);
+      WidenRow(t.dtype, row, t.cols, table->values_.data() + (table->rows_ + r) * t.cols);
+    }
+    table->rows_ += t.rows;
+  }
+  return table;
+}
+
+int64_t RowTable::Bytes(absl::Span<const TensorView> tensors, WeightRole role) {
+  if (role == WeightRole::kEmbedding) return 0;
+  int64_t values = 0;
+  for (const TensorView& t : tensors) values += t.rows * t.cols;
+  return values * static_cast<int64_t>(sizeof(float));
+}
+
+void RowTable::Lookup(int64_t r, float* out) const {
+  const int64_t row_bytes = RowBytes(view_.dtype, cols_);
+  WidenRow(view_.dtype, view_.bytes.data() + StoredRow(view_, r) * row_bytes, cols_, out);
+}
+
+}  // namespace catena

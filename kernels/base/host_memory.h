@@ -1,0 +1,58 @@
+// What a backend whose device is the host shares with others of its kind: buffers, a stream that is
+// always done.
+#pragma once
+
+#include <cstring>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace catena {
+
+class HostStream : public Stream {
+ public:
+  void Synchronize() override {}
+};
+
+class HostBuffer : public Buffer {
+ public:
+  explicit HostBuffer(size_t bytes) : bytes_(bytes) {}
+  void* data() override { return bytes_.data(); }
+  size_t bytes() const override { return bytes_.size(); }
+
+ private:
+  std::vector<uint8_t> bytes_;
+};
+
+// A table or an embedding looked up by rows, kept in the file's layout: an embedding's bytes stay
+// where they are (a mapping), a table is widened to float32.
+class RowTable : public Weight {
+ public:
+  // Checks what Pack promises: one tensor for an embedding, equal cols.
+  static absl::StatusOr<std::unique_ptr<Weight>> Make(absl::Span<const TensorView> tensors,
+                                                      WeightRole role);
+
+  static int64_t Bytes(absl::Span<const TensorView> tensors, WeightRole role);
+
+  int64_t rows() const override { return rows_; }
+  int64_t cols() const override { return cols_; }
+  DType dtype() const override { return dtype_; }
+  int64_t bytes() const override { return static_cast<int64_t>(values_.size() * sizeof(float)); }
+
+  // REQUIRES: role kTable.
+  const float* values() const { return values_.data(); }
+  // Row r as float32 into out[cols].
+  void Lookup(int64_t r, float* out) const;
+
+ private:
+  int64_t rows_ = 0, cols_ = 0;
+  DType dtype_ = DType::kF32;
+  std::vector<float> values_;  // (rows, cols), role kTable
+  TensorView view_;            // role kEmbedding
+};
+
+// What every backend's Pack checks first: at least one tensor, equal cols, bytes as the shape says,
+// cols a multiple of the block.
+absl::Status CheckPackable(absl::Span<const TensorView> tensors);
+
+}  // namespace catena

@@ -1,0 +1,215 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <cstring>
+
+#include "hwy/highway.h"
+
+#include "kernels/base/host_memory.h"
+#include "kernels/base/numerics.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/int8_linear.h"
+#include "kernels/cpu/pack_weight.h"
+#include "kernels/cpu/packed_rows.h"
+
+namespace catena {
+namespace cpu {
+namespace {
+
+class CpuKvPool : public KvPool {
+ public:
+  static absl::StatusOr<std::unique_ptr<KvPool>> Make(const KvShape& shape, int pages) {
+    auto pool = std::make_unique<CpuKvPool>();
+    pool->layout_ = {.layers = shape.layers,
+                     .kv_heads = shape.kv_heads,
+                     .head_dim = shape.head_dim,
+                     .half = shape.dtype == DType::kF16};
+    pool->pages_ = pages;
+    CATENA_ASSIGN_OR_RETURN(pool->memory_,
+                            HugeBuffer::Allocate(pool->layout_.page_bytes() * pages));
+    return pool;
+  }
+  int pages() const override { return pages_; }
+  int64_t page_bytes() const override { return layout_.page_bytes(); }
+  void Zero(absl::Span<const int32_t> ids) override {
+    for (int32_t id : ids) {
+      std::memset(memory_.data() + id * layout_.page_bytes(), 0, layout_.page_bytes());
+    }
+  }
+  const KvLayout& layout() const { return layout_; }
+  uint8_t* data() const { return memory_.data(); }
+
+ private:
+  KvLayout layout_{};
+  int pages_ = 0;
+  HugeBuffer memory_;
+};
+
+class CpuBackend : public Backend {
+ public:
+  CpuBackend(const CpuOptions& options, CpuIsa isa)
+      : activations_(options.activations),
+        int8_(isa == CpuIsa::kAvx512Vnni ? Int8Avx512Vnni() : Int8Avx2()),
+        workers_(options.threads) {}
+
+  std::string_view name() const override { return "cpu"; }
+  int threads() const override { return workers_.pool.threads(); }
+  Activations activations() const override { return activations_; }
+  std::string numerics_id() const override { return CpuNumericsId(activations_); }
+
+  std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind, size_t bytes) override {
+    return std::make_unique<HostBuffer>(bytes);
+  }
+  void Copy(Stream&, void* to, const void* from, size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+  absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
+                                                            int64_t max_cols) override {
+    return CpuPackedRows::Make(max_rows, max_cols);
+  }
+  absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) override {
+    return CpuKvPool::Make(shape, pages);
+  }
+
+  absl::StatusOr<std::unique_ptr<Weight>> Pack(absl::Span<const TensorView> tensors,
+                                               WeightRole role) override {
+    if (role != WeightRole::kLinear) return RowTable::Make(tensors, role);
+    CATENA_RETURN_IF_ERROR(CheckPackable(tensors));
+    return PanelWeight::Make(tensors, workers_);
+  }
+  int64_t PackedBytes(absl::Span<const TensorView> tensors, WeightRole role) const override {
+    if (role == WeightRole::kLinear) return PanelWeight::Bytes(tensors);
+    return RowTable::Bytes(tensors, role);
+  }
+
+  void Embed(Stream&, const Weight& table, absl::Span<const int32_t> ids,
+             const Rows& out) override {
+    const auto& rows = static_cast<const RowTable&>(table);
+    workers_.pool.For(static_cast<int64_t>(ids.size()),
+                      [&](int64_t r, int) { rows.Lookup(ids[r], out.row(r)); });
+  }
+
+  void Norm(Stream&, const Rows& x, absl::Span<const int32_t> rows, const Weight& gain, float eps,
+            const Weight& reader, PackedRows* out) override {
+    const int n = rows.empty() ? x.rows : static_cast<int>(rows.size());
+    CpuPackedRows* packed = Start(out, n, x.cols, reader);
+    cpu::Norm(workers_, x, rows, static_cast<const RowTable&>(gain).values(), eps, packed);
+  }
+
+  void Linear(Stream&, const Weight& w, const PackedRows& in, LinearMode mode,
+              const Rows& out) override {
+    const auto& weight = static_cast<const PanelWeight&>(w);
+    const auto& packed = static_cast<const CpuPackedRows&>(in);
+    CATENA_CHECK(packed.cols() == w.cols() && packed.rows() == out.rows && out.cols == w.rows());
+    const bool add = mode == LinearMode::kAdd;
+    if (!packed.format().int8) {
+      LinearFloat(workers_, {.weights = weight.panels(),
+                             .dtype = w.dtype(),
+                             .in = &packed,
+                             .cols = w.cols(),
+                             .out = out,
+                             .add = add});
+      return;
+    }
+    const Int8Linear job{.weights = weight.panels(),
+                         .activations = packed.data(),
+                         .rows = out.rows,
+                         .cols = w.cols(),
+                         .out = out,
+                         .add = add};
+    const Int8Panels panels = w.dtype() == DType::kQ8_0   ? int8_.q8_0
+                              : w.dtype() == DType::kQ4_0 ? int8_.q4_0
+                                                          : int8_.q4_1;
+    ForPanels(workers_, out.rows, out.cols, [&](int64_t begin, int64_t end, int worker) {
+      panels(job, begin, end, workers_.Scratch(worker, Int8ScratchBytes(out.rows)));
+    });
+  }
+
+  void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Weight& rotary,
+                    const RaggedBatch& batch, int layer, KvPool* cache) override {
+    auto* pool = static_cast<CpuKvPool*>(cache);
+    cpu::RotaryAppend(workers_, qkv, shape, static_cast<const RowTable&>(rotary).values(), batch,
+                      layer, pool->layout(), pool->data());
+  }
+
+  void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const RaggedBatch& batch,
+                 int layer, const KvPool& cache, const Weight& reader, PackedRows* out) override {
+    const auto& pool = static_cast<const CpuKvPool&>(cache);
+    const int64_t cols = int64_t{shape.heads} * shape.head_dim;
+    if (static_cast<int64_t>(attended_.size()) < batch.rows() * cols) {
+      attended_.resize(batch.rows() * cols);
+    }
+    const Rows y{.data = attended_.data(), .rows = batch.rows(), .cols = cols, .stride = cols};
+    cpu::Attention(workers_,
+                   {.qkv = qkv,
+                    .shape = shape,
+                    .batch = &batch,
+                    .layer = layer,
+                    .layout = pool.layout(),
+                    .cache = pool.data(),
+                    .out = y},
+                   &attention_scratch_);
+    cpu::Pack(workers_, y, Start(out, batch.rows(), cols, reader));
+  }
+
+  void Gate(Stream&, const Rows& gate_up, const Weight& reader, PackedRows* out) override {
+    cpu::Gate(workers_, gate_up, Start(out, gate_up.rows, gate_up.cols / 2, reader));
+  }
+
+ private:
+  CpuPackedRows* Start(PackedRows* out, int rows, int64_t cols, const Weight& reader) const {
+    PackFormat format;
+    format.int8 = activations_ == Activations::kInt8 && IsQuantised(reader.dtype());
+    if (format.int8) {
+      format.offset = reader.dtype() == DType::kQ8_0   ? int8_.q8_offset
+                      : reader.dtype() == DType::kQ4_0 ? 8
+                                                       : 0;
+    }
+    auto* packed = static_cast<CpuPackedRows*>(out);
+    packed->Start(rows, cols, format);
+    return packed;
+  }
+
+  Activations activations_;
+  const Int8Kernels& int8_;
+  Workers workers_;
+  std::vector<float> attended_;  // (rows, heads * head_dim)
+  AttentionScratch attention_scratch_;
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::string_view Name(CpuIsa isa) {
+  switch (isa) {
+    case CpuIsa::kAvx2:
+      return "avx2";
+    case CpuIsa::kAvx512:
+      return "avx512";
+    case CpuIsa::kAvx512Vnni:
+      return "avx512-vnni";
+  }
+  return "?";
+}
+
+std::optional<CpuIsa> DetectCpuIsa() {
+  // Asked once: NewCpuBackend may narrow what Highway says later.
+  static const int64_t targets = hwy::SupportedTargets();
+  if ((targets & HWY_AVX2) == 0) return std::nullopt;
+  if ((targets & HWY_AVX3) == 0) return CpuIsa::kAvx2;
+  return __builtin_cpu_supports("avx512vnni") ? CpuIsa::kAvx512Vnni : CpuIsa::kAvx512;
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> NewCpuBackend(const CpuOptions& options) {
+  const std::optional<CpuIsa> best = DetectCpuIsa();
+  if (!best) return absl::UnimplementedError("this CPU has no AVX2; use --backend ref");
+  const CpuIsa isa = options.isa.value_or(*best);
+  CATENA_CHECK(isa <= *best);
+  if (options.isa) {
+    hwy::SetSupportedTargetsForTest(isa == CpuIsa::kAvx2 ? HWY_AVX2 : HWY_AVX3 | HWY_AVX2);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  return std::make_unique<cpu::CpuBackend>(options, isa);
+}
+
+}  // namespace catena

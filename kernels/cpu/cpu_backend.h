@@ -1,0 +1,30 @@
+// The CPU backend: AVX2 or AVX-512 (with VNNI where there is), chosen at run time, the same bits on
+// each of them as the reference.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "kernels/kernels.h"
+
+namespace catena {
+
+enum class CpuIsa { kAvx2, kAvx512, kAvx512Vnni };
+std::string_view Name(CpuIsa isa);
+
+// The best set of this machine; nullopt where it has not even AVX2 (use the reference).
+std::optional<CpuIsa> DetectCpuIsa();
+
+struct CpuOptions {
+  int threads = 1;
+  Activations activations = Activations::kInt8;
+  // For tests and benchmarks: one that the machine has. The choice between AVX2 and AVX-512 holds
+  // for the whole process.
+  std::optional<CpuIsa> isa;
+};
+
+// UNIMPLEMENTED where the machine has no AVX2.
+absl::StatusOr<std::unique_ptr<Backend>> NewCpuBackend(const CpuOptions& options);
+
+}  // namespace catena

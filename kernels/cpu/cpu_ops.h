@@ -1,0 +1,73 @@
+// The CPU backend's operators, one file each; kernels.h says what they compute. All take the
+// packed rows already started for their output.
+#pragma once
+
+#include "kernels/cpu/packed_rows.h"
+#include "kernels/kernels.h"
+
+namespace catena::cpu {
+
+void Norm(Workers& workers, const Rows& x, absl::Span<const int32_t> rows, const float* gain,
+          float eps, CpuPackedRows* out);
+
+void Gate(Workers& workers, const Rows& gate_up, CpuPackedRows* out);
+
+// Packs rows as they are.
+void Pack(Workers& workers, const Rows& x, CpuPackedRows* out);
+
+// Float weights: panels of `dtype`; or int8 panels widened, where activations are float32.
+struct FloatLinear {
+  const uint8_t* weights;
+  DType dtype;
+  const CpuPackedRows* in;
+  int64_t cols;
+  Rows out;
+  bool add;
+};
+void LinearFloat(Workers& workers, const FloatLinear& job);
+
+// Keys and values of one page, layer and KV head: K [4][head_dim][16] (positions in lanes), then
+// V [64][value_stride], of uint16_t (fp16) or float.
+struct KvLayout {
+  int layers, kv_heads, head_dim;
+  bool half;
+
+  int value_stride() const { return (head_dim + 15) / 16 * 16; }
+  int64_t head_values() const { return int64_t{kPagePositions} * (head_dim + value_stride()); }
+  int64_t head_bytes() const { return head_values() * (half ? 2 : 4); }
+  int64_t page_bytes() const { return head_bytes() * kv_heads * layers; }
+  // Byte offset of a page's block for a layer and head.
+  int64_t Offset(int page, int layer, int head) const {
+    return page * page_bytes() + (int64_t{layer} * kv_heads + head) * head_bytes();
+  }
+};
+
+void RotaryAppend(Workers& workers, const Rows& qkv, const AttentionShape& shape,
+                  const float* rotary, const RaggedBatch& batch, int layer, const KvLayout& layout,
+                  uint8_t* cache);
+
+struct AttentionJob {
+  Rows qkv;
+  AttentionShape shape;
+  const RaggedBatch* batch;
+  int layer;
+  KvLayout layout;
+  const uint8_t* cache;
+  Rows out;  // (rows, heads * head_dim)
+};
+// The work of one Attention: a KV head of a run of rows, over all it sees or over one split of it.
+struct AttentionUnit {
+  int span, head;
+  int row, rows;    // of the batch
+  int split;        // -1: every split, and the result goes to `out`
+  int64_t partial;  // else where the split's (m, l, o) of each row and head go
+};
+// Kept between calls, so that a step allocates nothing.
+struct AttentionScratch {
+  std::vector<AttentionUnit> units;
+  std::vector<AttentionUnit> merges;  // rows whose splits are to be merged: `split` their number
+  std::vector<float> partials;
+};
+void Attention(Workers& workers, const AttentionJob& job, AttentionScratch* scratch);
+
+}  // namespace catena::cpu

@@ -1,0 +1,256 @@
+// The int8 linear layer, written once over a small set of vector operations. An instruction set's
+// file defines `struct Isa`, opens its target attributes and an anonymous namespace, and includes
+// this. Layouts: layout.h. Arithmetic: Linear of kernels.h.
+//
+// Isa has: IntVec (16 int32), FloatVec (16 floats), ByteVec (64 bytes: 16 columns x 4 k);
+// kRows and kHalves, the register tile: rows, and vectors of 16 columns.
+#pragma once
+
+#include "kernels/cpu/int8_linear.h"
+#include "kernels/cpu/layout.h"
+
+namespace catena::cpu {
+namespace {
+
+constexpr int kSlabBlocks = 16;  // of 32 k: an unpacked slab of a panel is 22 KB, in L1
+constexpr int kPassPanels = 8;   // panels that share a slab of activations while it is in L2
+constexpr int kDirectRows = 64;  // up to here weights are unpacked anew for each tile of rows
+constexpr int kPrefetchBytes = 3072;
+
+// An unpacked block: quants as uint8 [8][2][64], d f32 [32], -kMagic * d [32], m [32].
+constexpr int kSlabScale = 1024, kSlabNegated = 1152, kSlabMinimum = 1280, kSlabBlockBytes = 1408;
+
+template <DType kType>
+void UnpackSlab(const uint8_t* w, int blocks, uint8_t* slab) {
+  constexpr int kHead = kType == DType::kQ4_1 ? 128 : 64;
+  for (int b = 0; b < blocks; ++b, w += Int8BlockBytes(kType), slab += kSlabBlockBytes) {
+    for (int half = 0; half < 2; ++half) {
+      const uint8_t* quants = w + kHead + half * 64;
+      if constexpr (kType == DType::kQ8_0) {
+        for (int j = 0; j < 8; ++j) {
+          Isa::StoreBytes(Isa::LoadBytes(quants + j * 128), slab + j * 128 + half * 64);
+        }
+      } else {
+        for (int j = 0; j < 4; ++j) {
+          const typename Isa::ByteVec v = Isa::LoadBytes(quants + j * 128);
+          Isa::StoreBytes(Isa::LowNibbles(v), slab + j * 256 + half * 64);
+          Isa::StoreBytes(Isa::HighNibbles(v), slab + j * 256 + 128 + half * 64);
+        }
+      }
+      float* scales = reinterpret_cast<float*>(slab + kSlabScale) + half * 16;
+      const auto d = Isa::LoadHalf(w + half * 32);
+      Isa::Store(d, scales);
+      Isa::Store(Isa::Mul(d, Isa::Set(-kMagic)), scales + 32);
+      if constexpr (kType == DType::kQ4_1)
+        Isa::Store(Isa::LoadHalf(w + 64 + half * 32), scales + 64);
+    }
+  }
+}
+
+// Where a register tile reads: kHalves column halves of a panel's blocks, packed or unpacked.
+struct Source {
+  const uint8_t* weights;      // first block
+  const uint8_t* activations;  // first block of the tile
+  int tile_rows;               // rows of the tile
+  int row;                     // the first that is computed
+  int half;                    // the first column half
+  int blocks;
+};
+
+// Adds one block of the tile's rows to acc, from packed (kSlab false) or unpacked weights.
+template <DType kType, bool kSlab, int kR>
+inline __attribute__((always_inline)) void DotBlock(const uint8_t* quants, const uint8_t* x,
+                                                    typename Isa::IntVec (&acc)[kR][Isa::kHalves]) {
+  constexpr bool kBytes = kSlab || kType == DType::kQ8_0;
+#pragma GCC unroll 8
+  for (int j = 0; j < (kBytes ? 8 : 4); ++j) {
+    typename Isa::ByteVec w[Isa::kHalves];
+    for (int c = 0; c < Isa::kHalves; ++c) w[c] = Isa::LoadBytes(quants + j * 128 + c * 64);
+    if constexpr (kBytes) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kR; ++r) {
+        const auto xs = Isa::Broadcast4(x + r * 32 + j * 4);
+        for (int c = 0; c < Isa::kHalves; ++c) {
+          acc[r][c] = kType == DType::kQ8_0 ? Isa::DotQ8(acc[r][c], w[c], xs)
+                                            : Isa::DotQ4(acc[r][c], w[c], xs);
+        }
+      }
+    } else {
+#pragma GCC unroll 8
+      for (int r = 0; r < kR; ++r) {
+        const auto even = Isa::Broadcast4(x + r * 32 + j * 8);
+        const auto odd = Isa::Broadcast4(x + r * 32 + j * 8 + 4);
+        for (int c = 0; c < Isa::kHalves; ++c) {
+          acc[r][c] = Isa::DotQ4(acc[r][c], Isa::LowNibbles(w[c]), even);
+          acc[r][c] = Isa::DotQ4(acc[r][c], Isa::HighNibbles(w[c]), odd);
+        }
+      }
+    }
+  }
+}
+
+// out[r][16 * c ...] (rows 32 apart) = what it was, or 0 where `first`, plus the blocks of `s`.
+template <DType kType, bool kSlab, int kR, bool kPrefetch>
+void RegisterTile(const Source& s, bool first, float* out) {
+  constexpr int kBlockBytes = kSlab ? kSlabBlockBytes : Int8BlockBytes(kType);
+  constexpr int kQuants = kSlab ? 0 : kType == DType::kQ4_1 ? 128 : 64;
+  typename Isa::FloatVec f[kR][Isa::kHalves];
+  for (int r = 0; r < kR; ++r) {
+    for (int c = 0; c < Isa::kHalves; ++c) {
+      f[r][c] = first ? Isa::Set(0.0f) : Isa::Load(out + r * 32 + c * 16);
+    }
+  }
+  const uint8_t* w = s.weights;
+  const uint8_t* a = s.activations;
+  for (int b = 0; b < s.blocks; ++b, w += kBlockBytes, a += s.tile_rows * kTileRowBlockBytes) {
+    if constexpr (kPrefetch) {
+      for (int i = 0; i < kBlockBytes; i += 64) __builtin_prefetch(w + i + kPrefetchBytes, 0, 3);
+    }
+    const uint8_t* tail = a + s.tile_rows * 32 + s.row * 4;
+    const auto* start = reinterpret_cast<const int32_t*>(tail);
+    const auto* scale = reinterpret_cast<const float*>(tail + s.tile_rows * 4);
+    const auto* sum = reinterpret_cast<const float*>(tail + s.tile_rows * 8);
+    typename Isa::IntVec acc[kR][Isa::kHalves];
+    for (int r = 0; r < kR; ++r) {
+      for (int c = 0; c < Isa::kHalves; ++c) acc[r][c] = Isa::SetInt(start[r]);
+    }
+    DotBlock<kType, kSlab, kR>(w + kQuants + s.half * 64, a + s.row * 32, acc);
+    for (int c = 0; c < Isa::kHalves; ++c) {
+      const int column = (s.half + c) * 16;
+      typename Isa::FloatVec d, negated, minimum;
+      if constexpr (kSlab) {
+        const float* scales = reinterpret_cast<const float*>(w + kSlabScale) + column;
+        d = Isa::Load(scales);
+        negated = Isa::Load(scales + 32);
+        if constexpr (kType == DType::kQ4_1) minimum = Isa::Load(scales + 64);
+      } else {
+        d = Isa::LoadHalf(w + column * 2);
+        negated = Isa::Mul(d, Isa::Set(-kMagic));
+        if constexpr (kType == DType::kQ4_1) minimum = Isa::LoadHalf(w + 64 + column * 2);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kR; ++r) {
+        const auto y = Isa::Fma(Isa::AsFloat(acc[r][c]), d, negated);
+        f[r][c] = Isa::Fma(y, Isa::Set(scale[r]), f[r][c]);
+        if constexpr (kType == DType::kQ4_1) f[r][c] = Isa::Fma(minimum, Isa::Set(sum[r]), f[r][c]);
+      }
+    }
+  }
+  for (int r = 0; r < kR; ++r) {
+    for (int c = 0; c < Isa::kHalves; ++c) Isa::Store(f[r][c], out + r * 32 + c * 16);
+  }
+}
+
+template <DType kType, bool kSlab, bool kPrefetch>
+void RegisterTileOf(int rows, const Source& s, bool first, float* out) {
+  static_assert(Isa::kRows == 6 || Isa::kRows == 3);
+  switch (rows) {
+    case 1:
+      return RegisterTile<kType, kSlab, 1, kPrefetch>(s, first, out);
+    case 2:
+      return RegisterTile<kType, kSlab, 2, kPrefetch>(s, first, out);
+    case 3:
+      return RegisterTile<kType, kSlab, 3, kPrefetch>(s, first, out);
+  }
+  if constexpr (Isa::kRows == 6) {
+    switch (rows) {
+      case 4:
+        return RegisterTile<kType, kSlab, 4, kPrefetch>(s, first, out);
+      case 5:
+        return RegisterTile<kType, kSlab, 5, kPrefetch>(s, first, out);
+      case 6:
+        return RegisterTile<kType, kSlab, 6, kPrefetch>(s, first, out);
+    }
+  }
+}
+
+// A whole activation tile times a panel's blocks: out is (tile rows, 32).
+template <DType kType, bool kSlab>
+void Tile(Source s, bool first, bool prefetch, float* out) {
+  for (s.half = 0; s.half < 2; s.half += Isa::kHalves) {
+    for (s.row = 0; s.row < s.tile_rows; s.row += Isa::kRows) {
+      const int rows = s.tile_rows - s.row < Isa::kRows ? s.tile_rows - s.row : Isa::kRows;
+      float* tile_out = out + s.row * 32 + s.half * 16;
+      if (prefetch && s.row == 0 && s.half == 0) {
+        RegisterTileOf<kType, kSlab, true>(rows, s, first, tile_out);
+      } else {
+        RegisterTileOf<kType, kSlab, false>(rows, s, first, tile_out);
+      }
+    }
+  }
+}
+
+// Blocks [block, block + n) of one panel for every tile of rows; c: (rows, 32).
+template <DType kType, bool kSlab>
+void TileColumn(const Int8Linear& job, const uint8_t* w, int block, int n, float* c) {
+  for (int row = 0; row < job.rows; row += kTileRows) {
+    const int rows = job.rows - row < kTileRows ? job.rows - row : kTileRows;
+    const uint8_t* tile = job.activations + TileBytes({.int8 = true}, row, job.cols);
+    const Source s{.weights = w,
+                   .activations = tile + int64_t{block} * rows * kTileRowBlockBytes,
+                   .tile_rows = rows,
+                   .row = 0,
+                   .half = 0,
+                   .blocks = n};
+    Tile<kType, kSlab>(s, block == 0, !kSlab && row == 0, c + row * 32);
+  }
+}
+
+// Columns of a panel that exist are stored, or added to what is there.
+void StorePanel(const Int8Linear& job, int64_t panel, const float* c) {
+  const int64_t column = panel * kPanelCols;
+  const int64_t columns = job.out.cols - column < 32 ? job.out.cols - column : 32;
+  for (int r = 0; r < job.rows; ++r, c += 32) {
+    float* y = job.out.row(r) + column;
+    if (columns == 32) {
+      for (int i = 0; i < 32; i += 16) {
+        auto v = Isa::Load(c + i);
+        if (job.add) v = Isa::Add(Isa::Load(y + i), v);
+        Isa::Store(v, y + i);
+      }
+    } else {
+      for (int64_t i = 0; i < columns; ++i) y[i] = job.add ? y[i] + c[i] : c[i];
+    }
+  }
+}
+
+// See int8_linear.h.
+template <DType kType>
+void Panels(const Int8Linear& job, int64_t begin, int64_t end, uint8_t* scratch) {
+  const int blocks = static_cast<int>(job.cols / kQuantBlock);
+  const int64_t block_bytes = Int8BlockBytes(kType), panel_bytes = blocks * block_bytes;
+  uint8_t* slab = scratch;
+  float* c = reinterpret_cast<float*>(scratch + kSlabBlocks * kSlabBlockBytes);
+  if (job.rows <= kDirectRows) {
+    // One tile takes the whole panel at a time; several share slabs of it while they are in L1.
+    const int step = job.rows <= kTileRows ? blocks : kSlabBlocks;
+    for (int64_t p = begin; p < end; ++p) {
+      for (int b = 0; b < blocks; b += step) {
+        const int n = blocks - b < step ? blocks - b : step;
+        TileColumn<kType, false>(job, job.weights + p * panel_bytes + b * block_bytes, b, n, c);
+      }
+      StorePanel(job, p, c);
+    }
+    return;
+  }
+  const int64_t panel_floats = int64_t{job.rows} * 32;
+  for (int64_t pass = begin; pass < end; pass += kPassPanels) {
+    const int64_t pass_end = pass + kPassPanels < end ? pass + kPassPanels : end;
+    for (int b = 0; b < blocks; b += kSlabBlocks) {
+      const int n = blocks - b < kSlabBlocks ? blocks - b : kSlabBlocks;
+      for (int64_t p = pass; p < pass_end; ++p) {
+        UnpackSlab<kType>(job.weights + p * panel_bytes + b * block_bytes, n, slab);
+        TileColumn<kType, true>(job, slab, b, n, c + (p - pass) * panel_floats);
+      }
+    }
+    for (int64_t p = pass; p < pass_end; ++p) StorePanel(job, p, c + (p - pass) * panel_floats);
+  }
+}
+
+constexpr Int8Kernels kKernels = {.q8_0 = Panels<DType::kQ8_0>,
+                                  .q4_0 = Panels<DType::kQ4_0>,
+                                  .q4_1 = Panels<DType::kQ4_1>,
+                                  .q8_offset = Isa::kQ8Offset};
+
+}  // namespace
+}  // namespace catena::cpu

@@ -1,0 +1,34 @@
+// The int8 linear layer's inner part: one table of functions an instruction set.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/layout.h"
+#include "kernels/kernels.h"
+
+namespace catena::cpu {
+
+// One linear layer: out = (or +=) activations x panels.
+struct Int8Linear {
+  const uint8_t* weights;      // panels (layout.h), 64-byte aligned
+  const uint8_t* activations;  // tiles (layout.h)
+  int rows;
+  int64_t cols;  // K, a multiple of 32
+  Rows out;      // (rows, N)
+  bool add;
+};
+
+// Computes panels [begin, end). `scratch`: Int8ScratchBytes(rows), 64-byte aligned, one a thread.
+using Int8Panels = void (*)(const Int8Linear& job, int64_t begin, int64_t end, uint8_t* scratch);
+
+struct Int8Kernels {
+  Int8Panels q8_0, q4_0, q4_1;
+  int32_t q8_offset;  // 128 where q8_0 is multiplied as uint8, 0 where as int8
+};
+
+constexpr int64_t Int8ScratchBytes(int rows) { return 32768 + int64_t{rows} * 8 * 32 * 4; }
+
+const Int8Kernels& Int8Avx2();
+const Int8Kernels& Int8Avx512Vnni();
+
+}  // namespace catena::cpu

@@ -1,0 +1,81 @@
+// Packs one row of float32 into its tile: the epilogue of Norm, Attention and Gate. Layout:
+// layout.h; arithmetic: Linear of kernels.h.
+#if defined(CATENA_KERNELS_CPU_PACK_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CATENA_KERNELS_CPU_PACK_ROW_INL_H_
+#undef CATENA_KERNELS_CPU_PACK_ROW_INL_H_
+#else
+#define CATENA_KERNELS_CPU_PACK_ROW_INL_H_
+#endif
+
+#include "kernels/cpu/layout.h"
+#include "kernels/cpu/vec16-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace catena {
+namespace HWY_NAMESPACE {
+
+// The largest magnitude of 32 values, by bit pattern: NaN above infinity above the rest.
+HWY_INLINE float BlockMagnitude(const Vec16& a, const Vec16& b) {
+  const FloatTag d;
+  const IntTag di;
+  const auto mask = hn::Set(di, 0x7fffffff);
+  auto largest = hn::Zero(di);
+  for (int i = 0; i < kParts; ++i) {
+    largest = hn::Max(largest, hn::And(hn::BitCast(di, a.part[i]), mask));
+    largest = hn::Max(largest, hn::And(hn::BitCast(di, b.part[i]), mask));
+  }
+  const int32_t bits = hn::GetLane(hn::MaxOfLanes(di, largest));
+  return hn::GetLane(hn::BitCast(d, hn::Set(di, bits)));
+}
+
+// Writes rint(v * inverse) as 16 int8 and returns their sum by lane of a part.
+HWY_INLINE hn::Vec<IntTag> QuantiseHalf(const Vec16& v, float inverse, int8_t* out) {
+  const FloatTag d;
+  const IntTag di;
+  const hn::Rebind<int8_t, IntTag> d8;
+  auto sum = hn::Zero(di);
+  for (int i = 0; i < kParts; ++i) {
+    const auto q = hn::NearestInt(hn::Mul(v.part[i], hn::Set(d, inverse)));
+    const auto narrow = hn::DemoteTo(d8, q);
+    hn::StoreU(narrow, d8, out + i * kPartLanes);
+    sum = hn::Add(sum, hn::PromoteTo(di, narrow));
+  }
+  return sum;
+}
+
+HWY_INLINE void PackRowInt8(const float* x, int64_t cols, int32_t offset, int rows, int row,
+                            uint8_t* tile) {
+  const IntTag di;
+  for (int64_t k = 0; k < cols; k += kQuantBlock, tile += rows * cpu::kTileRowBlockBytes) {
+    const Vec16 a = Load(x + k), b = Load(x + k + 16);
+    const float magnitude = BlockMagnitude(a, b);
+    const bool zero = magnitude < kQuantiseFloor;
+    const float scale = zero ? 0.0f : magnitude / 127.0f;
+    const float inverse = zero ? 0.0f : 1.0f / scale;
+    int8_t* quants = reinterpret_cast<int8_t*>(tile) + row * 32;
+    const auto sums =
+        hn::Add(QuantiseHalf(a, inverse, quants), QuantiseHalf(b, inverse, quants + 16));
+    const int32_t sum = hn::GetLane(hn::SumOfLanes(di, sums));
+    uint8_t* tail = tile + rows * 32 + row * 4;
+    reinterpret_cast<int32_t*>(tail)[0] = cpu::kMagicBits - offset * sum;
+    reinterpret_cast<float*>(tail + rows * 4)[0] = scale;
+    reinterpret_cast<float*>(tail + rows * 8)[0] = scale * static_cast<float>(sum);
+  }
+}
+
+// Row `row` of a tile of `rows` rows.
+HWY_INLINE void PackRow(const float* x, int64_t cols, const cpu::PackFormat& format, int rows,
+                        int row, uint8_t* tile) {
+  if (format.int8) {
+    PackRowInt8(x, cols, format.offset, rows, row, tile);
+    return;
+  }
+  float* out = reinterpret_cast<float*>(tile) + row;
+  for (int64_t k = 0; k < cols; ++k) out[k * rows] = x[k];
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace catena
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target

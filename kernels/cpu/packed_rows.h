@@ -1,0 +1,70 @@
+// Activations packed into tiles (layout.h), and the per-thread scratch of the ops.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/cpu/huge_buffer.h"
+#include "kernels/cpu/layout.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/kernels.h"
+
+namespace catena::cpu {
+
+class CpuPackedRows : public PackedRows {
+ public:
+  static absl::StatusOr<std::unique_ptr<CpuPackedRows>> Make(int max_rows, int64_t max_cols);
+
+  int rows() const override { return rows_; }
+  int64_t cols() const { return cols_; }
+  const PackFormat& format() const { return format_; }
+  const uint8_t* data() const { return buffer_.data(); }
+
+  // Makes room for `rows` rows, to be written tile by tile. REQUIRES: within the capacity.
+  void Start(int rows, int64_t cols, const PackFormat& format);
+
+  int tiles() const { return (rows_ + kTileRows - 1) / kTileRows; }
+  int tile_rows(int64_t tile) const {
+    const int left = rows_ - static_cast<int>(tile) * kTileRows;
+    return left < kTileRows ? left : kTileRows;
+  }
+  uint8_t* tile(int64_t tile) {
+    return buffer_.data() + TileBytes(format_, kTileRows, cols_) * tile;
+  }
+
+ private:
+  int rows_ = 0;
+  int64_t cols_ = 0;
+  PackFormat format_;
+  HugeBuffer buffer_;
+};
+
+// What every op of the backend runs with: the threads, and memory for each of them.
+struct Workers {
+  explicit Workers(int threads) : pool(threads), scratch(threads) {}
+
+  // At least `bytes`, 64-byte aligned, for one worker; grows to the high-water mark and stays.
+  // REQUIRES: called outside For, or by the worker itself.
+  uint8_t* Scratch(int worker, int64_t bytes);
+
+  ThreadPool pool;
+  std::vector<HugeBuffer> scratch;
+};
+
+// Hands out the panels of a linear layer's `cols` outputs in runs: fn(begin, end, worker). Many
+// rows take kPassPanels at a time, so that they share activations in the cache; a few rows smaller
+// runs, so that the threads end together.
+template <class Fn>
+void ForPanels(Workers& workers, int rows, int64_t cols, const Fn& fn) {
+  constexpr int64_t kPassPanels = 8;
+  const int64_t panels = (cols + kPanelCols - 1) / kPanelCols;
+  int64_t run = kPassPanels;
+  if (rows <= kTileRows) run = std::clamp<int64_t>(panels / 16, 1, kPassPanels);
+  workers.pool.For((panels + run - 1) / run, [&](int64_t i, int worker) {
+    fn(i * run, std::min(panels, (i + 1) * run), worker);
+  });
+}
+
+}  // namespace catena::cpu

@@ -1,0 +1,136 @@
+#include "kernels/cpu/thread_pool.h"
+
+#include <chrono>
+#include <climits>
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace catena {
+namespace {
+
+// Longer than the gap between two ops of a step, shorter than anybody notices a busy core.
+constexpr int64_t kSpinNs = 50'000;
+
+int64_t NowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+int UsableCores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return CPU_COUNT(&set);
+}
+
+void Pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+// Raw futexes: std::atomic::wait has a spin and a shared table of its own.
+void FutexWait(std::atomic<uint32_t>& word, uint32_t expected) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+void FutexWake(std::atomic<uint32_t>& word, int count) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+}
+
+// True as soon as done() is; false if it was not within spin_ns.
+template <class Done>
+bool SpinUntil(int64_t spin_ns, const Done& done) {
+  if (done()) return true;
+  if (spin_ns == 0) return false;
+  const int64_t end = NowNs() + spin_ns;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (done()) return true;
+      Pause();
+    }
+  } while (NowNs() < end);
+  return false;
+}
+
+// Rounding to nearest and subnormals kept, whatever the thread's owner has set: part of the
+// exactness contract. Restored on the way out.
+class FloatMode {
+ public:
+#if defined(__x86_64__)
+  FloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~FloatMode() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#endif
+};
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) : spin_ns_(threads <= UsableCores() ? kSpinNs : 0) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  generation_.fetch_add(1);
+  FutexWake(generation_, INT_MAX);
+  for (std::thread& t : workers_) t.join();
+}
+
+void ThreadPool::Run(int64_t units, Call call, const void* fn) {
+  FloatMode mode;
+  if (workers_.empty() || units <= 1) {
+    for (int64_t u = 0; u < units; ++u) call(fn, u, 0);
+    return;
+  }
+  call_ = call;
+  fn_ = fn;
+  units_ = units;
+  next_unit_.store(0, std::memory_order_relaxed);
+  running_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1);  // sequentially consistent with sleepers_ in WorkerLoop
+  if (sleepers_.load() > 0) FutexWake(generation_, INT_MAX);
+  Work(0);
+  auto done = [this] { return running_.load(std::memory_order_acquire) == 0; };
+  while (!SpinUntil(spin_ns_, done)) {
+    caller_sleeps_.store(true);
+    const uint32_t left = running_.load();
+    if (left != 0) FutexWait(running_, left);
+    caller_sleeps_.store(false);
+  }
+}
+
+void ThreadPool::Work(int worker) {
+  for (;;) {
+    const int64_t unit = next_unit_.fetch_add(1, std::memory_order_relaxed);
+    if (unit >= units_) return;
+    call_(fn_, unit, worker);
+  }
+}
+
+void ThreadPool::WorkerLoop(int worker) {
+  FloatMode mode;
+  uint32_t seen = 0;
+  for (;;) {
+    auto raised = [&] { return generation_.load(std::memory_order_acquire) != seen; };
+    while (!SpinUntil(spin_ns_, raised)) {
+      sleepers_.fetch_add(1);
+      if (generation_.load() == seen) FutexWait(generation_, seen);
+      sleepers_.fetch_sub(1);
+    }
+    seen = generation_.load(std::memory_order_acquire);
+    if (stop_.load()) return;
+    Work(worker);
+    if (running_.fetch_sub(1) == 1 && caller_sleeps_.load()) FutexWake(running_, 1);
+  }
+}
+
+}  // namespace catena

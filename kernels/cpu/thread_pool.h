@@ -1,0 +1,54 @@
+// The threads of one process that compute: a step's ops are many short parallel loops, so a worker
+// that has just finished one spins for the next, and sleeps on a futex between steps.
+//
+// Where there are more threads than cores, nobody spins: a spinning thread would hold the core that
+// the thread it waits for needs. Thread rules: one caller at a time; the caller works too.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace catena {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);  // the caller counts as one
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls fn(unit, worker) for every unit in [0, units), worker in [0, threads()), units handed out
+  // by a counter. Returns when all are done. What fn computes must not depend on the worker.
+  template <class Fn>
+  void For(int64_t units, const Fn& fn) {
+    Run(
+        units,
+        [](const void* f, int64_t unit, int worker) { (*static_cast<const Fn*>(f))(unit, worker); },
+        &fn);
+  }
+
+ private:
+  using Call = void (*)(const void* fn, int64_t unit, int worker);
+  void Run(int64_t units, Call call, const void* fn);
+  void Work(int worker);
+  void WorkerLoop(int worker);
+
+  const int64_t spin_ns_;
+  // The loop in progress: written before generation_ is raised, read after it is seen.
+  Call call_ = nullptr;
+  const void* fn_ = nullptr;
+  int64_t units_ = 0;
+  alignas(64) std::atomic<int64_t> next_unit_{0};
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  std::atomic<int> sleepers_{0};
+  alignas(64) std::atomic<uint32_t> running_{0};  // workers that have not finished this loop
+  std::atomic<bool> caller_sleeps_{false};
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace catena

@@ -1,0 +1,214 @@
+// The specification of every operator, and the interface that a backend implements.
+//
+// A decoder block is a handful of passes over memory (see model/decoder.cc):
+//
+//   Embed                       ids -> residual rows
+//   Norm                        residual rows -> packed rows
+//   Linear (store)              packed rows x q,k,v -> qkv rows
+//   RotaryAppend                qkv rows: rotate q and k, scale q, write k and v into the cache
+//   Attention                   q rows + cache -> packed rows
+//   Linear (add)                packed rows x output -> residual rows
+//   Norm, Linear, Gate, Linear  the gated MLP, the same way
+//
+// Exactness. Each op below says in which order its sums run and where it rounds. An implementation
+// must give those bits, whatever else is in the batch, however a prompt was cut into batches and
+// however many threads there are. kernels/ref/ is the same text as plain loops, and
+// tests/kernels/backend_test.cc compares every backend with it. Two constructions recur:
+//   chain(a, b):   acc = +0; for k ascending: acc = fma(a[k], b[k], acc)
+//   lanes16(t):    16 partial sums, lane i taking the terms k = i mod 16 in ascending order, then
+//                  lane i += lane i+8, then i+4, then i+2, then i+1
+// All arithmetic is IEEE binary32, rounded to nearest even, subnormals kept.
+//
+// Thread rules: a Backend may be used from one thread at a time; the ops run in the order of the
+// calls on their Stream. On the CPU they are done when they return.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/types/span.h"
+
+#include "kernels/base/batch.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/status.h"
+#include "kernels/base/tensor.h"
+
+namespace catena {
+
+// What the inputs of linear layers with quantised weights are rounded to. Float weights always
+// take float32 activations.
+enum class Activations { kInt8, kF32 };
+
+// Rows of float32 on the backend's device: (rows, cols), row r at data + r * stride.
+struct Rows {
+  float* data = nullptr;
+  int rows = 0;
+  int64_t cols = 0;
+  int64_t stride = 0;  // elements
+
+  float* row(int64_t r) const { return data + r * stride; }
+};
+
+// A weight in the backend's own layout.
+class Weight {
+ public:
+  virtual ~Weight() = default;
+  virtual int64_t rows() const = 0;   // output features; of a table its rows
+  virtual int64_t cols() const = 0;   // input features
+  virtual DType dtype() const = 0;    // of the file
+  virtual int64_t bytes() const = 0;  // held in memory by this weight, mapped pages not counted
+};
+
+enum class WeightRole {
+  kLinear,     // the matrix of Linear
+  kEmbedding,  // rows looked up by Embed; may stay in the file's mapping, row by row
+  kTable,      // small, kept as float32: norm gains, rotary factors
+};
+
+// Activations in the layout that the weight which reads them wants: float32, or int8 blocks of 32.
+class PackedRows {
+ public:
+  virtual ~PackedRows() = default;
+  virtual int rows() const = 0;
+};
+
+// Keys and values of one stage's blocks, in pages of kPagePositions absolute positions. A page
+// holds all layers and heads of its positions. Rounded to `dtype` when written (saturating) and
+// read back rounded, the row's own position too.
+struct KvShape {
+  int layers = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  DType dtype = DType::kF16;  // kF16 or kF32
+};
+
+class KvPool {
+ public:
+  virtual ~KvPool() = default;
+  virtual int pages() const = 0;
+  virtual int64_t page_bytes() const = 0;
+  // Zeroes pages before a sequence uses them, so that no sequence reads another's values.
+  virtual void Zero(absl::Span<const int32_t> page_ids) = 0;
+};
+
+// The order of a device's work. The CPU's is synchronous.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual void Synchronize() = 0;  // returns when everything issued before is done
+};
+
+// Memory that the device reads and writes, or (host) that it copies from and to without staging.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual void* data() = 0;
+  virtual size_t bytes() const = 0;
+};
+enum class MemoryKind { kDevice, kHost };
+
+struct AttentionShape {
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  int rotary_dim = 0;
+  int64_t rotary_positions = 0;  // rows of one rotary table; the Weight may hold several
+  float scale = 1.0f;            // of the scores; multiplied into q by RotaryAppend
+  int64_t window = 0;            // a query at p sees positions (p - window, p]; 0: all of [0, p]
+};
+
+enum class LinearMode { kStore, kAdd };
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual int threads() const = 0;
+  virtual Activations activations() const = 0;
+  // Two backends with the same id give the same bits for the same model (see docs/ARCHITECTURE.md).
+  virtual std::string numerics_id() const = 0;
+
+  // --- memory -------------------------------------------------------------------------------
+  virtual std::unique_ptr<Stream> NewStream() = 0;
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind kind, size_t bytes) = 0;
+  // Copies between buffers of any kind, in stream order.
+  virtual void Copy(Stream& stream, void* to, const void* from, size_t bytes) = 0;
+  // REQUIRES: max_rows > 0; max_cols: of the widest Linear that reads them.
+  virtual absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
+                                                                    int64_t max_cols) = 0;
+  virtual absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) = 0;
+
+  // --- weights ------------------------------------------------------------------------------
+  // Packs tensors with the same cols into one weight, their rows in the order given. Tensors of
+  // different dtypes are widened to float32. The views need not outlive the call, except that an
+  // embedding keeps its owner. INVALID_ARGUMENT where a backend cannot take the shape.
+  virtual absl::StatusOr<std::unique_ptr<Weight>> Pack(absl::Span<const TensorView> tensors,
+                                                       WeightRole role) = 0;
+  // The bytes() that Pack would give.
+  virtual int64_t PackedBytes(absl::Span<const TensorView> tensors, WeightRole role) const = 0;
+
+  // --- ops ----------------------------------------------------------------------------------
+  // out[r] = table[ids[r]] as float32: f16, bf16 exact; q8_0, q4_0: d * q exact; q4_1:
+  // fma(d, q, m). REQUIRES: 0 <= ids[r] < table.rows(); out.rows == ids.size().
+  virtual void Embed(Stream& stream, const Weight& table, absl::Span<const int32_t> ids,
+                     const Rows& out) = 0;
+
+  // RMSNorm (Zhang and Sennrich, 2019) of the chosen rows of x (all where `rows` is empty):
+  // s = lanes16(x*x); y = (x * (1 / sqrt(s / cols + eps))) * gain; then packed for `reader`.
+  virtual void Norm(Stream& stream, const Rows& x, absl::Span<const int32_t> rows,
+                    const Weight& gain, float eps, const Weight& reader, PackedRows* out) = 0;
+
+  // y = x . w^T; out = y, or out = out + y. Float weights, and quantised ones widened as by Embed
+  // under Activations::kF32: y = chain(x, w). Under kInt8, over blocks b of 32 inputs ascending:
+  //   a = rint(x * (1 / d_a)), d_a = max|x| / 127 (both 0 where max|x| < 1e-30)
+  //   s = the exact integer sum of w's quants times a;  acc = fma(d_w * s, d_a, acc)
+  //   q4_1 then: acc = fma(m_w, d_a * sum(a), acc)
+  virtual void Linear(Stream& stream, const Weight& w, const PackedRows& in, LinearMode mode,
+                      const Rows& out) = 0;
+
+  // qkv: (rows, (heads + 2 kv_heads) * head_dim), q then k then v. Per row at position p, with
+  // (c, s) = rotary[table * rotary_positions + p] as rotary_dim/2 cosines then sines, and h =
+  // rotary_dim/2:
+  //   x[i] = fma(-x[i+h], s[i], x[i] * c[i]);  x[i+h] = fma(x[i], s[i], x[i+h] * c[i])   (i < h)
+  // for every q and k head; then q *= scale; then k and v go to the cache at p.
+  virtual void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
+                            const Weight& rotary, const RaggedBatch& batch, int layer,
+                            KvPool* cache) = 0;
+
+  // Softmax attention of each q row over the cache, in pages of 64 absolute positions, ascending,
+  // with a running maximum m (starting at -1e30), sum l and output o (Milakov and Gimelshein,
+  // 2018):
+  //   score[j] = chain(q, k[j]); m' = max(m, visible scores of the page); f = E(m - m')
+  //   p[j] = visible ? E(score[j] - m') : 0
+  //   l = fma(l, f, S) where S = lanes16(p) over the page's 64 terms
+  //   o = o * f, then for the page's 64 positions ascending: o = fma(p[j], v[j], o)
+  // E is exp with E(x) = 0 below -64, so that masked pages are neutral bit by bit. Each absolute
+  // run of 512 positions has its own (m, l, o); runs merge ascending:
+  //   m' = max(m, m2); a = E(m - m'), b = E(m2 - m'); l = fma(l, a, l2 * b), o = fma(o, a, o2 * b)
+  // and the result is o / l, packed for `reader`.
+  virtual void Attention(Stream& stream, const Rows& qkv, const AttentionShape& shape,
+                         const RaggedBatch& batch, int layer, const KvPool& cache,
+                         const Weight& reader, PackedRows* out) = 0;
+
+  // gate_up: (rows, 2n), gate then up; SwiGLU (Shazeer, 2020): y = (g / (1 + exp(-g))) * u, packed.
+  virtual void Gate(Stream& stream, const Rows& gate_up, const Weight& reader, PackedRows* out) = 0;
+};
+
+// exp(x) of the ops, on every backend: x is clamped to [-87, 88]; n = rint(x * 1.44269504f);
+// r = fma(n, 2.12194440e-4f, fma(n, -0.693359375f, x)); p is the polynomial of Cephes' expf by
+// Horner's rule with fma; the result is fma(p, r*r, r) + 1, times 2^n. NaN stays NaN.
+inline constexpr float kExpLow = -87.0f, kExpHigh = 88.0f;
+inline constexpr float kExpLog2e = 1.44269504f;
+inline constexpr float kExpLn2High = 0.693359375f, kExpLn2Low = -2.12194440e-4f;
+inline constexpr float kExpPolynomial[6] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                            4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+inline constexpr float kSoftmaxFloor = -64.0f;   // E(x) = 0 below
+inline constexpr float kSoftmaxStart = -1e30f;   // the running maximum of nothing
+inline constexpr float kQuantiseFloor = 1e-30f;  // a block of smaller values is zero
+inline constexpr int kSplitPositions = 512;      // one softmax run
+static_assert(kSplitPositions % kPagePositions == 0);
+
+}  // namespace catena

@@ -1,0 +1,245 @@
+#include "kernels/ref/ref_backend.h"
+
+#include <cstring>
+#include <vector>
+
+#include "kernels/base/dequantise.h"
+#include "kernels/base/float16.h"
+#include "kernels/base/host_memory.h"
+#include "kernels/base/numerics.h"
+#include "kernels/ref/ops.h"
+
+namespace catena {
+namespace {
+
+// A linear weight: the rows of its tensors, in the file's layout, one after the other.
+class RefWeight : public Weight {
+ public:
+  RefWeight(absl::Span<const TensorView> tensors, DType dtype) : dtype_(dtype) {
+    cols_ = tensors[0].cols;
+    for (const TensorView& t : tensors) {
+      for (int64_t r = 0; r < t.rows; ++r, ++rows_) {
+        const uint8_t* row = t.bytes.data() + StoredRow(t, r) * RowBytes(t.dtype, cols_);
+        const size_t at = bytes_.size();
+        bytes_.resize(at + RowBytes(dtype, cols_));
+        if (t.dtype == dtype) {
+          std::memcpy(bytes_.data() + at, row, RowBytes(dtype, cols_));
+        } else {  // mixed dtypes are widened
+          std::vector<float> wide(cols_);
+          WidenRow(t.dtype, row, cols_, wide.data());
+          std::memcpy(bytes_.data() + at, wide.data(), wide.size() * sizeof(float));
+        }
+      }
+    }
+  }
+
+  int64_t rows() const override { return rows_; }
+  int64_t cols() const override { return cols_; }
+  DType dtype() const override { return dtype_; }
+  int64_t bytes() const override { return static_cast<int64_t>(bytes_.size()); }
+  const uint8_t* row(int64_t r) const { return bytes_.data() + r * RowBytes(dtype_, cols_); }
+
+ private:
+  int64_t rows_ = 0, cols_ = 0;
+  DType dtype_;
+  std::vector<uint8_t> bytes_;
+};
+
+struct RefPackedRows : PackedRows {
+  int rows() const override { return static_cast<int>(floats.size()); }
+  std::vector<std::vector<float>> floats;    // (rows, cols), where the reader takes float32
+  std::vector<ref::QuantisedRow> quantised;  // (rows), where it takes int8
+};
+
+// Values as the cache rounds them, one vector of layers x heads x 2 x positions x head_dim a page.
+class RefKvPool : public KvPool {
+ public:
+  RefKvPool(const KvShape& shape, int pages) : shape_(shape), pages_(pages) {
+    values_.resize(static_cast<size_t>(pages) * page_values());
+  }
+  int pages() const override { return pages_; }
+  int64_t page_bytes() const override { return page_values() * Info(shape_.dtype).block_bytes; }
+  void Zero(absl::Span<const int32_t> ids) override {
+    for (int32_t id : ids) {
+      std::fill_n(values_.begin() + id * page_values(), page_values(), 0.0f);
+    }
+  }
+  // kind: 0 keys, 1 values.
+  int64_t At(int page, int layer, int head, int kind, int position) const {
+    const int64_t block = (int64_t{layer} * shape_.kv_heads + head) * 2 + kind;
+    return page * page_values() +
+           (block * kPagePositions + position % kPagePositions) * shape_.head_dim;
+  }
+  void Write(int64_t at, const float* x) {
+    for (int d = 0; d < shape_.head_dim; ++d) {
+      values_[at + d] = shape_.dtype == DType::kF16 ? F16ToF32(F32ToF16Saturating(x[d])) : x[d];
+    }
+  }
+  void Read(int64_t at, float* x) const { std::copy_n(values_.begin() + at, shape_.head_dim, x); }
+
+ private:
+  int64_t page_values() const {
+    return int64_t{shape_.layers} * shape_.kv_heads * 2 * kPagePositions * shape_.head_dim;
+  }
+  KvShape shape_;
+  int pages_;
+  std::vector<float> values_;
+};
+
+struct SpanCache : ref::KeyValues {
+  const RefKvPool* pool;
+  const RaggedBatch* batch;
+  const BatchSpan* span;
+  int layer, head;
+  void Key(int p, float* out) const override {
+    pool->Read(pool->At(batch->page(*span, p), layer, head, 0, p), out);
+  }
+  void Value(int p, float* out) const override {
+    pool->Read(pool->At(batch->page(*span, p), layer, head, 1, p), out);
+  }
+};
+
+class RefBackend : public Backend {
+ public:
+  explicit RefBackend(Activations activations) : activations_(activations) {}
+
+  std::string_view name() const override { return "ref"; }
+  int threads() const override { return 1; }
+  Activations activations() const override { return activations_; }
+  std::string numerics_id() const override { return CpuNumericsId(activations_); }
+
+  std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind, size_t bytes) override {
+    return std::make_unique<HostBuffer>(bytes);
+  }
+  void Copy(Stream&, void* to, const void* from, size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+  absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int, int64_t) override {
+    return std::make_unique<RefPackedRows>();
+  }
+  absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) override {
+    return std::make_unique<RefKvPool>(shape, pages);
+  }
+  absl::StatusOr<std::unique_ptr<Weight>> Pack(absl::Span<const TensorView> tensors,
+                                               WeightRole role) override {
+    CATENA_RETURN_IF_ERROR(CheckPackable(tensors));
+    if (role != WeightRole::kLinear) return RowTable::Make(tensors, role);
+    return std::make_unique<RefWeight>(tensors, CommonDType(tensors));
+  }
+  int64_t PackedBytes(absl::Span<const TensorView> tensors, WeightRole role) const override {
+    if (role != WeightRole::kLinear) return RowTable::Bytes(tensors, role);
+    int64_t bytes = 0;
+    for (const TensorView& t : tensors) bytes += t.rows * RowBytes(CommonDType(tensors), t.cols);
+    return bytes;
+  }
+
+  void Embed(Stream&, const Weight& table, absl::Span<const int32_t> ids,
+             const Rows& out) override {
+    for (size_t r = 0; r < ids.size(); ++r) {
+      static_cast<const RowTable&>(table).Lookup(ids[r], out.row(r));
+    }
+  }
+
+  void Norm(Stream&, const Rows& x, absl::Span<const int32_t> rows, const Weight& gain, float eps,
+            const Weight& reader, PackedRows* out) override {
+    const int n = rows.empty() ? x.rows : static_cast<int>(rows.size());
+    std::vector<float> y(x.cols);
+    Start(out);
+    for (int r = 0; r < n; ++r) {
+      const float* row = x.row(rows.empty() ? r : rows[r]);
+      ref::RmsNorm(row, static_cast<const RowTable&>(gain).values(), x.cols, eps, y.data());
+      PackRow(y, reader, out);
+    }
+  }
+
+  void Linear(Stream&, const Weight& w, const PackedRows& in, LinearMode mode,
+              const Rows& out) override {
+    const auto& weight = static_cast<const RefWeight&>(w);
+    const auto& rows = static_cast<const RefPackedRows&>(in);
+    for (int r = 0; r < out.rows; ++r) {
+      for (int64_t n = 0; n < weight.rows(); ++n) {
+        const float y = rows.quantised.empty()
+                            ? ref::DotF32(w.dtype(), weight.row(n), rows.floats[r].data(), w.cols())
+                            : ref::DotInt8(w.dtype(), weight.row(n), rows.quantised[r], w.cols());
+        out.row(r)[n] = mode == LinearMode::kAdd ? out.row(r)[n] + y : y;
+      }
+    }
+  }
+
+  void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Weight& rotary,
+                    const RaggedBatch& batch, int layer, KvPool* cache) override {
+    auto* pool = static_cast<RefKvPool*>(cache);
+    const auto& table = static_cast<const RowTable&>(rotary);
+    const int q_cols = shape.heads * shape.head_dim, kv_cols = shape.kv_heads * shape.head_dim;
+    for (const BatchSpan& span : batch.spans()) {
+      for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
+        const int p = batch.row_position()[r];
+        float* row = qkv.row(r);
+        ref::Rotate(row, shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim,
+                    table.values() + (span.rotary * shape.rotary_positions + p) * table.cols());
+        for (int i = 0; i < q_cols; ++i) row[i] *= shape.scale;
+        for (int h = 0; h < shape.kv_heads; ++h) {
+          const float* k = row + q_cols + h * shape.head_dim;
+          pool->Write(pool->At(batch.page(span, p), layer, h, 0, p), k);
+          pool->Write(pool->At(batch.page(span, p), layer, h, 1, p), k + kv_cols);
+        }
+      }
+    }
+  }
+
+  void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const RaggedBatch& batch,
+                 int layer, const KvPool& cache, const Weight& reader, PackedRows* out) override {
+    SpanCache kv;
+    kv.pool = static_cast<const RefKvPool*>(&cache);
+    kv.batch = &batch;
+    kv.layer = layer;
+    std::vector<float> y(shape.heads * shape.head_dim);
+    Start(out);
+    for (const BatchSpan& span : batch.spans()) {
+      kv.span = &span;
+      for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
+        for (int h = 0; h < shape.heads; ++h) {
+          kv.head = h / (shape.heads / shape.kv_heads);
+          ref::Attend(qkv.row(r) + h * shape.head_dim, batch.row_position()[r], shape.window,
+                      shape.head_dim, kv, y.data() + h * shape.head_dim);
+        }
+        PackRow(y, reader, out);
+      }
+    }
+  }
+
+  void Gate(Stream&, const Rows& gate_up, const Weight& reader, PackedRows* out) override {
+    const int64_t n = gate_up.cols / 2;
+    std::vector<float> y(n);
+    Start(out);
+    for (int r = 0; r < gate_up.rows; ++r) {
+      ref::SwiGlu(gate_up.row(r), n, y.data());
+      PackRow(y, reader, out);
+    }
+  }
+
+ private:
+  static void Start(PackedRows* out) {
+    auto* rows = static_cast<RefPackedRows*>(out);
+    rows->floats.clear();
+    rows->quantised.clear();
+  }
+  void PackRow(const std::vector<float>& y, const Weight& reader, PackedRows* out) const {
+    auto* rows = static_cast<RefPackedRows*>(out);
+    rows->floats.push_back(y);
+    if (IsQuantised(reader.dtype()) && activations_ == Activations::kInt8) {
+      rows->quantised.push_back(ref::Quantise(y.data(), static_cast<int64_t>(y.size())));
+    }
+  }
+
+  Activations activations_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> NewRefBackend(Activations activations) {
+  return std::make_unique<RefBackend>(activations);
+}
+
+}  // namespace catena

@@ -1,0 +1,190 @@
+// Every op of every backend and instruction set this machine has, against kernels/ref/, bit by bit;
+// and each against itself under other batches: the exactness contract of kernels.h.
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/base/float16.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/ref/ref_backend.h"
+#include "tests/kernels/op_fixture.h"
+
+namespace catena {
+namespace {
+
+using testing_kernels::BackendCase;
+using testing_kernels::BackendCases;
+using testing_kernels::Bits;
+using testing_kernels::MakeMatrix;
+using testing_kernels::Matrix;
+using testing_kernels::RandomRows;
+
+class BackendTest : public ::testing::TestWithParam<BackendCase> {
+ protected:
+  std::unique_ptr<Backend> Make(Activations a, int threads = 2) const {
+    return GetParam().make(a, threads);
+  }
+};
+
+// Norm, then a linear layer that stores and one that adds.
+std::vector<float> NormLinear(Backend& backend, const std::vector<float>& x, int rows,
+                              const Matrix& gain, const Matrix& w) {
+  auto stream = backend.NewStream();
+  auto weight = *backend.Pack({w.view}, WeightRole::kLinear);
+  auto gains = *backend.Pack({gain.view}, WeightRole::kTable);
+  auto packed = *backend.NewPackedRows(rows, w.view.cols);
+  std::vector<float> in = x, out(rows * w.view.rows, 0.5f);
+  const Rows xs{in.data(), rows, w.view.cols, w.view.cols};
+  const Rows ys{out.data(), rows, w.view.rows, w.view.rows};
+  backend.Norm(*stream, xs, {}, *gains, 1e-5f, *weight, packed.get());
+  backend.Linear(*stream, *weight, *packed, LinearMode::kStore, ys);
+  backend.Linear(*stream, *weight, *packed, LinearMode::kAdd, ys);
+  return out;
+}
+
+TEST_P(BackendTest, NormAndLinearEqualTheReferenceBitByBit) {
+  for (Activations a : {Activations::kInt8, Activations::kF32}) {
+    auto ref = NewRefBackend(a);
+    auto backend = Make(a);
+    for (DType t : kAllDTypes) {
+      for (auto [n, k] : {std::pair{33, 64}, {64, 1056}, {7, 32}, {300, 576}}) {
+        const Matrix w = MakeMatrix(t, n, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
+        for (int rows : {1, 2, 5, 6, 7, 13, 70}) {
+          const std::vector<float> x = RandomRows(rows, k, rows);
+          EXPECT_EQ(Bits(NormLinear(*backend, x, rows, gain, w)),
+                    Bits(NormLinear(*ref, x, rows, gain, w)))
+              << Name(t) << " " << n << "x" << k << " rows " << rows;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(BackendTest, FloatLinearTakesColumnsThatAreNoMultipleOfAVector) {
+  for (int k : {1, 17, 43, 172}) {
+    const Matrix w = MakeMatrix(DType::kF32, 5, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
+    const std::vector<float> x = RandomRows(3, k, 1);
+    EXPECT_EQ(Bits(NormLinear(*Make(Activations::kF32), x, 3, gain, w)),
+              Bits(NormLinear(*NewRefBackend(Activations::kF32), x, 3, gain, w)))
+        << k;
+  }
+}
+
+TEST_P(BackendTest, ALinearRowDoesNotDependOnItsBatchOrTheThreads) {
+  for (Activations a : {Activations::kInt8, Activations::kF32}) {
+    for (DType t : kAllDTypes) {
+      const int n = 96, k = 1056, rows = 130;
+      const Matrix w = MakeMatrix(t, n, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
+      const std::vector<float> x = RandomRows(rows, k, 3);
+      const std::vector<float> all = NormLinear(*Make(a, 3), x, rows, gain, w);
+      auto one = Make(a, 1);
+      for (int r = 0; r < rows; r += 13) {
+        const std::vector<float> row(x.begin() + r * k, x.begin() + (r + 1) * k);
+        const std::vector<float> expect(all.begin() + r * n, all.begin() + (r + 1) * n);
+        EXPECT_EQ(Bits(NormLinear(*one, row, 1, gain, w)), Bits(expect)) << Name(t) << " " << r;
+      }
+    }
+  }
+}
+
+TEST_P(BackendTest, TensorsPackedTogetherAreOneMatrix) {
+  auto backend = Make(Activations::kInt8);
+  auto stream = backend->NewStream();
+  const Matrix q = MakeMatrix(DType::kQ4_0, 40, 64, 1), k = MakeMatrix(DType::kQ4_0, 24, 64, 2);
+  const Matrix wide = MakeMatrix(DType::kF16, 24, 64, 2), gain = MakeMatrix(DType::kF32, 1, 64, 8);
+  const std::vector<float> x = RandomRows(1, 64, 3);
+  std::vector<float> expect = NormLinear(*backend, x, 1, gain, q);
+  for (float f : NormLinear(*backend, x, 1, gain, k)) expect.push_back(f);
+  auto weight = *backend->Pack({q.view, k.view}, WeightRole::kLinear);
+  EXPECT_EQ(weight->rows(), 64);
+  EXPECT_EQ(weight->bytes(), backend->PackedBytes({q.view, k.view}, WeightRole::kLinear));
+  auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
+  auto packed = *backend->NewPackedRows(1, 64);
+  std::vector<float> in = x, out(64, 0.5f);
+  backend->Norm(*stream, {in.data(), 1, 64, 64}, {}, *gains, 1e-5f, *weight, packed.get());
+  backend->Linear(*stream, *weight, *packed, LinearMode::kStore, {out.data(), 1, 64, 64});
+  backend->Linear(*stream, *weight, *packed, LinearMode::kAdd, {out.data(), 1, 64, 64});
+  EXPECT_EQ(Bits(out), Bits(expect));
+  // Different dtypes are widened.
+  EXPECT_EQ((*backend->Pack({q.view, wide.view}, WeightRole::kLinear))->dtype(), DType::kF32);
+}
+
+TEST_P(BackendTest, RowsStoredAsRotaryPairsAreReadAsHalves) {
+  auto backend = Make(Activations::kF32);
+  Matrix plain = MakeMatrix(DType::kF32, 16, 8, 1), pairs = plain;
+  pairs.view.interleaved_head_dim = 8;
+  const float* from = reinterpret_cast<const float*>(plain.bytes.data());
+  float* to = reinterpret_cast<float*>(pairs.bytes.data());
+  for (int head = 0; head < 2; ++head) {
+    for (int i = 0; i < 8; ++i) {  // checkpoint row i is stored at 2i, or 2(i-4)+1
+      const int stored = i < 4 ? 2 * i : 2 * (i - 4) + 1;
+      std::memcpy(to + (head * 8 + stored) * 8, from + (head * 8 + i) * 8, 32);
+    }
+  }
+  pairs.view.bytes = pairs.bytes;
+  const Matrix gain = MakeMatrix(DType::kF32, 1, 8, 8);
+  const std::vector<float> x = RandomRows(2, 8, 3);
+  EXPECT_EQ(Bits(NormLinear(*backend, x, 2, gain, pairs)),
+            Bits(NormLinear(*backend, x, 2, gain, plain)));
+}
+
+TEST_P(BackendTest, EmbedAndNormOfChosenRowsEqualTheReference) {
+  for (DType t : kAllDTypes) {
+    const Matrix table = MakeMatrix(t, 50, 64, 4), gain = MakeMatrix(DType::kF32, 1, 64, 8);
+    const Matrix w = MakeMatrix(DType::kF32, 64, 64, 9);
+    auto run = [&](Backend& backend) {
+      auto stream = backend.NewStream();
+      auto embedding = *backend.Pack({table.view}, WeightRole::kEmbedding);
+      auto gains = *backend.Pack({gain.view}, WeightRole::kTable);
+      auto weight = *backend.Pack({w.view}, WeightRole::kLinear);
+      auto packed = *backend.NewPackedRows(4, 64);
+      std::vector<float> x(4 * 64), y(2 * 64);
+      backend.Embed(*stream, *embedding, {49, 0, 7, 7}, {x.data(), 4, 64, 64});
+      backend.Norm(*stream, {x.data(), 4, 64, 64}, {3, 0}, *gains, 1e-6f, *weight, packed.get());
+      backend.Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), 2, 64, 64});
+      x.insert(x.end(), y.begin(), y.end());
+      return Bits(x);
+    };
+    EXPECT_EQ(run(*Make(Activations::kF32)), run(*NewRefBackend(Activations::kF32))) << Name(t);
+  }
+}
+
+TEST_P(BackendTest, GateEqualsTheReference) {
+  const int n = 96;
+  const Matrix w = MakeMatrix(DType::kQ8_0, 32, n, 9);
+  std::vector<float> x = RandomRows(7, 2 * n, 5);
+  for (float& f : x) f *= 8.0f;
+  x[0] = 200.0f, x[1] = -200.0f, x[2] = 0.0f, x[3] = -0.0f;
+  auto run = [&](Backend& backend) {
+    auto stream = backend.NewStream();
+    auto weight = *backend.Pack({w.view}, WeightRole::kLinear);
+    auto packed = *backend.NewPackedRows(7, n);
+    std::vector<float> in = x, y(7 * 32);
+    backend.Gate(*stream, {in.data(), 7, 2 * n, 2 * n}, *weight, packed.get());
+    backend.Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), 7, 32, 32});
+    return Bits(y);
+  };
+  for (Activations a : {Activations::kInt8, Activations::kF32}) {
+    EXPECT_EQ(run(*Make(a)), run(*NewRefBackend(a)));
+  }
+}
+
+TEST_P(BackendTest, WhatIsNotFiniteStaysNotFinite) {
+  const Matrix w = MakeMatrix(DType::kQ4_0, 32, 64, 9), gain = MakeMatrix(DType::kF32, 1, 64, 8);
+  for (float bad : {NAN, INFINITY}) {
+    std::vector<float> x = RandomRows(1, 64, 5);
+    x[40] = bad;
+    for (Activations a : {Activations::kInt8, Activations::kF32}) {
+      for (float y : NormLinear(*Make(a), x, 1, gain, w)) EXPECT_FALSE(std::isfinite(y));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, BackendTest, ::testing::ValuesIn(BackendCases()),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace catena

@@ -1,0 +1,93 @@
+// What the kernel tests share: the backends of this machine, and random matrices of any dtype.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/base/float16.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/ref/ref_backend.h"
+
+namespace catena::testing_kernels {
+
+struct BackendCase {
+  std::string name;
+  std::function<std::unique_ptr<Backend>(Activations, int threads)> make;
+};
+
+// Every instruction set that this machine has, from AVX2 up.
+inline std::vector<BackendCase> BackendCases() {
+  std::vector<BackendCase> cases;
+  for (CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Vnni}) {
+    if (!DetectCpuIsa() || isa > *DetectCpuIsa()) continue;
+    std::string name = std::string(Name(isa));
+    for (char& c : name) c = c == '-' ? '_' : c;
+    cases.push_back({name, [isa](Activations a, int threads) {
+                       return *NewCpuBackend({.threads = threads, .activations = a, .isa = isa});
+                     }});
+  }
+  return cases;
+}
+
+struct Matrix {
+  std::vector<uint8_t> bytes;
+  TensorView view;
+  Matrix() = default;
+  Matrix(const Matrix& m) : bytes(m.bytes), view(m.view) { view.bytes = bytes; }
+};
+
+inline std::vector<float> RandomRows(int rows, int cols, uint32_t seed) {
+  std::mt19937 rng(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(static_cast<size_t>(rows) * cols);
+  for (float& f : x) f = normal(rng);
+  return x;
+}
+
+// Random values; of a quantised type random quants with scales around 0.01, both signs.
+inline Matrix MakeMatrix(DType dtype, int rows, int cols, uint32_t seed) {
+  std::mt19937 rng(seed);
+  Matrix m;
+  const std::vector<float> values = RandomRows(rows, cols, seed);
+  m.bytes.resize(rows * RowBytes(dtype, cols));
+  const DTypeInfo info = Info(dtype);
+  for (size_t i = 0, at = 0; at < m.bytes.size(); ++i, at += info.block_bytes) {
+    uint8_t* p = m.bytes.data() + at;
+    if (IsQuantised(dtype)) {
+      for (int b = 0; b < info.block_bytes; ++b) p[b] = static_cast<uint8_t>(rng());
+      const uint16_t d = F32ToF16Saturating(0.01f * values[i * kQuantBlock]);
+      std::memcpy(p, &d, 2);
+      const uint16_t minimum = F32ToF16Saturating(0.05f * values[i * kQuantBlock + 1]);
+      if (dtype == DType::kQ4_1) std::memcpy(p + 2, &minimum, 2);
+    } else {
+      const uint16_t half =
+          dtype == DType::kF16 ? F32ToF16Saturating(values[i]) : F32ToBF16(values[i]);
+      if (dtype == DType::kF32) {
+        std::memcpy(p, &values[i], 4);
+      } else {
+        std::memcpy(p, &half, 2);
+      }
+    }
+  }
+  m.view = {.name = "matrix",
+            .dtype = dtype,
+            .rows = rows,
+            .cols = cols,
+            .bytes = m.bytes,
+            .interleaved_head_dim = 0,
+            .owner = nullptr};
+  return m;
+}
+
+inline std::vector<uint32_t> Bits(const std::vector<float>& x) {
+  std::vector<uint32_t> bits(x.size());
+  std::memcpy(bits.data(), x.data(), x.size() * 4);
+  return bits;
+}
+
+}  // namespace catena::testing_kernels
