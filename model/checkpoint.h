@@ -18,19 +18,9 @@
 #include "kernels/base/status.h"
 #include "kernels/base/tensor.h"
 #include "model/config.h"
+#include "model/weights/tensor_source.h"
 
 namespace catena {
-
-// Tensors by name. Find checks extent and dtype; a caller checks the shape.
-class TensorSource {
- public:
-  virtual ~TensorSource() = default;
-  // NOT_FOUND where the name is absent; DATA_LOSS where the file lies about it.
-  virtual absl::StatusOr<TensorView> Find(const std::string& name) const = 0;
-  virtual std::vector<std::string> Names() const = 0;
-  // Gives the mapped pages of a view back to the system; the view stays readable (from the file).
-  virtual void Release(const TensorView& view) const = 0;
-};
 
 // The tensors of one decoder block, shapes checked against the config. q, k, v come fused as one
 // view or as three, gate and up as one view (gate's rows first) or as two.
@@ -57,8 +47,7 @@ struct GgufVocabulary {
   std::string pre;                  // tokenizer.ggml.pre, "" where absent
   std::vector<std::string> tokens;  // by id
   std::vector<float> scores;        // by id, or empty
-  std::vector<int32_t>
-      types;  // by id, or empty: 1 normal 2 unknown 3 control 4 user 5 unused 6 byte
+  std::vector<int32_t> types;       // by id, or empty; 1 normal 2 unknown 3 control 4 user 6 byte
   std::vector<std::string> merges;  // "left right", best first; empty for "llama"
   int32_t bos_id = -1, eos_id = -1, unk_id = -1;
   std::optional<bool> add_bos, add_eos, add_space_prefix;

@@ -47,6 +47,19 @@ inline std::string_view Message(const absl::Status& s) {
   return {s.message().data(), s.message().size()};
 }
 
+// A name that came from outside (a file, a request), in double quotes and fit for a one-line
+// message: control characters, quotes, backslashes and non-ASCII bytes become \xNN, and what is
+// longer than 80 bytes is cut with "…".
+inline std::string Quoted(std::string_view untrusted) {
+  constexpr size_t kMaxBytes = 80;
+  std::string out = "\"";
+  for (const char c : untrusted.substr(0, kMaxBytes)) {
+    const bool plain = c >= ' ' && c <= '~' && c != '"' && c != '\\';
+    out += plain ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  }
+  return out + (untrusted.size() > kMaxBytes ? "\"…" : "\"");
+}
+
 // The same code with `context: ` before the message; OK stays OK.
 inline absl::Status Annotate(const absl::Status& s, std::string_view context) {
   if (s.ok()) return s;

@@ -1,0 +1,116 @@
+#include "model/arch/arch.h"
+
+namespace catena {
+
+extern const Architecture kPhi3Architecture;   // phi3.cc
+extern const Architecture kLlamaArchitecture;  // llama.cc
+
+namespace {
+
+constexpr const Architecture* kArchitectures[] = {&kPhi3Architecture, &kLlamaArchitecture};
+
+absl::StatusOr<const Architecture*> FindArchitecture(std::string_view name,
+                                                     std::string_view source) {
+  std::vector<std::string_view> known;
+  for (const Architecture* a : kArchitectures) {
+    if (a->name == name) return a;
+    known.push_back(a->name);
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{}: the architecture {} is not supported; known are: {}", source, Quoted(name),
+                  fmt::join(known, ", ")));
+}
+
+std::string OfLayer(std::string_view pattern, int layer) {
+  return fmt::format(fmt::runtime(pattern), layer);
+}
+
+}  // namespace
+
+absl::Span<const Architecture* const> Architectures() { return kArchitectures; }
+
+absl::StatusOr<ArchitectureAndConfig> ReadConfig(const nlohmann::json& config,
+                                                 const std::string& source) {
+  if (!config.is_object()) {
+    return absl::DataLossError(fmt::format("{}: not a JSON object", source));
+  }
+  CATENA_ASSIGN_OR_RETURN(const auto model_type, GetString(config, "model_type", source));
+  if (!model_type.has_value()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: \"model_type\" is missing; is this a model's config.json?", source));
+  }
+  ArchitectureAndConfig out;
+  CATENA_ASSIGN_OR_RETURN(out.architecture, FindArchitecture(*model_type, source));
+  CATENA_ASSIGN_OR_RETURN(out.config, out.architecture->from_json(config, source));
+  return out;
+}
+
+absl::StatusOr<ArchitectureAndConfig> ReadConfig(const GgufFile& file) {
+  CATENA_ASSIGN_OR_RETURN(const auto name, file.GetString("general.architecture"));
+  if (!name.has_value()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: metadata \"general.architecture\" is missing; is this a model?", file.source()));
+  }
+  ArchitectureAndConfig out;
+  CATENA_ASSIGN_OR_RETURN(out.architecture, FindArchitecture(*name, file.source()));
+  CATENA_ASSIGN_OR_RETURN(out.config, out.architecture->from_gguf(file));
+  return out;
+}
+
+BlockSpecs SpecsOfBlock(const ModelConfig& config, const TensorNames& names, int layer) {
+  const int64_t hidden = config.hidden_size, intermediate = config.intermediate_size;
+  const auto matrix = [&](std::string_view name, int64_t rows, int64_t cols) {
+    return TensorSpec{OfLayer(name, layer), rows, cols, false};
+  };
+  BlockSpecs s;
+  s.attention_norm = TensorSpec{OfLayer(names.attention_norm, layer), 1, hidden, true};
+  s.output = matrix(names.output, hidden, config.q_cols());
+  s.mlp_norm = TensorSpec{OfLayer(names.mlp_norm, layer), 1, hidden, true};
+  s.down = matrix(names.down, hidden, intermediate);
+  if (!names.fused_qkv.empty()) {
+    s.fused_qkv = {matrix(names.fused_qkv, config.qkv_cols(), hidden)};
+  }
+  if (!names.q.empty()) {
+    s.separate_qkv = {matrix(names.q, config.q_cols(), hidden),
+                      matrix(names.k, config.kv_cols(), hidden),
+                      matrix(names.v, config.kv_cols(), hidden)};
+  }
+  if (!names.fused_gate_up.empty()) {
+    s.fused_gate_up = {matrix(names.fused_gate_up, 2 * intermediate, hidden)};
+  }
+  if (!names.gate.empty()) {
+    s.separate_gate_up = {matrix(names.gate, intermediate, hidden),
+                          matrix(names.up, intermediate, hidden)};
+  }
+  return s;
+}
+
+TensorSpec SpecOfEmbedding(const ModelConfig& config, const TensorNames& names) {
+  return {std::string(names.embedding), config.vocab_size, config.hidden_size, false};
+}
+
+TensorSpec SpecOfFinalNorm(const ModelConfig& config, const TensorNames& names) {
+  return {std::string(names.final_norm), 1, config.hidden_size, true};
+}
+
+TensorSpec SpecOfLmHead(const ModelConfig& config, const TensorNames& names) {
+  if (config.tied_embeddings) return SpecOfEmbedding(config, names);
+  return {std::string(names.lm_head), config.vocab_size, config.hidden_size, false};
+}
+
+std::vector<TensorSpec> AllSpecs(const ModelConfig& config, const TensorNames& names) {
+  std::vector<TensorSpec> all = {SpecOfEmbedding(config, names), SpecOfFinalNorm(config, names)};
+  if (!config.tied_embeddings) all.push_back(SpecOfLmHead(config, names));
+  for (int layer = 0; layer < config.n_layers; ++layer) {
+    const BlockSpecs block = SpecsOfBlock(config, names, layer);
+    all.insert(all.end(), {block.attention_norm, block.output, block.mlp_norm, block.down});
+    const auto& qkv = block.fused_qkv.empty() ? block.separate_qkv : block.fused_qkv;
+    const auto& gate_up =
+        block.fused_gate_up.empty() ? block.separate_gate_up : block.fused_gate_up;
+    all.insert(all.end(), qkv.begin(), qkv.end());
+    all.insert(all.end(), gate_up.begin(), gate_up.end());
+  }
+  return all;
+}
+
+}  // namespace catena

@@ -1,0 +1,44 @@
+// What the config of every decoder-only architecture here has in common, in Hugging Face's and in
+// GGUF's spelling. An architecture's file reads this first, then adds and refuses what is its own.
+#pragma once
+
+#include <string>
+
+#include "model/arch/fields.h"
+#include "model/config.h"
+
+namespace catena {
+
+// Sizes, norm epsilon, ids and tying of a config.json. head_dim defaults to hidden / heads. Refuses
+// what no architecture here supports: biases, other activations than silu, quantised checkpoints.
+absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name);
+
+// The same of a GGUF file, with rope_theta and rotary_dim. Refuses split files and experts.
+absl::StatusOr<ModelConfig> ReadGgufDecoder(const GgufFields& fields, std::string_view name);
+
+// A token id or a list of them (config.json's and generation_config.json's eos_token_id), each
+// below vocab_size; absent or negative ids are left out.
+absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const JsonFields& fields, const char* key,
+                                                  int64_t vocab_size);
+
+// The rotary settings of a config.json: transformers 5's "rope_parameters" or, before it,
+// "rope_theta", "partial_rotary_factor" and "rope_scaling".
+struct JsonRope {
+  std::string kind;  // "default", "linear", "llama3", "longrope", …, as the file names it
+  double theta = 10000.0;
+  double partial_rotary_factor = 1.0;
+  JsonFields scaling;  // where the kind's own numbers are
+};
+absl::StatusOr<JsonRope> ReadJsonRope(const JsonFields& fields);
+
+// INVALID_ARGUMENT that names the kind and those that are supported ("default, linear").
+absl::Status UnsupportedRope(const Fields& fields, std::string_view kind, std::string_view known);
+
+// Sets rotary_dim. INVALID_ARGUMENT where it is not even, or not in 2 to head_dim.
+absl::Status SetRotaryDim(const Fields& fields, int64_t rotary_dim, ModelConfig* config);
+
+// The factor by which longrope scales attention (transformers' _compute_longrope_parameters):
+// sqrt(1 + ln(factor) / ln(original)) where the context grew, 1 where it did not.
+double LongRopeAttentionFactor(double factor, int64_t original_max_positions);
+
+}  // namespace catena

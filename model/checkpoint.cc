@@ -1,0 +1,220 @@
+#include "model/checkpoint.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "model/arch/arch.h"
+#include "model/side_files.h"
+#include "model/weights/gguf.h"
+#include "model/weights/random_weights.h"
+#include "model/weights/safetensors.h"
+
+namespace catena {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kRandomPrefix = "random:";
+
+// Everything that a checkpoint is, whichever files it came from.
+struct Parts {
+  std::string path;
+  const Architecture* architecture = nullptr;
+  const TensorNames* names = nullptr;
+  ModelConfig config;
+  std::shared_ptr<const TensorSource> tensors = nullptr;
+  SideFiles side = {};
+};
+
+class OpenCheckpoint final : public Checkpoint {
+ public:
+  explicit OpenCheckpoint(Parts parts) : parts_(std::move(parts)) {}
+
+  const std::string& path() const override { return parts_.path; }
+  const ModelConfig& config() const override { return parts_.config; }
+  const GenerationConfig& generation() const override { return parts_.side.generation; }
+  const TensorSource& tensors() const override { return *parts_.tensors; }
+
+  absl::StatusOr<BlockTensors> Block(int layer) const override;
+  absl::StatusOr<TensorView> Embedding() const override {
+    return Get(SpecOfEmbedding(parts_.config, *parts_.names));
+  }
+  absl::StatusOr<TensorView> FinalNorm() const override {
+    return Get(SpecOfFinalNorm(parts_.config, *parts_.names));
+  }
+  absl::StatusOr<TensorView> LmHead() const override {
+    return Get(SpecOfLmHead(parts_.config, *parts_.names));
+  }
+
+  const GgufVocabulary* gguf_vocabulary() const override {
+    return parts_.side.vocabulary.has_value() ? &*parts_.side.vocabulary : nullptr;
+  }
+  std::optional<std::string> tokenizer_json_path() const override {
+    return parts_.side.tokenizer_json_path;
+  }
+  const std::string& chat_template() const override { return parts_.side.chat_template; }
+  const std::string& bos_token() const override { return parts_.side.bos_token; }
+  const std::string& eos_token() const override { return parts_.side.eos_token; }
+
+ private:
+  absl::StatusOr<TensorView> Get(const TensorSpec& spec) const;
+  absl::StatusOr<std::vector<TensorView>> GetEither(const std::vector<TensorSpec>& fused,
+                                                    const std::vector<TensorSpec>& separate) const;
+
+  Parts parts_;
+};
+
+// The tensor, once its shape is what the config says.
+absl::StatusOr<TensorView> OpenCheckpoint::Get(const TensorSpec& spec) const {
+  auto view = parts_.tensors->Find(spec.name);
+  if (absl::IsNotFound(view.status())) {
+    return absl::DataLossError(
+        fmt::format("{}; the file is incomplete, fetch it again", Message(view.status())));
+  }
+  if (!view.ok()) return view.status();
+  if (view->rows != spec.rows || view->cols != spec.cols) {
+    return absl::DataLossError(
+        fmt::format("{}: tensor {} has the shape ({}, {}) where the config wants ({}, {})",
+                    parts_.path, Quoted(spec.name), view->rows, view->cols, spec.rows, spec.cols));
+  }
+  // A bias would be left out of every product without a word.
+  constexpr std::string_view kWeight = ".weight";
+  if (spec.name.ends_with(kWeight)) {
+    const std::string bias = spec.name.substr(0, spec.name.size() - kWeight.size()) + ".bias";
+    if (parts_.tensors->Has(bias)) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: tensor {}: models with biases are not supported", parts_.path, Quoted(bias)));
+    }
+  }
+  return view;
+}
+
+absl::StatusOr<std::vector<TensorView>> OpenCheckpoint::GetEither(
+    const std::vector<TensorSpec>& fused, const std::vector<TensorSpec>& separate) const {
+  const bool use_fused = separate.empty() || (!fused.empty() && parts_.tensors->Has(fused[0].name));
+  std::vector<TensorView> views;
+  for (const TensorSpec& spec : use_fused ? fused : separate) {
+    CATENA_ASSIGN_OR_RETURN(views.emplace_back(), Get(spec));
+  }
+  return views;
+}
+
+absl::StatusOr<BlockTensors> OpenCheckpoint::Block(int layer) const {
+  CATENA_CHECK(layer >= 0 && layer < parts_.config.n_layers);
+  const BlockSpecs specs = SpecsOfBlock(parts_.config, *parts_.names, layer);
+  BlockTensors block;
+  CATENA_ASSIGN_OR_RETURN(block.attention_norm, Get(specs.attention_norm));
+  CATENA_ASSIGN_OR_RETURN(block.qkv, GetEither(specs.fused_qkv, specs.separate_qkv));
+  CATENA_ASSIGN_OR_RETURN(block.output, Get(specs.output));
+  CATENA_ASSIGN_OR_RETURN(block.mlp_norm, Get(specs.mlp_norm));
+  CATENA_ASSIGN_OR_RETURN(block.gate_up, GetEither(specs.fused_gate_up, specs.separate_gate_up));
+  CATENA_ASSIGN_OR_RETURN(block.down, Get(specs.down));
+  if (parts_.names->interleaved_qk && block.qkv.size() == 3) {
+    block.qkv[0].interleaved_head_dim = parts_.config.head_dim;
+    block.qkv[1].interleaved_head_dim = parts_.config.head_dim;
+  }
+  return block;
+}
+
+// "random:SEED" to SEED.
+absl::StatusOr<uint64_t> ParseSeed(std::string_view weights) {
+  uint64_t seed = 0;
+  if (weights.starts_with(kRandomPrefix)) {
+    const std::string_view digits = weights.substr(kRandomPrefix.size());
+    const char* end = digits.data() + digits.size();
+    const auto parsed = std::from_chars(digits.data(), end, seed);
+    if (!digits.empty() && parsed.ec == std::errc() && parsed.ptr == end) return seed;
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("weights {} are not random:SEED with SEED a number below 2^64", Quoted(weights)));
+}
+
+// Gives `parts` random weights, in Hugging Face's spelling.
+absl::Status UseRandomWeights(const CheckpointOptions& options, Parts* parts) {
+  CATENA_ASSIGN_OR_RETURN(const uint64_t seed, ParseSeed(options.weights));
+  parts->names = &parts->architecture->hf;
+  CATENA_ASSIGN_OR_RETURN(
+      parts->tensors,
+      RandomWeights::Make(seed, options.random_format, AllSpecs(parts->config, *parts->names)));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Parts> OpenGguf(const std::string& path, const CheckpointOptions& options) {
+  CATENA_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> file, GgufFile::Open(path));
+  CATENA_ASSIGN_OR_RETURN(ArchitectureAndConfig read, ReadConfig(*file));
+  Parts parts{.path = path, .architecture = read.architecture, .config = std::move(read.config)};
+  CATENA_ASSIGN_OR_RETURN(parts.side, ReadGgufSide(*file, *parts.architecture, parts.config));
+  if (!options.weights.empty()) {
+    CATENA_RETURN_IF_ERROR(UseRandomWeights(options, &parts));
+    return parts;
+  }
+  parts.names = &parts.architecture->gguf;
+  parts.tensors = file;
+  return parts;
+}
+
+// A folder, by its config.json.
+absl::StatusOr<Parts> OpenFolder(const std::string& path, const std::string& config_path,
+                                 const CheckpointOptions& options) {
+  CATENA_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonFile(config_path));
+  CATENA_ASSIGN_OR_RETURN(ArchitectureAndConfig read, ReadConfig(json, config_path));
+  Parts parts{.path = path, .architecture = read.architecture, .config = std::move(read.config)};
+  const std::string folder = fs::path(config_path).parent_path().string();
+  CATENA_ASSIGN_OR_RETURN(parts.side, ReadFolderSide(folder, parts.config));
+  if (!options.weights.empty()) {
+    CATENA_RETURN_IF_ERROR(UseRandomWeights(options, &parts));
+    return parts;
+  }
+  parts.names = &parts.architecture->hf;
+  CATENA_ASSIGN_OR_RETURN(parts.tensors, OpenSafetensorsFolder(folder.empty() ? "." : folder));
+  return parts;
+}
+
+absl::StatusOr<Parts> OpenDirectory(const std::string& path, const CheckpointOptions& options) {
+  std::error_code ignored;
+  const std::string config_path = (fs::path(path) / "config.json").string();
+  if (fs::exists(config_path, ignored)) return OpenFolder(path, config_path, options);
+  for (fs::directory_iterator it(path, ignored), end; it != end; it.increment(ignored)) {
+    if (it->path().extension() != ".gguf") continue;
+    return absl::NotFoundError(fmt::format(
+        "{}: no config.json, but a GGUF file; give its own path, {}", path, it->path().string()));
+  }
+  return absl::NotFoundError(
+      fmt::format("{}: no config.json; a model is a GGUF file or a Hugging Face folder with "
+                  "config.json, model.safetensors and tokenizer.json",
+                  path));
+}
+
+absl::StatusOr<Parts> OpenFile(const std::string& path, const CheckpointOptions& options) {
+  const std::string extension = fs::path(path).extension().string();
+  if (extension == ".json") {
+    if (!options.weights.empty()) return OpenFolder(path, path, options);
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: a config has no weights; give its folder, or --weights random:SEED", path));
+  }
+  if (extension == ".safetensors" || extension == ".bin" || extension == ".pth") {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: weights alone are no model; give the folder with its config.json", path));
+  }
+  return OpenGguf(path, options);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(
+    const std::string& path, const CheckpointOptions& options) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  if (!fs::exists(status)) {
+    return absl::NotFoundError(
+        fmt::format("{}: no such file or folder; a model is a GGUF file or a Hugging Face folder "
+                    "(catena pull REPO fetches one)",
+                    path));
+  }
+  auto parts = fs::is_directory(status) ? OpenDirectory(path, options) : OpenFile(path, options);
+  if (!parts.ok()) return parts.status();
+  return std::make_shared<OpenCheckpoint>(*std::move(parts));
+}
+
+}  // namespace catena
