@@ -3,34 +3,31 @@
 // is what makes a Move of a running request exact. No libm, no state, no order that depends on the
 // machine; every tie goes to the lowest id.
 //
-// What is done to the logits, in this order:
+// What is done to the logits, z, in this order:
 //
-//   step                    formula, z: logit                      source
-//   1 logit bias            z + bias[id]                           OpenAI; vLLM
-//   LogitBiasLogitsProcessor 2 repetition penalty    z / r if z > 0, else z * r, of ids     CTRL
-//   (arXiv:1909.05858) in Hugging
-//                           in prompt or output                    Face and vLLM alike
-//   3 frequency penalty     z - f * count in the output            OpenAI; vLLM apply_penalties
-//   4 presence penalty      z - p if in the output                 OpenAI; vLLM apply_penalties
-//   5 min_tokens            -infinity for ids that would stop,     Hugging Face MinNewTokensLength,
-//                           while the output is shorter            vLLM MinTokensLogitsProcessor
-//   - greedy: the largest z; no filter applies
-//   6 temperature           weight e^((z - max) / T)               Hugging Face
-//   TemperatureLogitsWarper 7 top-k                 the k largest TopKLogitsWarper 8 top-p the
-//   fewest largest with mass >= p      TopPLogitsWarper 9 min-p                 weight >= min_p *
-//   largest              MinPLogitsWarper
-//  10 typical-p             the fewest nearest to the entropy      TypicalLogitsWarper
-//  (arXiv:2202.00666)
-//                           with mass >= p
-//  11 draw                  inverse CDF in id order of one Philox double (philox.h)
+//    1 logit bias          z + bias[id]
+//    2 repetition penalty  z > 0 ? z / r : z * r, of ids in the prompt or the output
+//    3 frequency penalty   z - f * (times in the output)
+//    4 presence penalty    z - p, of ids in the output
+//    5 min_tokens          -infinity, of ids that would stop, while the output is shorter
+//    - greedy              the largest z, with no step below
+//    6 temperature         weight e^((z - max) / T)
+//    7 top-k               keeps the k largest
+//    8 top-p               keeps the fewest largest that have the share p of the weight
+//    9 min-p               keeps weights of at least min_p * the largest
+//   10 typical-p           keeps the fewest nearest to the entropy that have the share p
+//   11 draw                inverse CDF, in id order, of one Philox double (philox.h)
 //
-// Bias comes before the penalties and both before the temperature, as in vLLM (Hugging Face's
-// SequenceBias also precedes its penalties), so that a bias means the same at every temperature.
-// Masking comes last of the five, so that nothing lifts a masked id. The filters' order and the
-// renormalisation between them are Hugging Face's (_get_logits_processor); vLLM has min-p before
-// top-k and knows no typical-p. Steps 1 to 5 are in float as theirs are, the rest in double. One
-// difference: Hugging Face keeps all ties at the top-k or typical-p cut, which makes k a lower
-// bound; here k is k.
+// Sources: 1 and 5 vLLM, v1/sample/logits_processor/builtin.py; 2 Hugging Face transformers,
+// generation/logits_process.py (and vLLM; CTRL, arXiv:1909.05858); 3 and 4 OpenAI's definition as
+// in vLLM, model_executor/layers/utils.py; 6 to 10 logits_process.py (typical-p: arXiv:2202.00666).
+//
+// Bias comes before the penalties and both before the temperature, as in vLLM and Hugging Face, so
+// that a bias means the same at every temperature. Masking comes after both, so that nothing lifts
+// a masked id. The filters' order, and that each sees the survivors of the one before renormalised,
+// are Hugging Face's; vLLM has min-p first and knows no typical-p. Steps 1 to 5 are in float, as
+// theirs are, the rest in double. One difference: Hugging Face keeps all that tie with the last one
+// kept by top-k or typical-p; here k is k.
 //
 // Reported log-probabilities are the model's own: the log-softmax of the logits as they came,
 // before all steps (vLLM's default, raw_logprobs).
