@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# deploy/demo.sh ["prompt"]: from a fresh Debian 12 to a model that writes. Installs what is missing,
-# fetches the default model, builds, and generates text; prints the text and then the speed.
+# deploy/demo.sh ["prompt"]: from a fresh Debian 12 to a model that writes. Installs what is
+# missing, fetches the default model, builds, and generates; prints the text and then the speed.
 # BUILD_DIR names the build folder (build/release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
