@@ -68,7 +68,7 @@ fuzz() {
     [ ! -d "tests/fuzz/corpus/$name" ] || folders+=("tests/fuzz/corpus/$name")
     progress_line "$name"
     if without_aslr "$fuzzer" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 \
-      -artifact_prefix="build/asan/$name-" -print_final_stats=1 "${folders[@]}"; then
+      -artifact_prefix="build/asan/$name-" "${folders[@]}"; then
       add_cases 1 0 0
     else
       add_cases 0 1 0
@@ -160,7 +160,7 @@ show_progress() {
       local tenth=$((10 * BASH_REMATCH[1] / BASH_REMATCH[2]))
       [ $tenth -gt $shown ] && echo "   ${BASH_REMATCH[0]}"
       shown=$tenth
-    elif [[ $line =~ ^\ *[0-9]+/[0-9]+\ Test\ +\# || $line == "== "* ]]; then
+    elif [[ $line =~ ^\ *[0-9]+/[0-9]+\ Test\ +\# || $line =~ ^(==|Done)\  ]]; then
       echo "   ${line#== }"
     fi
   done
