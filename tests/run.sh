@@ -54,7 +54,6 @@ oracles() {
 
 build_asan() { configure_and_build asan; }
 
-# Tests labelled slow take minutes under a sanitizer and show nothing that others do not.
 test_asan() { run_ctest asan --label-exclude slow; }
 
 # Each fuzzer starts from its committed corpus; what it finds goes to the build folder.
@@ -80,7 +79,7 @@ fuzz() {
 
 # Only what has threads: the tests labelled tsan, whose programs have the names of their targets.
 build_tsan() {
-  cmake --preset tsan
+  configure tsan
   local targets
   targets=$(ctest --test-dir build/tsan -N -L '^tsan$' | sed -n 's/^ *Test *#[0-9]*: //p')
   [ -n "$targets" ] || skip "no test has the label tsan"
@@ -109,8 +108,10 @@ add_cases() { echo "$@" >>"$logs/cases"; }
 
 progress_line() { echo "== $*"; }
 
+configure() { cmake --preset "$1" -DCATENA_SHARED="$CATENA_SHARED"; }
+
 configure_and_build() {
-  cmake --preset "$1"
+  configure "$1"
   cmake --build build/"$1"
 }
 
