@@ -42,8 +42,9 @@ def _without_preprocessor(code):
 
 
 _ACCESS = re.compile(r"^\s*(?:(?:public|private|protected)\s*:(?!:)\s*)*")
-_SCOPE = re.compile(r"^\s*(?:inline\s+)?namespace\b|^\s*extern\s*\"\s*\"\s*$")
-_TYPE = re.compile(r"^\s*(?:typedef\s+)?(?:class|struct|union|enum)\b")
+# At the end of what stands before a brace: a macro without a semicolon may stand before them.
+_SCOPE = re.compile(r"\bnamespace\b[^()]*$|\bextern\s*\"\s*\"\s*$"
+                    r"|\b(?:class|struct|union|enum)\b(?:[^()]|alignas\s*\([^()]*\))*$")
 _INITIALISERS = re.compile(r"\)[\w\s]*:(?!:)")
 
 
@@ -71,8 +72,6 @@ def _opens(header):
     """What a brace after `header` opens: "scope", "function", "member" or "other"."""
     header = _without_template_parameters(header)
     if _SCOPE.search(header):
-        return "scope"
-    if _TYPE.search(header) and "(" not in re.sub(r"alignas\s*\([^()]*\)", "", header):
         return "scope"
     if "operator" not in header and "=" in _top_level(header):
         return "other"

@@ -32,7 +32,7 @@ SAMPLES = {
         {"built.cc": "\n", "tests/fuzz/CMakeLists.txt": "f(a.cc)\n", "tests/fuzz/a.cc": "\n"},
         {"built.cc": "\n", "model/a.cc": "\n"}, "model/a.cc:1"),
     "header-form": (
-        {"a.h": HEADER},
+        {"a.h": HEADER, "a-inl.h": "//\n#if defined(A) == defined(HWY_TARGET_TOGGLE)\n"},
         {"a.h": "// What it is.\n#ifndef A_H\n#endif\n"}, "a.h:1"),
     "cpp-function-length": (
         {"a.cc": "void F() {\n" + LONG_BODY[:-14] + "}\n"},
@@ -164,6 +164,7 @@ class Cpp(unittest.TestCase):
                      "template <typename T = int>\nauto F() -> T {}", "void F(int a = 1) {\n}",
                      "struct stat F() {\n}", "void F() {\n  if (x) { y = [] { return 1; }(); } }"):
             for before, after in (("", ""), ("namespace a {\n", "\n}"),
+                                  ('MACRO("a")\n\nnamespace {\n', "\n}"),
                                   ("class A : B {\n public:\n", "\n};"), ('extern "C" {\n', "\n}")):
                 with self.subTest(text=text, before=before):
                     found, balanced = self.functions(before + text + after)
