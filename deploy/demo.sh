@@ -22,9 +22,9 @@ build() {
 }
 
 configure_and_compile() {
-  # The generator of an existing build folder stays as it is.
-  [ -f "$build_dir/CMakeCache.txt" ] ||
-    cmake -S . -B "$build_dir" -G Ninja -DCMAKE_BUILD_TYPE=Release || return 1
+  local generator=(-G Ninja)
+  [ ! -f "$build_dir/CMakeCache.txt" ] || generator=()  # an existing folder keeps its own
+  cmake -S . -B "$build_dir" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release || return 1
   cmake --build "$build_dir" --target catena --parallel "$(nproc)"
 }
 
