@@ -1,0 +1,260 @@
+#!/usr/bin/env bash
+# Everything the tests need, then all tests, then one line "N passed, N failed, N skipped".
+# tests/run.sh [--quick]: --quick stops after the release build's tests and tests/tidy.
+#
+# FUZZ_SECONDS   how long each fuzzer runs (10)
+# CATENA_SHARED  the shared test data (../shared beside the checkout)
+# CI             true: what would be skipped because something is missing has failed
+#
+# A step is a function below; it ends with 0 (passed), skip "why" (skipped) or anything else
+# (failed), and its output is in build/test-logs/. A step that has test cases counts them.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+export FUZZ_SECONDS=${FUZZ_SECONDS:-10}
+export CATENA_SHARED=${CATENA_SHARED:-$(dirname "$PWD")/shared}
+export CTEST_PARALLEL_LEVEL=${CTEST_PARALLEL_LEVEL:-$(nproc)}
+export PYTHONDONTWRITEBYTECODE=1
+! command -v ccache >/dev/null || export CMAKE_CXX_COMPILER_LAUNCHER=ccache
+
+readonly logs=$PWD/build/test-logs skipped_status=77
+names=() results=() seconds=() notes=()  # one entry a step
+passed=0 failed=0 skipped=0              # test cases; a step without cases is one
+
+# --- the steps ---
+
+packages() { deploy/install_deps.sh --with-tests; }
+
+shared_data() { [ -d "$CATENA_SHARED" ] || cannot "no shared test data at $CATENA_SHARED"; }
+
+default_model() { deploy/default_model.sh >"$logs/model_path"; }
+
+build_release() { configure_and_build release; }
+
+test_release() { run_ctest release; }
+
+test_quickly() { run_ctest release --label-exclude slow; }
+
+tidy() {
+  local status=0
+  run_unittests python3 tests/tidy || status=1
+  tests/tidy/tidy.py --build build/release || { add_cases 0 1 0; status=1; }
+  return $status
+}
+
+# Python's own libraries as oracles, in a virtual environment of the build folder.
+oracles() {
+  [ -d tests/oracle ] || skip "no oracle tests"
+  local venv=build/venv
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/oracle/requirements.txt ||
+    cannot "could not install tests/oracle/requirements.txt"
+  CATENA=$PWD/build/release/bin/catena run_unittests "$venv/bin/python" tests/oracle
+}
+
+build_asan() { configure_and_build asan; }
+
+test_asan() { run_ctest asan --label-exclude slow; }
+
+# Each fuzzer starts from its committed corpus; what it finds goes to the build folder.
+fuzz() {
+  local fuzzer name folders status=0
+  compgen -G "build/asan/bin/*_fuzz" >/dev/null || skip "no fuzzers"
+  for fuzzer in build/asan/bin/*_fuzz; do
+    name=${fuzzer##*/}
+    folders=("build/asan/corpus/$name")
+    mkdir -p "${folders[0]}"
+    [ ! -d "tests/fuzz/corpus/$name" ] || folders+=("tests/fuzz/corpus/$name")
+    progress_line "$name"
+    if without_aslr "$fuzzer" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 \
+      -artifact_prefix="build/asan/$name-" "${folders[@]}"; then
+      add_cases 1 0 0
+    else
+      add_cases 0 1 0
+      status=1
+    fi
+  done
+  return $status
+}
+
+# Only what has threads: the tests labelled tsan, whose programs have the names of their targets.
+build_tsan() {
+  configure tsan
+  local targets
+  targets=$(ctest --test-dir build/tsan -N -L '^tsan$' | sed -n 's/^ *Test *#[0-9]*: //p')
+  [ -n "$targets" ] || skip "no test has the label tsan"
+  # shellcheck disable=SC2086  # one word a target
+  cmake --build build/tsan --target $targets
+}
+
+test_tsan() { run_ctest tsan --label-regex '^tsan$'; }
+
+# --- what the steps share ---
+
+# Ends the step as skipped.
+skip() {
+  echo "$*" >"$logs/note"
+  exit $skipped_status
+}
+
+# Ends the step because something is missing: under CI that is a failure.
+cannot() {
+  echo "$*" >"$logs/note"
+  [ "${CI:-}" = true ] && exit 1
+  exit $skipped_status
+}
+
+add_cases() { echo "$@" >>"$logs/cases"; }
+
+progress_line() { echo "== $*"; }
+
+# A warning fails the tests; to a user, whose compiler may be newer, it stays a warning.
+configure() {
+  cmake --preset "$1" -DCATENA_SHARED="$CATENA_SHARED" -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
+}
+
+configure_and_build() {
+  configure "$1"
+  cmake --build build/"$1"
+}
+
+# The sanitizers of clang 14 lose their shadow memory where a newer kernel randomises more bits.
+without_aslr() {
+  local wrapper=()
+  ! setarch --addr-no-randomize true 2>/dev/null || wrapper=(setarch --addr-no-randomize)
+  "${wrapper[@]}" "$@"
+}
+
+# run_ctest PRESET OPTION…
+run_ctest() {
+  local preset=$1 status=0 xml=$logs/$1-gtest
+  shift
+  mkdir -p "$xml"
+  export UBSAN_OPTIONS=print_stacktrace=1 GTEST_OUTPUT=xml:$xml/
+  without_aslr ctest --test-dir build/"$preset" --output-on-failure --no-tests=error \
+    --output-junit "$logs/$preset.xml" "$@" || status=1
+  # shellcheck disable=SC2046  # three numbers
+  add_cases $(python3 tests/count_ctest.py "$logs/$preset.xml" "$xml")
+  return $status
+}
+
+# run_unittests PYTHON FOLDER: the *_test.py there.
+run_unittests() {
+  local status=0 report
+  report=$("$1" -m unittest discover -v -s "$2" -p '*_test.py' 2>&1) || status=1
+  echo "$report"
+  # shellcheck disable=SC2046  # three numbers
+  add_cases $(awk '
+    function count(kind) {
+      return match($0, kind "=[0-9]+") ? substr($0, RSTART + length(kind) + 1, RLENGTH) + 0 : 0
+    }
+    /^Ran [0-9]+ test/ { ran = $2 }
+    /^(OK|FAILED)/ { failed = count("failures") + count("errors"); skipped = count("skipped") }
+    END { print ran - failed - skipped, failed + 0, skipped + 0 }' <<<"$report")
+  return $status
+}
+
+# --- running the steps ---
+
+# Of a step's output, what shows that it moves: each tenth of a build, each test, its own lines.
+show_progress() {
+  local line shown=0
+  while IFS= read -r line; do
+    if [[ $line =~ ^\[([0-9]+)/([0-9]+)\] ]]; then
+      local tenth=$((10 * BASH_REMATCH[1] / BASH_REMATCH[2]))
+      [ $tenth -gt $shown ] && echo "   ${BASH_REMATCH[0]}"
+      shown=$tenth
+    elif [[ $line =~ ^\ *[0-9]+/[0-9]+\ Test\ +\# || $line =~ ^(==|Done)\  ]]; then
+      echo "   ${line#== }"
+    fi
+  done
+}
+
+result_of() {
+  local i
+  for i in "${!names[@]}"; do
+    [ "${names[$i]}" != "$1" ] || echo "${results[$i]}"
+  done
+}
+
+# step NAME FUNCTION [NEEDED]: runs FUNCTION unless the step NEEDED did not pass.
+step() {
+  local name=$1 function=$2 needed=${3:-} log=$logs/${1// /-}.log status start=$SECONDS
+  rm -f "$logs/cases" "$logs/note"
+  if [ -n "$needed" ] && [ "$(result_of "$needed")" != passed ]; then
+    echo "needs: $needed" >"$logs/note"
+    status=$skipped_status
+  else
+    echo "== $name"
+    (set -e; "$function") </dev/null 2>&1 | tee "$log" | show_progress
+    status=${PIPESTATUS[0]}
+  fi
+  record "$name" "$status" $((SECONDS - start))
+  if [ "${results[-1]}" = failed ]; then
+    echo "-- failed: $name ${notes[-1]} (the last lines of $log)"
+    tail -n 300 "$log"
+  fi
+}
+
+# record NAME STATUS SECONDS: adds the step and its cases to the table and the sums.
+record() {
+  local result=failed p=0 f=0 s=0 note cases_passed cases_failed cases_skipped
+  while read -r cases_passed cases_failed cases_skipped; do
+    p=$((p + cases_passed)) f=$((f + cases_failed)) s=$((s + cases_skipped))
+  done < <(cat "$logs/cases" 2>/dev/null)
+  case $2 in
+    0) result=passed; [ $((p + f + s)) -gt 0 ] || p=1 ;;
+    "$skipped_status") result=skipped; s=$((s + 1)) ;;
+    *) [ $f -gt 0 ] || f=1 ;;
+  esac
+  note=$(cat "$logs/note" 2>/dev/null)
+  [ ! -s "$logs/cases" ] || note="$p passed, $f failed, $s skipped${note:+; $note}"
+  names+=("$1") results+=("$result") seconds+=("$3") notes+=("${note:+($note)}")
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+summary() {
+  local i
+  printf '\n%-16s %8s  %s\n' step seconds result
+  for i in "${!names[@]}"; do
+    printf '%-16s %8d  %s %s\n' "${names[$i]}" "${seconds[$i]}" "${results[$i]}" "${notes[$i]}"
+  done
+  printf '%-16s %8d\n\n%d passed, %d failed, %d skipped\n' total "$SECONDS" \
+    "$passed" "$failed" "$skipped"
+}
+
+main() {
+  local quick=
+  case "${1:-}" in
+    "") ;;
+    --quick) quick=yes ;;
+    -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit ;;
+    *) echo "tests/run.sh: unknown option $1; the only one is --quick" >&2; exit 2 ;;
+  esac
+  rm -rf "$logs"
+  mkdir -p "$logs"
+
+  step "packages" packages
+  step "shared data" shared_data
+  step "default model" default_model
+  CATENA_SMOLLM2_GGUF=$(cat "$logs/model_path")
+  export CATENA_SMOLLM2_GGUF
+  step "release build" build_release
+  if [ -n "$quick" ]; then
+    step "tests" test_quickly "release build"
+    step "tidy" tidy
+  else
+    step "tests" test_release "release build"
+    step "tidy" tidy
+    step "oracles" oracles "release build"
+    step "asan build" build_asan
+    step "asan tests" test_asan "asan build"
+    step "fuzzers" fuzz "asan build"
+    step "tsan build" build_tsan
+    step "tsan tests" test_tsan "tsan build"
+  fi
+  summary
+  [ "$failed" -eq 0 ]
+}
+
+main "$@"
