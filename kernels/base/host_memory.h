@@ -2,9 +2,10 @@
 // always done.
 #pragma once
 
-#include <cstring>
+#include <memory>
 #include <vector>
 
+#include "kernels/base/huge_buffer.h"
 #include "kernels/kernels.h"
 
 namespace catena {
@@ -16,12 +17,16 @@ class HostStream : public Stream {
 
 class HostBuffer : public Buffer {
  public:
-  explicit HostBuffer(size_t bytes) : bytes_(bytes) {}
-  void* data() override { return bytes_.data(); }
-  size_t bytes() const override { return bytes_.size(); }
+  static absl::StatusOr<std::unique_ptr<Buffer>> Make(size_t bytes) {
+    auto buffer = std::make_unique<HostBuffer>();
+    CATENA_ASSIGN_OR_RETURN(buffer->memory_, HugeBuffer::Allocate(bytes));
+    return buffer;
+  }
+  void* data() override { return memory_.data(); }
+  size_t bytes() const override { return memory_.bytes(); }
 
  private:
-  std::vector<uint8_t> bytes_;
+  HugeBuffer memory_;
 };
 
 // A table or an embedding looked up by rows, kept in the file's layout: an embedding's bytes stay

@@ -1,7 +1,7 @@
 // Weights in the backend's panels (layout.h), made from the file's rows.
 #pragma once
 
-#include "kernels/cpu/huge_buffer.h"
+#include "kernels/base/huge_buffer.h"
 #include "kernels/cpu/packed_rows.h"
 #include "kernels/kernels.h"
 

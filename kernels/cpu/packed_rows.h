@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/cpu/huge_buffer.h"
+#include "kernels/base/huge_buffer.h"
 #include "kernels/cpu/layout.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/kernels.h"

@@ -110,7 +110,7 @@ class RefBackend : public Backend {
 
   std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind, size_t bytes) override {
-    return std::make_unique<HostBuffer>(bytes);
+    return HostBuffer::Make(bytes);
   }
   void Copy(Stream&, void* to, const void* from, size_t bytes) override {
     std::memcpy(to, from, bytes);

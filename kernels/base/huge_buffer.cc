@@ -1,8 +1,8 @@
-#include "kernels/cpu/huge_buffer.h"
+#include "kernels/base/huge_buffer.h"
 
 #include <sys/mman.h>
 
-namespace catena::cpu {
+namespace catena {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
@@ -44,4 +44,4 @@ HugeBuffer& HugeBuffer::operator=(HugeBuffer&& other) noexcept {
   return *this;
 }
 
-}  // namespace catena::cpu
+}  // namespace catena

@@ -8,7 +8,7 @@
 
 #include "kernels/base/status.h"
 
-namespace catena::cpu {
+namespace catena {
 
 class HugeBuffer {
  public:
@@ -30,4 +30,4 @@ class HugeBuffer {
   size_t mapping_bytes_ = 0;
 };
 
-}  // namespace catena::cpu
+}  // namespace catena

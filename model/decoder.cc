@@ -1,0 +1,109 @@
+#include "model/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace catena {
+namespace {
+
+absl::StatusOr<std::unique_ptr<Weight>> PackAndRelease(const Checkpoint& checkpoint,
+                                                       absl::Span<const TensorView> tensors,
+                                                       WeightRole role, Backend* backend) {
+  auto weight = backend->Pack(tensors, role);
+  for (const TensorView& t : tensors) checkpoint.tensors().Release(t);
+  if (!weight.ok()) return Annotate(weight.status(), checkpoint.path());
+  return weight;
+}
+
+Rows RowsIn(Buffer& buffer, int rows, int64_t cols) {
+  return {.data = static_cast<float*>(buffer.data()), .rows = rows, .cols = cols, .stride = cols};
+}
+
+}  // namespace
+
+int64_t DecoderBlock::bytes() const {
+  return attention_norm->bytes() + qkv->bytes() + output->bytes() + mlp_norm->bytes() +
+         gate_up->bytes() + down->bytes();
+}
+
+absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend) {
+  CATENA_ASSIGN_OR_RETURN(BlockTensors t, checkpoint.Block(layer));
+  DecoderBlock block;
+  auto pack = [&](absl::Span<const TensorView> tensors, WeightRole role,
+                  std::unique_ptr<Weight>* out) -> absl::Status {
+    CATENA_ASSIGN_OR_RETURN(*out, PackAndRelease(checkpoint, tensors, role, backend));
+    return absl::OkStatus();
+  };
+  CATENA_RETURN_IF_ERROR(pack({t.attention_norm}, WeightRole::kTable, &block.attention_norm));
+  CATENA_RETURN_IF_ERROR(pack(t.qkv, WeightRole::kLinear, &block.qkv));
+  CATENA_RETURN_IF_ERROR(pack({t.output}, WeightRole::kLinear, &block.output));
+  CATENA_RETURN_IF_ERROR(pack({t.mlp_norm}, WeightRole::kTable, &block.mlp_norm));
+  CATENA_RETURN_IF_ERROR(pack(t.gate_up, WeightRole::kLinear, &block.gate_up));
+  CATENA_RETURN_IF_ERROR(pack({t.down}, WeightRole::kLinear, &block.down));
+  return block;
+}
+
+absl::StatusOr<HeadWeights> LoadHead(const Checkpoint& checkpoint, Backend* backend) {
+  HeadWeights head;
+  CATENA_ASSIGN_OR_RETURN(const TensorView norm, checkpoint.FinalNorm());
+  CATENA_ASSIGN_OR_RETURN(head.norm,
+                          PackAndRelease(checkpoint, {norm}, WeightRole::kTable, backend));
+  CATENA_ASSIGN_OR_RETURN(const TensorView matrix, checkpoint.LmHead());
+  CATENA_ASSIGN_OR_RETURN(head.lm_head,
+                          PackAndRelease(checkpoint, {matrix}, WeightRole::kLinear, backend));
+  return head;
+}
+
+absl::StatusOr<std::unique_ptr<Weight>> LoadEmbedding(const Checkpoint& checkpoint,
+                                                      Backend* backend) {
+  CATENA_ASSIGN_OR_RETURN(const TensorView table, checkpoint.Embedding());
+  return PackAndRelease(checkpoint, {table}, WeightRole::kEmbedding, backend);
+}
+
+absl::StatusOr<DecoderWorkspace> DecoderWorkspace::Make(const ModelConfig& config, int max_rows,
+                                                        Backend* backend) {
+  DecoderWorkspace w;
+  const int64_t widest =
+      std::max({config.hidden_size, config.q_cols(), config.intermediate_size});
+  auto rows = [&](int64_t cols) {
+    return backend->Allocate(MemoryKind::kDevice, max_rows * cols * sizeof(float));
+  };
+  CATENA_ASSIGN_OR_RETURN(w.qkv, rows(config.qkv_cols()));
+  CATENA_ASSIGN_OR_RETURN(w.gate_up, rows(2 * config.intermediate_size));
+  CATENA_ASSIGN_OR_RETURN(w.packed, backend->NewPackedRows(max_rows, widest));
+  return w;
+}
+
+AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t rotary_positions) {
+  return {.heads = config.n_heads,
+          .kv_heads = config.n_kv_heads,
+          .head_dim = config.head_dim,
+          .rotary_dim = config.rotary_dim,
+          .rotary_positions = rotary_positions,
+          .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
+          .window = config.sliding_window};
+}
+
+void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_layer, const Rows& x) {
+  Backend& b = *pass.backend;
+  Stream& s = *pass.stream;
+  PackedRows* packed = pass.workspace->packed.get();
+  const Rows qkv = RowsIn(*pass.workspace->qkv, x.rows, block.qkv->rows());
+  const Rows gate_up = RowsIn(*pass.workspace->gate_up, x.rows, block.gate_up->rows());
+  const float eps = static_cast<float>(pass.config->rms_norm_eps);
+
+  // x += attention(norm(x))
+  b.Norm(s, x, {}, *block.attention_norm, eps, *block.qkv, packed);
+  b.Linear(s, *block.qkv, *packed, LinearMode::kStore, qkv);
+  b.RotaryAppend(s, qkv, pass.attention, *pass.rotary, *pass.batch, cache_layer, pass.cache);
+  b.Attention(s, qkv, pass.attention, *pass.batch, cache_layer, *pass.cache, *block.output, packed);
+  b.Linear(s, *block.output, *packed, LinearMode::kAdd, x);
+
+  // x += down(silu(gate(norm(x))) * up(norm(x)))
+  b.Norm(s, x, {}, *block.mlp_norm, eps, *block.gate_up, packed);
+  b.Linear(s, *block.gate_up, *packed, LinearMode::kStore, gate_up);
+  b.Gate(s, gate_up, *block.down, packed);
+  b.Linear(s, *block.down, *packed, LinearMode::kAdd, x);
+}
+
+}  // namespace catena

@@ -1,0 +1,65 @@
+// A decoder block, and the model's two ends, as weights in a backend and passes over rows. Behaviour
+// comes from the ModelConfig alone; no architecture is named here.
+//
+// Thread rules: one thread at a time, that of the stage which owns the weights.
+#pragma once
+
+#include <memory>
+
+#include "kernels/kernels.h"
+#include "model/checkpoint.h"
+
+namespace catena {
+
+struct DecoderBlock {
+  std::unique_ptr<Weight> attention_norm;  // (hidden)
+  std::unique_ptr<Weight> qkv;             // (qkv_cols, hidden)
+  std::unique_ptr<Weight> output;          // (hidden, q_cols)
+  std::unique_ptr<Weight> mlp_norm;        // (hidden)
+  std::unique_ptr<Weight> gate_up;         // (2 * intermediate, hidden)
+  std::unique_ptr<Weight> down;            // (hidden, intermediate)
+
+  int64_t bytes() const;
+};
+
+// Reads one block's tensors and packs them, giving mapped pages back as it goes.
+absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend);
+
+// The last norm and the matrix that gives logits.
+struct HeadWeights {
+  std::unique_ptr<Weight> norm;     // (hidden)
+  std::unique_ptr<Weight> lm_head;  // (vocab, hidden)
+};
+absl::StatusOr<HeadWeights> LoadHead(const Checkpoint& checkpoint, Backend* backend);
+
+absl::StatusOr<std::unique_ptr<Weight>> LoadEmbedding(const Checkpoint& checkpoint,
+                                                      Backend* backend);
+
+// Memory that a stage's blocks share, for up to max_rows rows a batch.
+struct DecoderWorkspace {
+  std::unique_ptr<Buffer> qkv;      // (max_rows, qkv_cols)
+  std::unique_ptr<Buffer> gate_up;  // (max_rows, 2 * intermediate)
+  std::unique_ptr<PackedRows> packed;
+
+  static absl::StatusOr<DecoderWorkspace> Make(const ModelConfig& config, int max_rows,
+                                               Backend* backend);
+};
+
+// What a batch needs in every block.
+struct DecoderPass {
+  Backend* backend;
+  Stream* stream;
+  const ModelConfig* config;
+  AttentionShape attention;
+  const Weight* rotary;  // (tables * attention.rotary_positions, rotary_dim)
+  const RaggedBatch* batch;
+  KvPool* cache;
+  DecoderWorkspace* workspace;
+};
+
+AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t rotary_positions);
+
+// x: (batch rows, hidden), the residual stream, in and out. `cache_layer` counts from 0 in `cache`.
+void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_layer, const Rows& x);
+
+}  // namespace catena

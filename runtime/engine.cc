@@ -1,0 +1,80 @@
+#include "runtime/engine.h"
+
+namespace catena {
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoint,
+                                                     const EngineOptions& options,
+                                                     const LoadProgress& progress) {
+  std::unique_ptr<Engine> engine(new Engine(checkpoint.config(), options));
+  EngineOptions& o = engine->options_;
+  const ModelConfig& config = engine->config_;
+  if (o.layers.empty()) o.layers = {{0, config.n_layers}};
+  if (o.max_positions == 0) o.max_positions = config.context_length;
+  CATENA_ASSIGN_OR_RETURN(engine->backend_,
+                          NewBackend(o.backend, {.threads = o.threads, .activations = o.activations}));
+  // The head counts as two blocks on the progress bar.
+  const double pieces = config.n_layers + 2;
+  for (const LayerRange& layers : o.layers) {
+    const StageOptions stage{
+        .layers = layers,
+        .max_rows = o.max_rows,
+        .max_positions = o.max_positions,
+        .kv_pages = static_cast<int>(PagesFor(o.max_positions) * o.max_sequences),
+        .kv_dtype = o.kv_dtype};
+    const auto report = [&](double done) {
+      if (progress) progress((layers.begin + done * layers.size()) / pieces);
+    };
+    CATENA_ASSIGN_OR_RETURN(auto loaded,
+                            Stage::Load(checkpoint, stage, engine->backend_.get(), report));
+    engine->stages_.push_back(std::move(loaded));
+  }
+  CATENA_ASSIGN_OR_RETURN(engine->head_,
+                          Head::Load(checkpoint, o.max_logit_rows, engine->backend_.get()));
+  if (progress) progress(1.0);
+  return engine;
+}
+
+int64_t Engine::weight_bytes() const {
+  int64_t bytes = head_->weight_bytes();
+  for (const auto& stage : stages_) bytes += stage->weight_bytes();
+  return bytes;
+}
+
+int64_t Engine::kv_bytes_in_use() const {
+  int64_t bytes = 0;
+  for (const auto& stage : stages_) {
+    const KvCache& cache = stage->cache();
+    bytes += (cache.total_pages() - cache.free_pages()) * stage->kv_page_bytes();
+  }
+  return bytes;
+}
+
+absl::StatusOr<SequenceId> Engine::Open(int rotary) {
+  const SequenceId id = next_id_++;
+  for (auto& stage : stages_) CATENA_RETURN_IF_ERROR(stage->cache().Open(id, rotary));
+  return id;
+}
+
+void Engine::Close(SequenceId id) {
+  for (auto& stage : stages_) stage->cache().Close(id);
+}
+
+absl::Status Engine::Truncate(SequenceId id, int64_t length) {
+  for (auto& stage : stages_) CATENA_RETURN_IF_ERROR(stage->cache().Truncate(id, length));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Rows> Engine::Forward(absl::Span<const StageSpan> spans) {
+  Rows hidden;
+  for (auto& stage : stages_) {
+    for (const StageSpan& span : spans) {
+      const int64_t end = span.first_position + static_cast<int64_t>(span.ids.size());
+      if (end > options_.max_positions) break;  // Run says so
+      CATENA_RETURN_IF_ERROR(stage->cache().Reserve(span.sequence, end));
+    }
+    CATENA_ASSIGN_OR_RETURN(hidden, stage->Run(spans, hidden));
+  }
+  return hidden;
+}
+
+}  // namespace catena

@@ -1,0 +1,67 @@
+// A whole model in one process: a backend, stages that tile its blocks, a head. One stage or one a
+// block gives the same bits.
+//
+// Thread rules: one thread at a time.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/backends.h"
+#include "runtime/head.h"
+#include "runtime/stage.h"
+
+namespace catena {
+
+struct EngineOptions {
+  std::string backend = "auto";
+  int threads = 1;
+  Activations activations = Activations::kInt8;
+  DType kv_dtype = DType::kF16;
+  std::vector<LayerRange> layers;  // empty: one stage of all blocks
+  int max_rows = 512;              // of a batch
+  int max_logit_rows = 64;         // of a batch, that want logits
+  int64_t max_positions = 0;       // of a sequence; 0: the model's context
+  int64_t max_sequences = 1;       // that may all reach max_positions; sizes the KV pools
+};
+
+class Engine {
+ public:
+  static absl::StatusOr<std::unique_ptr<Engine>> Load(const Checkpoint& checkpoint,
+                                                      const EngineOptions& options,
+                                                      const LoadProgress& progress = nullptr);
+
+  const ModelConfig& config() const { return config_; }
+  const EngineOptions& options() const { return options_; }  // max_positions resolved
+  Backend& backend() { return *backend_; }
+  int n_stages() const { return static_cast<int>(stages_.size()); }
+  int64_t weight_bytes() const;
+  int64_t kv_bytes_in_use() const;
+
+  // A new sequence. `rotary`: see ChooseRotaryTable.
+  absl::StatusOr<SequenceId> Open(int rotary);
+  void Close(SequenceId id);
+  // Forgets positions from `length` on, in every stage.
+  absl::Status Truncate(SequenceId id, int64_t length);
+
+  // Runs the spans through all stages, reserving pages as they need. The last stage's hidden states
+  // in span order, valid until the next call. Errors as Stage::Run, and RESOURCE_EXHAUSTED.
+  absl::StatusOr<Rows> Forward(absl::Span<const StageSpan> spans);
+
+  // Logits of chosen rows of what Forward returned.
+  Rows Logits(const Rows& hidden, absl::Span<const int32_t> rows) { return head_->Run(hidden, rows); }
+
+ private:
+  explicit Engine(const ModelConfig& config, const EngineOptions& options)
+      : config_(config), options_(options) {}
+
+  ModelConfig config_;
+  EngineOptions options_;
+  std::unique_ptr<Backend> backend_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::unique_ptr<Head> head_;
+  SequenceId next_id_ = 1;
+};
+
+}  // namespace catena

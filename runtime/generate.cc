@@ -1,0 +1,158 @@
+#include "runtime/generate.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "model/rotary.h"
+
+namespace catena {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+struct Sequence {
+  SequenceId id;
+  int index;
+  TokenHistory history;
+  int64_t computed = 0;  // positions that the stages have run
+  bool done = false;
+};
+
+class Generation {
+ public:
+  Generation(const GenerateRequest& request, Engine* engine) : request_(request), engine_(engine) {}
+  ~Generation() {
+    for (const Sequence& s : sequences_) engine_->Close(s.id);
+  }
+
+  absl::Status Open() {
+    const SamplingParams& params = request_.sampler->params();
+    const auto prompt_tokens = static_cast<int64_t>(request_.prompt.size());
+    const int rotary = ChooseRotaryTable(engine_->config(), prompt_tokens, params.max_tokens);
+    for (int i = 0; i < params.n; ++i) {
+      CATENA_ASSIGN_OR_RETURN(const SequenceId id, engine_->Open(rotary));
+      sequences_.push_back({.id = id, .index = i, .history = TokenHistory(prompt_tokens)});
+      sequences_.back().history.Append(request_.prompt);
+    }
+    return absl::OkStatus();
+  }
+
+  bool done() const {
+    return std::all_of(sequences_.begin(), sequences_.end(), [](auto& s) { return s.done; });
+  }
+
+  // Runs one batch and takes the tokens that come of it.
+  absl::Status Step() {
+    BuildBatch();
+    CATENA_ASSIGN_OR_RETURN(const Rows hidden, engine_->Forward(spans_));
+    for (size_t begin = 0; begin < wanted_.size();) {
+      const size_t n = std::min<size_t>(engine_->options().max_logit_rows, wanted_.size() - begin);
+      const Rows logits =
+          engine_->Logits(hidden, absl::Span<const int32_t>(wanted_).subspan(begin, n));
+      for (size_t i = 0; i < n; ++i) {
+        const absl::Span<const float> row(logits.row(i), static_cast<size_t>(logits.cols));
+        CATENA_RETURN_IF_ERROR(TakeToken(row, sampling_[begin + i]));
+      }
+      begin += n;
+    }
+    return absl::OkStatus();
+  }
+
+  int64_t tokens() const { return tokens_; }
+
+ private:
+  // Decodes first, then prompts in chunks, up to the rows of a batch.
+  void BuildBatch() {
+    spans_.clear();
+    wanted_.clear();
+    sampling_.clear();
+    rows_ = 0;
+    for (const bool decodes : {true, false}) {
+      for (Sequence& s : sequences_) {
+        const int64_t left = s.history.size() - s.computed;
+        if (!s.done && (left == 1) == decodes) AddSpan(&s, left);
+      }
+    }
+  }
+
+  void AddSpan(Sequence* s, int64_t left) {
+    const int64_t n = std::min<int64_t>(left, engine_->options().max_rows - rows_);
+    if (n <= 0) return;
+    const absl::Span<const int32_t> ids(s->history.ids());
+    spans_.push_back({.sequence = s->id,
+                      .first_position = s->computed,
+                      .ids = ids.subspan(static_cast<size_t>(s->computed), static_cast<size_t>(n))});
+    rows_ += n;
+    s->computed += n;
+    if (n < left) return;
+    wanted_.push_back(static_cast<int32_t>(rows_ - 1));
+    sampling_.push_back(s);
+  }
+
+  absl::Status TakeToken(absl::Span<const float> logits, Sequence* s) {
+    const Sampler& sampler = *request_.sampler;
+    TokenEvent event{.sequence = s->index, .token = {}, .finish = {}};
+    CATENA_ASSIGN_OR_RETURN(event.token,
+                            sampler.Sample(logits, s->history, s->index, &scratch_));
+    s->history.Append(event.token.id);
+    ++tokens_;
+    event.finish = FinishAfter(sampler.params(), s->history.n_output(), event.token.id);
+    // The new token's position must exist before it can be computed.
+    if (!event.finish && s->history.size() > engine_->options().max_positions) {
+      event.finish = FinishReason::kLength;
+    }
+    const bool go_on = request_.on_token == nullptr || request_.on_token(event);
+    s->done = event.finish.has_value() || !go_on;
+    if (s->done) engine_->Close(s->id);
+    return absl::OkStatus();
+  }
+
+  const GenerateRequest& request_;
+  Engine* engine_;
+  std::vector<Sequence> sequences_;
+  int64_t tokens_ = 0;
+  SamplerScratch scratch_;
+  // The batch being built.
+  std::vector<StageSpan> spans_;
+  std::vector<int32_t> wanted_;       // rows that want logits
+  std::vector<Sequence*> sampling_;  // whose they are
+  int64_t rows_ = 0;
+};
+
+}  // namespace
+
+int64_t PositionsNeeded(int64_t prompt_tokens, const SamplingParams& params, int64_t context) {
+  return std::min(context, prompt_tokens + std::max(0, params.max_tokens - 1));
+}
+
+absl::StatusOr<GenerateStats> Generate(const GenerateRequest& request, Engine* engine) {
+  const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
+  if (prompt_tokens == 0) return absl::InvalidArgumentError("the prompt has no tokens; give some");
+  if (prompt_tokens > engine->options().max_positions) {
+    return absl::InvalidArgumentError(
+        fmt::format("the prompt has {} tokens, the context {}; shorten the prompt", prompt_tokens,
+                    engine->options().max_positions));
+  }
+  GenerateStats stats{.prompt_tokens = prompt_tokens};
+  const Clock::time_point start = Clock::now();
+  Clock::time_point first = start;
+  Generation generation(request, engine);
+  CATENA_RETURN_IF_ERROR(generation.Open());
+  while (!generation.done()) {
+    if (request.cancel != nullptr && request.cancel->load()) {
+      return absl::CancelledError("interrupted");
+    }
+    CATENA_RETURN_IF_ERROR(generation.Step());
+    if (stats.completion_tokens == 0 && generation.tokens() > 0) first = Clock::now();
+    stats.completion_tokens = generation.tokens();
+  }
+  stats.prefill_s = Seconds(start, first);
+  stats.decode_s = Seconds(first, Clock::now());
+  return stats;
+}
+
+}  // namespace catena

@@ -1,0 +1,48 @@
+// Text generation in one process: prompts are prefilled in chunks, all sequences decode together,
+// decodes before prefill in every batch.
+//
+// Thread rules: one thread; `cancel` may be raised from any.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "model/sampler/finish.h"
+#include "model/sampler/sampler.h"
+#include "runtime/engine.h"
+
+namespace catena {
+
+struct TokenEvent {
+  int sequence = 0;  // index, 0 to params.n - 1
+  SampledToken token;
+  std::optional<FinishReason> finish;  // set with the sequence's last token
+};
+
+struct GenerateStats {
+  int64_t prompt_tokens = 0;      // of one sequence
+  int64_t completion_tokens = 0;  // of all
+  double prefill_s = 0;           // until the first token
+  double decode_s = 0;            // from there to the end
+};
+
+struct GenerateRequest {
+  std::vector<int32_t> prompt;
+  const Sampler* sampler = nullptr;
+  // Called for every token in the order of its making. False ends that sequence (a stop string).
+  std::function<bool(const TokenEvent&)> on_token;
+  // Checked between steps; CANCELLED once it is true.
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+// Positions a sequence of this request takes at most, in a context of `context`: the prompt, and
+// every new token but the last, which is never read.
+int64_t PositionsNeeded(int64_t prompt_tokens, const SamplingParams& params, int64_t context);
+
+// INVALID_ARGUMENT for an empty prompt or one over the context; INTERNAL where the model gives logits
+// that are not finite. A sequence that fills the context ends with kLength.
+absl::StatusOr<GenerateStats> Generate(const GenerateRequest& request, Engine* engine);
+
+}  // namespace catena

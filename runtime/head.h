@@ -1,0 +1,37 @@
+// The head: the last norm and the matrix that turns hidden states into logits.
+// Thread rules: one thread at a time.
+#pragma once
+
+#include <memory>
+
+#include "model/decoder.h"
+
+namespace catena {
+
+class Head {
+ public:
+  // max_rows: rows that may want logits at a time.
+  static absl::StatusOr<std::unique_ptr<Head>> Load(const Checkpoint& checkpoint, int max_rows,
+                                                    Backend* backend);
+
+  int max_rows() const { return max_rows_; }
+  int64_t weight_bytes() const { return weights_.norm->bytes() + weights_.lm_head->bytes(); }
+
+  // Logits (rows.size(), vocab) of the chosen rows of `hidden`, valid until the next Run.
+  // REQUIRES: 0 < rows.size() <= max_rows.
+  Rows Run(const Rows& hidden, absl::Span<const int32_t> rows);
+
+ private:
+  Head(const ModelConfig& config, int max_rows, Backend* backend)
+      : config_(config), max_rows_(max_rows), backend_(backend) {}
+
+  ModelConfig config_;
+  int max_rows_;
+  Backend* backend_;
+  std::unique_ptr<Stream> stream_;
+  HeadWeights weights_;
+  std::unique_ptr<PackedRows> packed_;
+  std::unique_ptr<Buffer> logits_;  // (max_rows, vocab)
+};
+
+}  // namespace catena

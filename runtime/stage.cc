@@ -1,0 +1,137 @@
+#include "runtime/stage.h"
+
+#include <algorithm>
+
+namespace catena {
+namespace {
+
+absl::Status CheckDistinct(absl::Span<const StageSpan> spans) {
+  std::vector<SequenceId> ids;
+  for (const StageSpan& span : spans) ids.push_back(span.sequence);
+  std::sort(ids.begin(), ids.end());
+  const auto twice = std::adjacent_find(ids.begin(), ids.end());
+  if (twice == ids.end()) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format("sequence {} is twice in a batch", *twice));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Stage>> Stage::Load(const Checkpoint& checkpoint,
+                                                   const StageOptions& options, Backend* backend,
+                                                   const LoadProgress& progress) {
+  const ModelConfig& config = checkpoint.config();
+  CATENA_CHECK(0 <= options.layers.begin && options.layers.begin < options.layers.end);
+  CATENA_CHECK(options.layers.end <= config.n_layers && options.max_rows > 0);
+  CATENA_CHECK(0 < options.max_positions && options.max_positions <= config.context_length);
+  std::unique_ptr<Stage> stage(new Stage(config, options, backend));
+  stage->stream_ = backend->NewStream();
+  CATENA_RETURN_IF_ERROR(stage->LoadWeights(checkpoint, progress));
+  CATENA_RETURN_IF_ERROR(stage->AllocateMemory());
+  return stage;
+}
+
+absl::Status Stage::LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress) {
+  if (is_first()) {
+    CATENA_ASSIGN_OR_RETURN(embedding_, LoadEmbedding(checkpoint, backend_));
+    weight_bytes_ += embedding_->bytes();
+  }
+  for (int layer = options_.layers.begin; layer < options_.layers.end; ++layer) {
+    CATENA_ASSIGN_OR_RETURN(DecoderBlock block, LoadBlock(checkpoint, layer, backend_));
+    weight_bytes_ += block.bytes();
+    blocks_.push_back(std::move(block));
+    if (progress) progress(static_cast<double>(blocks_.size()) / options_.layers.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Stage::AllocateMemory() {
+  const RotaryTables tables = MakeRotaryTables(config_, options_.max_positions);
+  const TensorView view{
+      .name = "rotary factors",
+      .dtype = DType::kF32,
+      .rows = tables.tables * tables.positions,
+      .cols = config_.rotary_dim,
+      .bytes = {reinterpret_cast<const uint8_t*>(tables.factors.data()),
+                tables.factors.size() * sizeof(float)},
+      .interleaved_head_dim = 0,
+      .owner = nullptr};
+  CATENA_ASSIGN_OR_RETURN(rotary_, backend_->Pack({view}, WeightRole::kTable));
+  CATENA_ASSIGN_OR_RETURN(workspace_,
+                          DecoderWorkspace::Make(config_, options_.max_rows, backend_));
+  CATENA_ASSIGN_OR_RETURN(
+      residual_, backend_->Allocate(MemoryKind::kDevice,
+                                    options_.max_rows * config_.hidden_size * sizeof(float)));
+  const KvShape shape{.layers = options_.layers.size(),
+                      .kv_heads = config_.n_kv_heads,
+                      .head_dim = config_.head_dim,
+                      .dtype = options_.kv_dtype};
+  CATENA_ASSIGN_OR_RETURN(pool_, backend_->NewKvPool(shape, options_.kv_pages));
+  cache_ = std::make_unique<KvCache>(pool_.get(), config_.sliding_window);
+  return absl::OkStatus();
+}
+
+absl::Status Stage::AddToBatch(const StageSpan& span) {
+  const KvCache::Sequence* sequence = cache_->Find(span.sequence);
+  if (sequence == nullptr) {
+    return absl::FailedPreconditionError(fmt::format("sequence {} is not open", span.sequence));
+  }
+  const int64_t end = span.first_position + static_cast<int64_t>(span.ids.size());
+  if (span.ids.empty() || end > options_.max_positions) {
+    return absl::InvalidArgumentError(
+        fmt::format("sequence {}: positions {} to {} are outside the context of {}", span.sequence,
+                    span.first_position, end, options_.max_positions));
+  }
+  if (span.first_position != sequence->length ||
+      PagesFor(end) > static_cast<int64_t>(sequence->pages.size())) {
+    return absl::FailedPreconditionError(
+        fmt::format("sequence {}: position {} does not follow length {}, or has no page",
+                    span.sequence, span.first_position, sequence->length));
+  }
+  for (int32_t id : span.ids) {
+    if (id < 0 || id >= config_.vocab_size) {
+      return absl::InvalidArgumentError(
+          fmt::format("token id {} is outside the vocabulary of {}", id, config_.vocab_size));
+    }
+    ids_.push_back(id);
+  }
+  if (ids_.size() > static_cast<size_t>(options_.max_rows)) {
+    return absl::InvalidArgumentError(
+        fmt::format("a batch of more than {} rows", options_.max_rows));
+  }
+  batch_.Add(static_cast<int>(span.ids.size()), static_cast<int>(span.first_position),
+             sequence->pages, sequence->rotary);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const Rows& hidden) {
+  batch_.Clear();
+  ids_.clear();
+  CATENA_RETURN_IF_ERROR(CheckDistinct(spans));
+  for (const StageSpan& span : spans) CATENA_RETURN_IF_ERROR(AddToBatch(span));
+  const Rows x{.data = static_cast<float*>(residual_->data()),
+               .rows = batch_.rows(),
+               .cols = config_.hidden_size,
+               .stride = config_.hidden_size};
+  if (is_first()) {
+    backend_->Embed(*stream_, *embedding_, ids_, x);
+  } else {
+    CATENA_CHECK(hidden.rows == x.rows && hidden.cols == x.cols && hidden.stride == x.stride);
+    backend_->Copy(*stream_, x.data, hidden.data, x.rows * x.cols * sizeof(float));
+  }
+  const DecoderPass pass{.backend = backend_,
+                         .stream = stream_.get(),
+                         .config = &config_,
+                         .attention = AttentionShapeOf(config_, options_.max_positions),
+                         .rotary = rotary_.get(),
+                         .batch = &batch_,
+                         .cache = pool_.get(),
+                         .workspace = &workspace_};
+  for (size_t i = 0; i < blocks_.size(); ++i) RunBlock(pass, blocks_[i], static_cast<int>(i), x);
+  stream_->Synchronize();
+  for (const StageSpan& span : spans) {
+    cache_->SetLength(span.sequence, span.first_position + static_cast<int64_t>(span.ids.size()));
+  }
+  return x;
+}
+
+}  // namespace catena

@@ -1,0 +1,82 @@
+// A stage: decoder blocks [begin, end) with their own KV cache. Ids or hidden states of a ragged
+// batch go in, hidden states come out. A model is only ever run as stages, then a head.
+//
+// The bits of a row do not depend on the cut, the chunking, the batch or the threads (the exactness
+// contract of docs/ARCHITECTURE.md). Thread rules: one thread at a time.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "model/decoder.h"
+#include "model/rotary.h"
+#include "runtime/kv_cache.h"
+#include "runtime/layer_range.h"
+
+namespace catena {
+
+struct StageOptions {
+  LayerRange layers;
+  // Rows a batch may have; the workspace is sized by it.
+  int max_rows = 512;
+  // Positions a sequence may have, at most the model's context; sizes the rotary tables.
+  int64_t max_positions = 0;
+  // Pages of the KV pool. Memory is taken as pages are used.
+  int kv_pages = 0;
+  DType kv_dtype = DType::kF16;
+};
+
+// Consecutive positions of one sequence.
+struct StageSpan {
+  SequenceId sequence = 0;
+  int64_t first_position = 0;
+  absl::Span<const int32_t> ids;  // one a row; their embeddings are the input where begin == 0
+};
+
+// Called after each piece of a load with the fraction done, in [0, 1].
+using LoadProgress = std::function<void(double)>;
+
+class Stage {
+ public:
+  static absl::StatusOr<std::unique_ptr<Stage>> Load(const Checkpoint& checkpoint,
+                                                     const StageOptions& options, Backend* backend,
+                                                     const LoadProgress& progress = nullptr);
+
+  const LayerRange& layers() const { return options_.layers; }
+  int max_rows() const { return options_.max_rows; }
+  int64_t weight_bytes() const { return weight_bytes_; }
+  int64_t kv_page_bytes() const { return pool_->page_bytes(); }
+  KvCache& cache() { return *cache_; }
+
+  // Runs the spans' rows through the blocks. `hidden`: their residual rows from the stage before, in
+  // span order (rows, hidden); ignored by the first stage. Returns this stage's residual rows in the
+  // same order, valid until the next Run. Each span must start at its sequence's length, have its
+  // pages reserved, and appear once: FAILED_PRECONDITION. INVALID_ARGUMENT for an id outside the
+  // vocabulary, a position past max_positions or more than max_rows rows.
+  absl::StatusOr<Rows> Run(absl::Span<const StageSpan> spans, const Rows& hidden);
+
+ private:
+  Stage(const ModelConfig& config, const StageOptions& options, Backend* backend)
+      : config_(config), options_(options), backend_(backend) {}
+  absl::Status LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress);
+  absl::Status AllocateMemory();
+  absl::Status AddToBatch(const StageSpan& span);
+  bool is_first() const { return options_.layers.begin == 0; }
+
+  ModelConfig config_;
+  StageOptions options_;
+  Backend* backend_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Weight> embedding_;  // the first stage's
+  std::unique_ptr<Weight> rotary_;
+  std::vector<DecoderBlock> blocks_;
+  int64_t weight_bytes_ = 0;
+  DecoderWorkspace workspace_;
+  std::unique_ptr<Buffer> residual_;  // (max_rows, hidden)
+  std::unique_ptr<KvPool> pool_;
+  std::unique_ptr<KvCache> cache_;
+  RaggedBatch batch_;
+  std::vector<int32_t> ids_;
+};
+
+}  // namespace catena
