@@ -1,0 +1,212 @@
+// catena generate: a prompt in, new text out as it comes.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <iostream>
+#include <iterator>
+
+#include "runtime/generate.h"
+#include "runtime/text_stream.h"
+#include "services/cli/interrupt.h"
+#include "services/cli/model_options.h"
+#include "services/cli/output.h"
+#include "services/cli/sampling_options.h"
+
+namespace catena::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct GenerateOptions {
+  ModelOptions model;
+  RunOptions run;
+  SamplingOptions sampling;
+  std::string prompt;
+  std::string system;
+  std::vector<int32_t> prompt_tokens;
+  bool has_prompt = false;
+  bool chat = false, json = false, stats = false;
+};
+
+// One of the n sequences, as it grows.
+struct Output {
+  TextStream stream;
+  std::string text;
+  std::vector<int32_t> ids;
+  ordered_json logprobs = ordered_json::array();
+  FinishReason finish = FinishReason::kLength;
+};
+
+absl::StatusOr<std::vector<int32_t>> PromptIds(const GenerateOptions& o, const Model& model) {
+  if (!o.has_prompt) return o.prompt_tokens;
+  CATENA_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, model.NeedTokenizer());
+  std::string text = o.prompt;
+  if (text == "-") text.assign(std::istreambuf_iterator<char>(std::cin), {});
+  if (!o.chat) return EncodePrompt(*tokenizer, text);
+  CATENA_ASSIGN_OR_RETURN(const ChatTemplate chat, OpenChatTemplate(model, o.model));
+  std::vector<ChatMessage> messages;
+  if (!o.system.empty()) messages.push_back({.role = "system", .content = o.system});
+  messages.push_back({.role = "user", .content = text});
+  CATENA_ASSIGN_OR_RETURN(const std::string rendered, chat.Render(messages, true));
+  return EncodePrompt(*tokenizer, rendered);
+}
+
+// Text of several sequences cannot be streamed to one terminal: it is shown when all are done.
+absl::Status Show(const std::vector<Output>& outputs) {
+  if (outputs.size() == 1) return Write("\n");
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    CATENA_RETURN_IF_ERROR(Write(fmt::format("[{}] {}\n", i, outputs[i].text)));
+  }
+  return absl::OkStatus();
+}
+
+ordered_json LogprobsOf(const SampledToken& token, const Tokenizer* tokenizer) {
+  auto entry = [&](int32_t id, float logprob) {
+    return ordered_json{{"id", id},
+                        {"token", tokenizer == nullptr ? "" : tokenizer->Piece(id)},
+                        {"logprob", logprob}};
+  };
+  ordered_json out = entry(token.id, token.logprob);
+  out["top"] = ordered_json::array();
+  for (const TokenLogprob& t : token.top) out["top"].push_back(entry(t.id, t.logprob));
+  return out;
+}
+
+void PrintStats(const GenerateStats& s, double load_s) {
+  const double decoded = static_cast<double>(s.completion_tokens - 1);
+  fmt::print(stderr,
+             "load {:.2f} s | prompt {} tokens, first token after {:.3f} s ({:.1f} tok/s) | "
+             "{} new tokens, {:.1f} tok/s | peak memory {}\n",
+             load_s, s.prompt_tokens, s.prefill_s, s.prompt_tokens / std::max(s.prefill_s, 1e-9),
+             s.completion_tokens, s.decode_s > 0 ? decoded / s.decode_s : 0.0,
+             HumanBytes(PeakMemoryBytes()));
+}
+
+absl::Status PrintJson(const std::vector<Output>& outputs, const SamplingParams& params,
+                       const GenerateStats& s, double load_s) {
+  for (const Output& o : outputs) {
+    CATENA_RETURN_IF_ERROR(WriteJson(
+        {{"text", o.text},
+         {"token_ids", o.ids},
+         {"finish_reason", FinishReasonName(o.finish)},
+         {"logprobs", params.logprobs ? o.logprobs : ordered_json()},
+         {"seed", params.seed},
+         {"stats",
+          {{"load_s", load_s},
+           {"prompt_tokens", s.prompt_tokens},
+           {"prefill_s", s.prefill_s},
+           {"completion_tokens", s.completion_tokens},
+           {"decode_s", s.decode_s},
+           {"peak_memory_bytes", PeakMemoryBytes()}}}}));
+  }
+  return absl::OkStatus();
+}
+
+// Takes tokens as they come: text to the screen, everything to `outputs`.
+class Collector {
+ public:
+  Collector(const GenerateOptions& o, const SamplingParams& params, const Tokenizer* tokenizer)
+      : options_(o), params_(params), tokenizer_(tokenizer) {
+    for (int i = 0; i < params.n; ++i) outputs_.push_back({TextStream(tokenizer, params.stop)});
+  }
+
+  bool Take(const TokenEvent& event) {
+    Output& out = outputs_[event.sequence];
+    out.ids.push_back(event.token.id);
+    if (params_.logprobs) out.logprobs.push_back(LogprobsOf(event.token, tokenizer_));
+    std::string text = out.stream.Push(event.token.id);
+    if (event.finish) {
+      text += out.stream.Flush();
+      out.finish = *event.finish;
+    }
+    // Stop strings wait for min_tokens: what is stopped before cannot be unsaid, so it is text.
+    if (out.stream.stopped()) out.finish = FinishReason::kStop;
+    out.text += text;
+    if (!options_.json && outputs_.size() == 1 && written_.ok()) written_ = Write(text);
+    return !out.stream.stopped() && written_.ok();
+  }
+
+  // Ends what was interrupted: shows what was held back.
+  void FlushAll() {
+    for (Output& out : outputs_) out.text += out.stream.Flush();
+  }
+
+  const std::vector<Output>& outputs() const { return outputs_; }
+  const absl::Status& written() const { return written_; }
+
+ private:
+  const GenerateOptions& options_;
+  const SamplingParams& params_;
+  const Tokenizer* tokenizer_;
+  std::vector<Output> outputs_;
+  absl::Status written_;
+};
+
+absl::Status RunGenerate(GenerateOptions& o) {
+  const std::atomic<bool>& interrupted = InterruptFlag();
+  const auto start = std::chrono::steady_clock::now();
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
+  CATENA_ASSIGN_OR_RETURN(
+      const SamplingParams params,
+      o.sampling.Resolve(model.checkpoint->generation(), model.config().vocab_size));
+  CATENA_ASSIGN_OR_RETURN(const Sampler sampler, Sampler::Make(params, model.config().vocab_size));
+  CATENA_ASSIGN_OR_RETURN(std::vector<int32_t> prompt, PromptIds(o, model));
+  const auto prompt_tokens = static_cast<int64_t>(prompt.size());
+  if (prompt_tokens > model.config().context_length) {
+    return absl::InvalidArgumentError(
+        fmt::format("the prompt has {} tokens, the model's context {}; shorten the prompt",
+                    prompt_tokens, model.config().context_length));
+  }
+  CATENA_ASSIGN_OR_RETURN(
+      const auto engine,
+      LoadEngine(model, o.run,
+                 PositionsNeeded(prompt_tokens, params, model.config().context_length), params.n));
+  const double load_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  Collector collector(o, params, model.tokenizer.get());
+  const GenerateRequest request{.prompt = std::move(prompt),
+                                .sampler = &sampler,
+                                .on_token = [&](const TokenEvent& e) { return collector.Take(e); },
+                                .cancel = &interrupted};
+  const absl::StatusOr<GenerateStats> stats = Generate(request, engine.get());
+  CATENA_RETURN_IF_ERROR(collector.written());
+  if (!stats.ok()) {
+    if (!o.json && !collector.outputs()[0].text.empty()) CATENA_RETURN_IF_ERROR(Write("\n"));
+    return stats.status();
+  }
+  if (o.json) {
+    CATENA_RETURN_IF_ERROR(PrintJson(collector.outputs(), params, *stats, load_s));
+  } else {
+    CATENA_RETURN_IF_ERROR(Show(collector.outputs()));
+  }
+  if (o.stats) PrintStats(*stats, load_s);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Action DeclareGenerate(CLI::App& app) {
+  auto o = std::make_shared<GenerateOptions>();
+  o->model.Declare(app);
+  o->model.DeclareChatTemplate(app);
+  auto* text = app.add_option("-p,--prompt", o->prompt, "The text to go on from; - reads stdin");
+  auto* ids = app.add_option("--prompt-tokens", o->prompt_tokens, "The same as ids: 1,2,3")
+                  ->delimiter(',')
+                  ->excludes(text);
+  auto* chat = app.add_flag("--chat", o->chat, "Ask it as a user, in the model's chat template");
+  chat->needs(text);
+  app.add_option("--system", o->system, "With --chat: the system message")->needs(chat);
+  app.add_flag("--json", o->json, "One JSON object a sequence on stdout");
+  app.add_flag("--stats", o->stats, "Times, speed and memory on stderr at the end");
+  o->sampling.Declare(app);
+  o->run.Declare(app);
+  return [o, text, ids]() -> absl::Status {
+    if (text->count() + ids->count() == 0) {
+      return absl::InvalidArgumentError("give --prompt TEXT or --prompt-tokens 1,2,3");
+    }
+    o->has_prompt = text->count() > 0;
+    return RunGenerate(*o);
+  };
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,129 @@
+#include "services/cli/model_options.h"
+
+#include <sched.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "runtime/layer_range.h"
+#include "services/cli/progress.h"
+
+namespace catena::cli {
+namespace {
+
+int UsableCores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+absl::StatusOr<DType> ParseFormat(const std::string& name) {
+  const std::optional<DType> dtype = ParseDType(name);
+  if (!dtype) {
+    return absl::InvalidArgumentError(
+        fmt::format("--weight-format {}: give bf16, f16, f32, q8_0, q4_0 or q4_1", name));
+  }
+  return *dtype;
+}
+
+absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizer(const Checkpoint& checkpoint) {
+  if (const GgufVocabulary* vocabulary = checkpoint.gguf_vocabulary()) {
+    return Tokenizer::FromGguf(*vocabulary, checkpoint.path());
+  }
+  const std::optional<std::string> path = checkpoint.tokenizer_json_path();
+  if (!path) return std::shared_ptr<const Tokenizer>();
+  std::ifstream in(*path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in) return absl::DataLossError(fmt::format("{}: cannot be read", *path));
+  return Tokenizer::FromTokenizerJson(text.view(), *path);
+}
+
+absl::StatusOr<std::vector<LayerRange>> Cuts(const RunOptions& options, int n_layers) {
+  if (!options.layers.empty()) return ParseLayers(options.layers, n_layers);
+  return BalancedCuts(n_layers, options.stages, {});
+}
+
+}  // namespace
+
+void ModelOptions::Declare(CLI::App& app) {
+  app.add_option("-m,--model", model, "GGUF file or Hugging Face folder")->required();
+  app.add_option("--weights", weights, "random:SEED makes weights from the config alone");
+  app.add_option("--weight-format", weight_format, "Of random weights: bf16 (default), f16, f32, "
+                                                   "q8_0, q4_0, q4_1");
+}
+
+void ModelOptions::DeclareChatTemplate(CLI::App& app) {
+  app.add_option("--chat-template", chat_template,
+                 "Use this chat template instead of the model's: " + ChatTemplate::Names());
+}
+
+void RunOptions::Declare(CLI::App& app) {
+  app.add_option("--threads", threads, "Threads that compute (default: all cores)")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--activations", activations, "int8 (default) or f32, of quantised weights")
+      ->check(CLI::IsMember({"int8", "f32"}));
+  app.add_option("--kv-dtype", kv_dtype, "f16 (default) or f32")->check(CLI::IsMember({"f16", "f32"}));
+  auto* by_count = app.add_option("--stages", stages, "Run the model as this many stages");
+  app.add_option("--layers", layers, "Run the model as these stages, for example 0-16,16-30")
+      ->excludes(by_count);
+  app.add_option("--batch", batch, "Rows a batch may have (default 512)")
+      ->check(CLI::Range(1, 65536));
+  app.add_option("--backend", backend, "auto (default), " + BackendNames());
+}
+
+absl::StatusOr<const Tokenizer*> Model::NeedTokenizer() const {
+  if (tokenizer != nullptr) return tokenizer.get();
+  return absl::InvalidArgumentError(fmt::format(
+      "{}: there is no tokenizer.json beside the model; add it, or give --prompt-tokens",
+      checkpoint->path()));
+}
+
+absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
+  CheckpointOptions checkpoint{.weights = options.weights};
+  if (!options.weight_format.empty()) {
+    if (options.weights.empty()) {
+      return absl::InvalidArgumentError(
+          "--weight-format is of random weights; add --weights random:SEED");
+    }
+    CATENA_ASSIGN_OR_RETURN(checkpoint.random_format, ParseFormat(options.weight_format));
+  }
+  Model model;
+  CATENA_ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(options.model, checkpoint));
+  CATENA_ASSIGN_OR_RETURN(model.tokenizer, OpenTokenizer(*model.checkpoint));
+  return model;
+}
+
+absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOptions& options) {
+  if (!options.chat_template.empty()) return ChatTemplate::ByName(options.chat_template);
+  const Checkpoint& c = *model.checkpoint;
+  auto found = ChatTemplate::Recognise(c.chat_template(), c.bos_token(), c.eos_token());
+  if (!found.ok()) return Annotate(found.status(), c.path());
+  return found;
+}
+
+std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<int32_t> ids = tokenizer.Encode(text);
+  const int32_t bos = tokenizer.bos_id();
+  if (tokenizer.add_bos() && bos >= 0 && (ids.empty() || ids[0] != bos)) {
+    ids.insert(ids.begin(), bos);
+  }
+  return ids;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Model& model, const RunOptions& options,
+                                                   int64_t positions, int64_t sequences) {
+  CATENA_ASSIGN_OR_RETURN(const auto layers, Cuts(options, model.config().n_layers));
+  const EngineOptions engine{
+      .backend = options.backend,
+      .threads = options.threads > 0 ? options.threads : UsableCores(),
+      .activations = options.activations == "f32" ? Activations::kF32 : Activations::kInt8,
+      .kv_dtype = options.kv_dtype == "f32" ? DType::kF32 : DType::kF16,
+      .layers = layers,
+      .max_rows = options.batch,
+      .max_positions = positions,
+      .max_sequences = sequences};
+  ProgressBar bar("Loading");
+  return Engine::Load(*model.checkpoint, engine, [&](double done) { bar.Show(done); });
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,62 @@
+// The options of every command that runs a model, and what they open.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "model/chat/chat_template.h"
+#include "model/checkpoint.h"
+#include "model/tokenizer/tokenizer.h"
+#include "runtime/engine.h"
+#include "services/cli/command.h"
+
+namespace catena::cli {
+
+// Which model, and where its weights come from.
+struct ModelOptions {
+  std::string model;
+  std::string weights;        // random:SEED, or "" for the files'
+  std::string weight_format;  // of random weights
+  std::string chat_template;  // a name, or "" for the model's own
+
+  void Declare(CLI::App& app);
+  void DeclareChatTemplate(CLI::App& app);
+};
+
+// How it is run.
+struct RunOptions {
+  std::string backend = "auto";
+  int threads = 0;  // 0: every core this process may use
+  std::string activations = "int8";
+  std::string kv_dtype = "f16";
+  int stages = 1;
+  std::string layers;
+  int batch = 512;
+
+  void Declare(CLI::App& app);
+};
+
+// A model's files, open; its weights not yet read.
+struct Model {
+  std::shared_ptr<const Checkpoint> checkpoint;
+  std::shared_ptr<const Tokenizer> tokenizer;  // null where the files have none
+
+  const ModelConfig& config() const { return checkpoint->config(); }
+  // INVALID_ARGUMENT that says what is missing.
+  absl::StatusOr<const Tokenizer*> NeedTokenizer() const;
+};
+absl::StatusOr<Model> OpenModel(const ModelOptions& options);
+
+// The template that --chat-template names, or the model's own.
+absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOptions& options);
+
+// Text as the model was trained to read it: with its BOS where it wants one.
+std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
+
+// Reads the weights, with a progress bar where stderr is a terminal. `positions` of a sequence (0:
+// the model's context), `sequences` at a time.
+absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Model& model, const RunOptions& options,
+                                                   int64_t positions, int64_t sequences);
+
+}  // namespace catena::cli

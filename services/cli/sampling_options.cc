@@ -1,0 +1,68 @@
+#include "services/cli/sampling_options.h"
+
+#include <charconv>
+#include <random>
+
+namespace catena::cli {
+namespace {
+
+absl::Status AddBias(const std::string& text, std::map<int32_t, float>* biases) {
+  const size_t equals = text.find('=');
+  const char* end = text.data() + text.size();
+  int32_t id = 0;
+  float bias = 0;
+  if (equals != std::string::npos) {
+    const char* middle = text.data() + equals;
+    const auto a = std::from_chars(text.data(), middle, id);
+    const auto b = std::from_chars(middle + 1, end, bias);
+    if (a.ec == std::errc() && b.ec == std::errc() && a.ptr == middle && b.ptr == end) {
+      (*biases)[id] = bias;
+      return absl::OkStatus();
+    }
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("--logit-bias {}: write ID=BIAS, for example 42=-5", text));
+}
+
+}  // namespace
+
+void SamplingOptions::Declare(CLI::App& app) {
+  SamplingOverrides& o = overrides;
+  const char* group = "Sampling";
+  auto add = [&](const char* name, auto& target, const char* help) {
+    return app.add_option(name, target, help)->group(group);
+  };
+  add("--max-tokens", o.max_tokens, "New tokens at most (default 50)");
+  add("--temperature", o.temperature, "0: greedy (the default unless the model says do_sample)");
+  add("--top-k", o.top_k, "Keep the k likeliest");
+  add("--top-p", o.top_p, "Keep the likeliest that have this share together");
+  add("--min-p", o.min_p, "Keep what has at least this share of the likeliest");
+  add("--typical-p", o.typical_p, "Keep the most typical that have this share together");
+  add("--repetition-penalty", o.repetition_penalty, "Over prompt and output; 1: off");
+  add("--presence-penalty", o.presence_penalty, "Over the output");
+  add("--frequency-penalty", o.frequency_penalty, "Over the output, a count");
+  add("--seed", o.seed, "The same seed gives the same text (default: drawn, see --json)");
+  add("--stop", o.stop, "End before this text; may be given several times");
+  add("--stop-token-ids", o.stop_token_ids, "End at these ids, for example 13,198")->delimiter(',');
+  add("--n", o.n, "Sequences of this prompt");
+  add("--logprobs", o.top_logprobs, "Log-probabilities of each token and this many alternatives");
+  add("--logit-bias", logit_bias, "ID=BIAS, several with commas")->delimiter(',');
+  add("--min-tokens", o.min_tokens, "Do not stop before this many");
+  app.add_flag("--ignore-eos", o.ignore_eos, "Go on past the model's stop ids")->group(group);
+}
+
+absl::StatusOr<SamplingParams> SamplingOptions::Resolve(const GenerationConfig& generation,
+                                                        int64_t vocab_size) {
+  for (const std::string& text : logit_bias) {
+    CATENA_RETURN_IF_ERROR(AddBias(text, &overrides.logit_bias));
+  }
+  if (overrides.top_logprobs) overrides.logprobs = true;
+  std::random_device random;
+  // 53 bits, so that the seed survives any JSON reader.
+  const uint64_t fresh = ((uint64_t{random()} << 32) | random()) >> 11;
+  const SamplingParams params = WithDefaults(generation, overrides, fresh);
+  CATENA_RETURN_IF_ERROR(Validate(params, vocab_size));
+  return params;
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,66 @@
+// The `catena` command: parses the flags of one subcommand, runs it, and turns its status into one
+// line on stderr and the exit status.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "services/cli/command.h"
+#include "services/cli/interrupt.h"
+
+namespace catena::cli {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"generate", "Go on from a prompt", DeclareGenerate},
+    {"chat", "Talk with the model", DeclareChat},
+    {"look", "See a text as the model does: tokens, and what it expects next", DeclareLook},
+    {"inspect", "Show a model's structure and sizes", DeclareInspect},
+    {"plan", "Cut a model into stages of equal weight", DeclarePlan},
+    {"tokenize", "Turn text into ids and back, JSON lines on stdin", DeclareTokenize},
+    {"logits", "Print the logits of every position as JSON lines", DeclareLogits},
+    {"perplexity", "Measure the perplexity of a file of token ids", DeclarePerplexity},
+    {"bench", "Measure speed", DeclareBench},
+};
+
+constexpr int kUsageStatus = 2;
+
+int Fail(const absl::Status& status) {
+  if (absl::IsCancelled(status)) return kInterruptedStatus;
+  fmt::print(stderr, "catena: {}\n", Message(status));
+  return absl::IsInvalidArgument(status) ? kUsageStatus : 1;
+}
+
+// CLI11's own text goes over several lines; errors of ours are one.
+int ReportParseError(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+  std::string message = error.what();
+  for (char& c : message) c = c == '\n' ? ' ' : c;
+  fmt::print(stderr, "catena: {}; see catena {}--help\n", message,
+             app.get_subcommands().empty() ? "" : app.get_subcommands()[0]->get_name() + " ");
+  return kUsageStatus;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Catena serves a language model as a chain of stages.");
+  app.name("catena");
+  app.set_version_flag("--version", "catena " CATENA_VERSION);
+  app.require_subcommand(1);
+  Action chosen;
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    const Action action = command.declare(*sub);
+    sub->callback([&chosen, action] { chosen = action; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return ReportParseError(app, error);
+  }
+  const absl::Status status = chosen();
+  return status.ok() ? 0 : Fail(status);
+}
+
+}  // namespace
+}  // namespace catena::cli
+
+int main(int argc, char** argv) { return catena::cli::Main(argc, argv); }
