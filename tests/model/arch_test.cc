@@ -1,6 +1,8 @@
 #include "model/arch/arch.h"
 
 #include <cmath>
+#include <functional>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -109,8 +111,10 @@ TEST(Phi3Json, ReadsLongRopeAndItsAlias) {
 
 TEST(Phi3Json, LongRopeLeavesAttentionAloneWhereTheContextDidNotGrow) {
   auto patch = nlohmann::json::parse(LongRope("longrope"));
-  patch["max_position_embeddings"] = 32;
-  EXPECT_EQ(MustRead(kPhi3, patch.dump().c_str()).rope_scaling.attention_factor, 1.0);
+  for (const int64_t context : {16, 32}) {
+    patch["max_position_embeddings"] = context;
+    EXPECT_EQ(MustRead(kPhi3, patch.dump().c_str()).rope_scaling.attention_factor, 1.0) << context;
+  }
 }
 
 TEST(LlamaJson, DefaultsAreThoseOfTheReference) {

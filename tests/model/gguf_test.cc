@@ -1,5 +1,9 @@
 #include "model/weights/gguf.h"
 
+#include <cstring>
+#include <functional>
+#include <limits>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
