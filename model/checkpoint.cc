@@ -78,6 +78,11 @@ absl::StatusOr<TensorView> OpenCheckpoint::Get(const TensorSpec& spec) const {
         fmt::format("{}: tensor {} has the shape ({}, {}) where the config wants ({}, {})",
                     parts_.path, Quoted(spec.name), view->rows, view->cols, spec.rows, spec.cols));
   }
+  if (spec.is_norm && IsQuantised(view->dtype)) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: tensor {} is a norm quantised to {}, which is not supported", parts_.path,
+                    Quoted(spec.name), Name(view->dtype)));
+  }
   // A bias would be left out of every product without a word.
   constexpr std::string_view kWeight = ".weight";
   if (spec.name.ends_with(kWeight)) {

@@ -47,7 +47,8 @@ struct GgufVocabulary {
   std::string pre;                  // tokenizer.ggml.pre, "" where absent
   std::vector<std::string> tokens;  // by id
   std::vector<float> scores;        // by id, or empty
-  std::vector<int32_t> types;       // by id, or empty; 1 normal 2 unknown 3 control 4 user 6 byte
+  // By id, or empty: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+  std::vector<int32_t> types;
   std::vector<std::string> merges;  // "left right", best first; empty for "llama"
   int32_t bos_id = -1, eos_id = -1, unk_id = -1;
   std::optional<bool> add_bos, add_eos, add_space_prefix;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <unordered_set>
 #include <vector>
@@ -20,8 +21,8 @@ class LimitedSax {
   bool boolean(bool v) { return dom_.boolean(v); }
   bool number_integer(json::number_integer_t v) { return dom_.number_integer(v); }
   bool number_unsigned(json::number_unsigned_t v) { return dom_.number_unsigned(v); }
-  bool number_float(json::number_float_t v, const std::string& s) {
-    return dom_.number_float(v, s);
+  bool number_float(json::number_float_t v, const std::string& text) {
+    return dom_.number_float(v, text);
   }
   bool string(std::string& v) { return dom_.string(v); }
   bool binary(json::binary_t& v) { return dom_.binary(v); }
@@ -33,7 +34,7 @@ class LimitedSax {
   }
   bool key(std::string& v) {
     if (!keys_.back().insert(v).second) {
-      error_ = fmt::format("the key \"{}\" appears twice in one object", v.substr(0, 80));
+      error_ = fmt::format("the key {} appears twice in one object", Quoted(v));
       return false;
     }
     return dom_.key(v);
@@ -96,6 +97,10 @@ absl::StatusOr<json> ParseJson(std::string_view text, std::string_view source,
 }
 
 absl::StatusOr<json> ReadJsonFile(const std::string& path, const JsonLimits& limits) {
+  std::error_code ignored;  // a named pipe would wait for a writer
+  if (!std::filesystem::is_regular_file(path, ignored)) {
+    return absl::NotFoundError(fmt::format("{}: no such file", path));
+  }
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> f(std::fopen(path.c_str(), "rb"), &std::fclose);
   if (f == nullptr) return absl::NotFoundError(fmt::format("{}: cannot be opened", path));
   std::string text;

@@ -164,13 +164,6 @@ absl::Status CheckVocabulary(const GgufFile& file, const GgufVocabulary& v,
   return absl::OkStatus();
 }
 
-// The id under `key`, or -1. CheckVocabulary sees to its upper limit.
-absl::StatusOr<int32_t> ReadId(const GgufFile& file, const char* key) {
-  CATENA_ASSIGN_OR_RETURN(const auto id, file.GetInt(key));
-  if (!id.has_value() || *id < 0 || *id == UINT32_MAX) return -1;
-  return static_cast<int32_t>(std::min<int64_t>(*id, INT32_MAX));
-}
-
 absl::StatusOr<std::optional<GgufVocabulary>> ReadVocabulary(const GgufFile& file,
                                                              const ModelConfig& config) {
   GgufVocabulary v;
@@ -187,9 +180,10 @@ absl::StatusOr<std::optional<GgufVocabulary>> ReadVocabulary(const GgufFile& fil
   v.types = std::move(types).value_or(std::vector<int32_t>());
   CATENA_ASSIGN_OR_RETURN(auto merges, file.GetStrings("tokenizer.ggml.merges"));
   v.merges = std::move(merges).value_or(std::vector<std::string>());
-  CATENA_ASSIGN_OR_RETURN(v.bos_id, ReadId(file, "tokenizer.ggml.bos_token_id"));
-  CATENA_ASSIGN_OR_RETURN(v.eos_id, ReadId(file, "tokenizer.ggml.eos_token_id"));
-  CATENA_ASSIGN_OR_RETURN(v.unk_id, ReadId(file, "tokenizer.ggml.unknown_token_id"));
+  v.bos_id = config.bos_id;
+  if (!config.eos_ids.empty()) v.eos_id = config.eos_ids[0];
+  CATENA_ASSIGN_OR_RETURN(
+      v.unk_id, ReadGgufTokenId(file, "tokenizer.ggml.unknown_token_id", config.vocab_size));
   CATENA_ASSIGN_OR_RETURN(v.add_bos, file.GetBool("tokenizer.ggml.add_bos_token"));
   CATENA_ASSIGN_OR_RETURN(v.add_eos, file.GetBool("tokenizer.ggml.add_eos_token"));
   CATENA_ASSIGN_OR_RETURN(v.add_space_prefix, file.GetBool("tokenizer.ggml.add_space_prefix"));
@@ -204,11 +198,7 @@ absl::Status ReadGgufEnds(const GgufFile& file, const Architecture& architecture
   std::vector<int32_t>* ids = &side->generation.eos_ids;
   *ids = config.eos_ids;
   for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
-    CATENA_ASSIGN_OR_RETURN(const int32_t id, ReadId(file, key));
-    if (id >= config.vocab_size) {
-      return BadVocabulary(file,
-                           fmt::format("\"{}\" is {}, not below {}", key, id, config.vocab_size));
-    }
+    CATENA_ASSIGN_OR_RETURN(const int32_t id, ReadGgufTokenId(file, key, config.vocab_size));
     if (id >= 0) AddId(id, ids);
   }
   if (!side->vocabulary.has_value()) return absl::OkStatus();

@@ -105,20 +105,16 @@ absl::Status ReadGgufVocabSize(const GgufFields& fields, ModelConfig* config) {
   return absl::OkStatus();
 }
 
-// A special token's id, or -1 where the file names none.
-absl::StatusOr<int32_t> ReadGgufTokenId(const GgufFields& fields, std::string_view name,
-                                        int64_t vocab_size) {
-  const std::string key = fmt::format("tokenizer.ggml.{}", name);
-  CATENA_ASSIGN_OR_RETURN(const auto id, fields.file().GetInt(key));
-  if (!id.has_value() || *id == UINT32_MAX) return -1;
-  if (*id < 0 || *id >= vocab_size) {
-    return Unsupported(fields, fmt::format("metadata \"{}\" is {}, not below the vocabulary's {}",
-                                           key, *id, vocab_size));
-  }
-  return static_cast<int32_t>(*id);
-}
-
 }  // namespace
+
+absl::StatusOr<int32_t> ReadGgufTokenId(const GgufFile& file, const char* key, int64_t vocab_size) {
+  CATENA_ASSIGN_OR_RETURN(const auto id, file.GetInt(key));
+  if (!id.has_value() || *id == -1 || *id == UINT32_MAX) return -1;
+  if (*id >= 0 && *id < vocab_size) return static_cast<int32_t>(*id);
+  return absl::InvalidArgumentError(
+      fmt::format("{}: metadata \"{}\" is {}, not below the vocabulary's {}", file.source(), key,
+                  *id, vocab_size));
+}
 
 absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const JsonFields& fields, const char* key,
                                                   int64_t vocab_size) {
@@ -167,8 +163,11 @@ absl::StatusOr<ModelConfig> ReadGgufDecoder(const GgufFields& fields, std::strin
                           fields.Int("rope.dimension_count", 1, limits::kMaxHeadDim, c.head_dim));
   CATENA_RETURN_IF_ERROR(SetRotaryDim(fields, rotary_dim, &c));
   c.tied_embeddings = !fields.file().Has("output.weight");
-  CATENA_ASSIGN_OR_RETURN(c.bos_id, ReadGgufTokenId(fields, "bos_token_id", c.vocab_size));
-  CATENA_ASSIGN_OR_RETURN(const int32_t eos, ReadGgufTokenId(fields, "eos_token_id", c.vocab_size));
+  CATENA_ASSIGN_OR_RETURN(
+      c.bos_id, ReadGgufTokenId(fields.file(), "tokenizer.ggml.bos_token_id", c.vocab_size));
+  CATENA_ASSIGN_OR_RETURN(
+      const int32_t eos,
+      ReadGgufTokenId(fields.file(), "tokenizer.ggml.eos_token_id", c.vocab_size));
   if (eos >= 0) c.eos_ids.push_back(eos);
   return c;
 }

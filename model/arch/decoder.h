@@ -21,6 +21,9 @@ absl::StatusOr<ModelConfig> ReadGgufDecoder(const GgufFields& fields, std::strin
 absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const JsonFields& fields, const char* key,
                                                   int64_t vocab_size);
 
+// A special token's id in GGUF metadata ("tokenizer.ggml.eos_token_id"), -1 where there is none.
+absl::StatusOr<int32_t> ReadGgufTokenId(const GgufFile& file, const char* key, int64_t vocab_size);
+
 // The rotary settings of a config.json: transformers 5's "rope_parameters" or, before it,
 // "rope_theta", "partial_rotary_factor" and "rope_scaling".
 struct JsonRope {

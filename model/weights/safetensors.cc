@@ -284,7 +284,7 @@ absl::StatusOr<std::shared_ptr<const TensorSource>> OpenSafetensorsFolder(
     return absl::NotFoundError(
         fmt::format("{}: has PyTorch weights ({}) only, which can run code when they are read; "
                     "convert them to safetensors (save_pretrained(..., safe_serialization=True))",
-                    folder, it->path().filename().string()));
+                    folder, Quoted(it->path().filename().string())));
   }
   return absl::NotFoundError(fmt::format(
       "{}: no model.safetensors and no model.safetensors.index.json; fetch the weights, or make "

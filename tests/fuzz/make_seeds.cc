@@ -1,0 +1,54 @@
+// Writes the seeds of each fuzz target into DIR/TARGET/: make_fuzz_seeds DIR.
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+#include "tests/model/tiny_models.h"
+
+namespace {
+
+constexpr char kPhi3Config[] = R"({"model_type":"phi3","vocab_size":512,"hidden_size":16,
+"intermediate_size":256,"num_hidden_layers":4,"num_attention_heads":4,"num_key_value_heads":2,
+"hidden_act":"silu","max_position_embeddings":256,"original_max_position_embeddings":32,
+"rms_norm_eps":1e-5,"rope_theta":10000.0,"sliding_window":16,"tie_word_embeddings":false,
+"bos_token_id":1,"eos_token_id":[2,3],"partial_rotary_factor":1.0,"head_dim":null,
+"rope_scaling":{"type":"longrope","short_factor":[1,1.5],"long_factor":[2,4.0]}})";
+constexpr char kLlamaConfig[] = R"({"model_type":"llama","vocab_size":512,"hidden_size":96,
+"intermediate_size":256,"num_hidden_layers":6,"num_attention_heads":6,"mlp_bias":false,
+"attention_bias":false,"max_position_embeddings":256,"rms_norm_eps":1e-5,"rope_parameters":{
+"rope_type":"llama3","rope_theta":500000.0,"factor":8.0,"low_freq_factor":1.0,
+"high_freq_factor":4.0,"original_max_position_embeddings":64}})";
+
+std::string Safetensors(std::string_view header, size_t data_bytes) {
+  const uint64_t n = header.size();
+  std::string out(reinterpret_cast<const char*>(&n), sizeof n);
+  return out.append(header).append(data_bytes, 'x');
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: make_fuzz_seeds DIR\n");
+    return 1;
+  }
+  const std::filesystem::path dir = argv[1];
+  const auto write = [&](const char* target, const char* name, const std::string& bytes) {
+    std::filesystem::create_directories(dir / target);
+    std::ofstream(dir / target / name, std::ios::binary) << bytes;
+  };
+  write("config_fuzz", "phi3", kPhi3Config);
+  write("config_fuzz", "llama", kLlamaConfig);
+  write("gguf_fuzz", "llama", catena::TinyLlama().Bytes());
+  write("gguf_fuzz", "phi3", catena::TinyPhi3().Bytes());
+  write("gguf_fuzz", "empty", catena::GgufWriter().Bytes());
+  write("safetensors_fuzz", "two",
+        Safetensors(R"({"__metadata__":{"format":"pt"},)"
+                    R"("a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},)"
+                    R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[16,22]}})",
+                    22));
+  write("safetensors_fuzz", "none", Safetensors("{}", 0));
+  return 0;
+}

@@ -1,0 +1,350 @@
+#include "model/arch/arch.h"
+
+#include <cmath>
+#include <functional>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/model/gguf_writer.h"
+#include "tests/model/tiny_models.h"
+
+namespace catena {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kPhi3[] = R"({
+  "model_type": "phi3", "vocab_size": 512, "hidden_size": 128, "intermediate_size": 256,
+  "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4, "hidden_act": "silu",
+  "max_position_embeddings": 256, "original_max_position_embeddings": 256, "rms_norm_eps": 1e-5,
+  "rope_theta": 10000.0, "sliding_window": 16, "tie_word_embeddings": false,
+  "bos_token_id": 1, "eos_token_id": 2})";
+constexpr char kLlama[] = R"({
+  "model_type": "llama", "vocab_size": 512, "hidden_size": 96, "intermediate_size": 256,
+  "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 2,
+  "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 100000.0})";
+
+// `base` with the fields of `patch` in place of its own (RFC 7396: null removes a field).
+absl::StatusOr<ModelConfig> Read(const char* base, const char* patch) {
+  nlohmann::json config = nlohmann::json::parse(base);
+  config.merge_patch(nlohmann::json::parse(patch));
+  CATENA_ASSIGN_OR_RETURN(const auto read, ReadConfig(config, "config.json"));
+  return read.config;
+}
+
+ModelConfig MustRead(const char* base, const char* patch) {
+  auto config = Read(base, patch);
+  EXPECT_TRUE(config.ok()) << patch << ": " << config.status();
+  return config.ok() ? *config : ModelConfig{};
+}
+
+absl::StatusOr<ModelConfig> ReadGguf(const GgufWriter& w) {
+  const std::string bytes = w.Bytes();
+  CATENA_ASSIGN_OR_RETURN(
+      const auto file,
+      GgufFile::Parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "f.gguf"));
+  CATENA_ASSIGN_OR_RETURN(const auto read, ReadConfig(*file));
+  return read.config;
+}
+
+TEST(Phi3Json, ReadsWhatTheFileSays) {
+  const ModelConfig c = MustRead(kPhi3, "{}");
+  EXPECT_EQ(c.architecture, "phi3");
+  EXPECT_EQ(c.vocab_size, 512);
+  EXPECT_EQ(c.hidden_size, 128);
+  EXPECT_EQ(c.intermediate_size, 256);
+  EXPECT_EQ(c.n_layers, 4);
+  EXPECT_EQ(c.n_heads, 4);
+  EXPECT_EQ(c.n_kv_heads, 4);
+  EXPECT_EQ(c.head_dim, 32);
+  EXPECT_EQ(c.rotary_dim, 32);
+  EXPECT_EQ(c.rope_scaling.kind, RopeScaling::Kind::kNone);
+  EXPECT_EQ(c.context_length, 256);
+  EXPECT_EQ(c.sliding_window, 16);
+  EXPECT_EQ(c.bos_id, 1);
+  EXPECT_THAT(c.eos_ids, ElementsAre(2));
+  EXPECT_FALSE(c.tied_embeddings);
+}
+
+TEST(Phi3Json, AWindowThatTheContextNeverFillsIsNone) {
+  EXPECT_EQ(MustRead(kPhi3, R"({"sliding_window": null})").sliding_window, 0);
+  EXPECT_EQ(MustRead(kPhi3, R"({"sliding_window": 256})").sliding_window, 0);
+  EXPECT_EQ(MustRead(kPhi3, R"({"sliding_window": 255})").sliding_window, 255);
+}
+
+TEST(Phi3Json, PartialRotaryRoundsDownLikeTheReference) {
+  EXPECT_EQ(MustRead(kPhi3, R"({"partial_rotary_factor": 0.75})").rotary_dim, 24);
+  EXPECT_EQ(Read(kPhi3, R"({"partial_rotary_factor": 0.8})").status().code(),
+            absl::StatusCode::kInvalidArgument);  // 25 of 32: odd
+}
+
+std::string LongRope(const char* kind, const char* more = "") {
+  std::string shorts, longs;
+  for (int i = 0; i < 16; ++i) {
+    shorts += fmt::format("{}{}", i ? "," : "", 1 + 0.01 * i);
+    longs += fmt::format("{}{}", i ? "," : "", 1 + 0.25 * i);
+  }
+  return fmt::format(
+      R"({{"original_max_position_embeddings": 32, "rope_scaling": {{"type": "{}",
+          "short_factor": [{}], "long_factor": [{}] {}}}}})",
+      kind, shorts, longs, more);
+}
+
+TEST(Phi3Json, ReadsLongRopeAndItsAlias) {
+  for (const char* kind : {"longrope", "su"}) {
+    const RopeScaling s = MustRead(kPhi3, LongRope(kind).c_str()).rope_scaling;
+    EXPECT_EQ(s.kind, RopeScaling::Kind::kLongRope);
+    ASSERT_EQ(s.long_factor.size(), 16u);
+    EXPECT_EQ(s.long_factor[3], 1.75f);
+    EXPECT_EQ(s.short_factor[1], 1.01f);
+    EXPECT_EQ(s.original_max_positions, 32);
+    EXPECT_NEAR(s.attention_factor, std::sqrt(1 + std::log(8.0) / std::log(32.0)), 1e-6);
+  }
+  EXPECT_EQ(MustRead(kPhi3, LongRope("longrope", R"(, "attention_factor": 1.5)").c_str())
+                .rope_scaling.attention_factor,
+            1.5);
+}
+
+TEST(Phi3Json, LongRopeLeavesAttentionAloneWhereTheContextDidNotGrow) {
+  auto patch = nlohmann::json::parse(LongRope("longrope"));
+  for (const int64_t context : {16, 32}) {
+    patch["max_position_embeddings"] = context;
+    EXPECT_EQ(MustRead(kPhi3, patch.dump().c_str()).rope_scaling.attention_factor, 1.0) << context;
+  }
+}
+
+TEST(LlamaJson, DefaultsAreThoseOfTheReference) {
+  const ModelConfig c = MustRead(kLlama, R"({"num_key_value_heads": null, "rope_theta": null})");
+  EXPECT_EQ(c.n_kv_heads, 6);
+  EXPECT_EQ(c.head_dim, 16);
+  EXPECT_EQ(c.rope_theta, 10000.0);
+  EXPECT_FALSE(c.tied_embeddings);
+  EXPECT_EQ(c.bos_id, -1);
+  EXPECT_TRUE(c.eos_ids.empty());
+  EXPECT_EQ(MustRead(kLlama, R"({"head_dim": 32})").q_cols(), 192);
+  EXPECT_THAT(MustRead(kLlama, R"({"eos_token_id": [5, 7]})").eos_ids, ElementsAre(5, 7));
+  EXPECT_EQ(MustRead(kLlama, R"({"bos_token_id": -1})").bos_id, -1);
+}
+
+TEST(LlamaJson, ReadsRopeScalingOldAndNew) {
+  const ModelConfig linear =
+      MustRead(kLlama, R"({"rope_scaling": {"type": "linear", "factor": 4}})");
+  EXPECT_EQ(linear.rope_scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_EQ(linear.rope_scaling.factor, 4.0);
+  const ModelConfig llama3 = MustRead(kLlama, R"({"rope_theta": null, "rope_parameters": {
+      "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
+      "high_freq_factor": 4.0, "original_max_position_embeddings": 64}})");
+  EXPECT_EQ(llama3.rope_scaling.kind, RopeScaling::Kind::kLlama3);
+  EXPECT_EQ(llama3.rope_theta, 500000.0);
+  EXPECT_EQ(llama3.rope_scaling.original_max_positions, 64);
+  EXPECT_EQ(llama3.rope_scaling.high_freq_factor, 4.0);
+  const ModelConfig plain =
+      MustRead(kLlama, R"({"rope_parameters": {"rope_type": "default", "rope_theta": 7.0}})");
+  EXPECT_EQ(plain.rope_scaling.kind, RopeScaling::Kind::kNone);
+  EXPECT_EQ(plain.rope_theta, 7.0);
+}
+
+struct BadConfig {
+  const char *base, *patch;
+  absl::StatusCode code;
+  const char* message;
+};
+
+TEST(Json, SaysWhatIsWrongWithAConfig) {
+  constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  const BadConfig table[] = {
+      {kPhi3, R"({"model_type": "mamba"})", kInvalid, "known are: phi3, llama"},
+      {kPhi3, R"({"model_type": null})", kInvalid, "\"model_type\" is missing"},
+      {kPhi3, R"({"model_type": 3})", kDataLoss, "model_type"},
+      {kPhi3, R"({"hidden_size": null})", kInvalid, "\"hidden_size\" is missing"},
+      {kPhi3, R"({"hidden_size": "128"})", kDataLoss, "\"hidden_size\" must be an integer"},
+      {kPhi3, R"({"hidden_size": 0})", kInvalid, "\"hidden_size\" is 0"},
+      {kPhi3, R"({"hidden_size": -128})", kInvalid, "\"hidden_size\" is -128"},
+      {kPhi3, R"({"hidden_size": 1099511627776})", kInvalid, "\"hidden_size\""},
+      {kPhi3, R"({"hidden_size": 130})", kInvalid, "\"hidden_size\" (130) does not divide"},
+      {kPhi3, R"({"vocab_size": 5000000})", kInvalid, "\"vocab_size\""},
+      {kPhi3, R"({"intermediate_size": 9999999})", kInvalid, "\"intermediate_size\""},
+      {kPhi3, R"({"num_hidden_layers": 5000})", kInvalid, "\"num_hidden_layers\""},
+      {kPhi3, R"({"num_attention_heads": 4294967298})", kInvalid, "\"num_attention_heads\""},
+      {kPhi3, R"({"num_key_value_heads": 3})", kInvalid, "\"num_key_value_heads\" (3)"},
+      {kPhi3, R"({"head_dim": 31})", kInvalid, "rotary dimensions"},
+      {kPhi3, R"({"head_dim": 4096})", kInvalid, "\"head_dim\""},
+      {kPhi3, R"({"max_position_embeddings": 0})", kInvalid, "\"max_position_embeddings\""},
+      {kPhi3, R"({"rms_norm_eps": 0})", kInvalid, "\"rms_norm_eps\""},
+      {kPhi3, R"({"rms_norm_eps": 2})", kInvalid, "\"rms_norm_eps\""},
+      {kPhi3, R"({"rope_theta": -1})", kInvalid, "\"rope_theta\""},
+      {kPhi3, R"({"sliding_window": -5})", kInvalid, "\"sliding_window\""},
+      {kPhi3, R"({"partial_rotary_factor": 1.5})", kInvalid, "\"partial_rotary_factor\""},
+      {kPhi3, R"({"partial_rotary_factor": 0})", kInvalid, "rotary dimensions"},
+      {kPhi3, R"({"eos_token_id": 512})", kInvalid, "\"eos_token_id\""},
+      {kPhi3, R"({"eos_token_id": [2, "x"]})", kInvalid, "\"eos_token_id\""},
+      {kPhi3, R"({"hidden_act": "gelu"})", kInvalid, "\"hidden_act\" \"gelu\""},
+      {kPhi3, R"({"attention_bias": true})", kInvalid, "\"attention_bias\""},
+      {kLlama, R"({"mlp_bias": true})", kInvalid, "\"mlp_bias\""},
+      {kLlama, R"({"quantization_config": {"bits": 4}})", kInvalid, "quantization_config"},
+      {kLlama, R"({"partial_rotary_factor": 0.5})", kInvalid, "\"partial_rotary_factor\""},
+      {kPhi3, R"({"rope_scaling": {"type": "yarn"}})", kInvalid, "\"yarn\" is not supported"},
+      {kPhi3, R"({"rope_scaling": {"factor": 2}})", kInvalid, "no \"rope_type\""},
+      {kPhi3, R"({"rope_scaling": "longrope"})", kInvalid, "must be an object"},
+      {kPhi3, R"({"rope_scaling": {"type": "longrope"}})", kInvalid, "short_factor"},
+      {kPhi3, R"({"rope_scaling": {"type": "longrope", "short_factor": [1, 2]}})", kInvalid,
+       "rope_scaling.short_factor\" must hold 16 numbers"},
+      {kLlama, R"({"rope_scaling": {"type": "yarn", "factor": 2}})", kInvalid,
+       "\"yarn\" is not supported; known are: default, linear, llama3"},
+      {kLlama, R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2}})", kInvalid, "dynamic"},
+      {kLlama, R"({"rope_scaling": {"type": "linear"}})", kInvalid,
+       "rope_scaling.factor\" is missing"},
+      {kLlama, R"({"rope_scaling": {"type": "linear", "factor": 0}})", kInvalid, "factor"},
+      {kLlama, R"({"rope_scaling": {"type": "llama3", "factor": 8, "low_freq_factor": 4,
+                   "high_freq_factor": 4, "original_max_position_embeddings": 64}})",
+       kInvalid, "low_freq_factor\" (4) must be below"},
+  };
+  for (const BadConfig& bad : table) {
+    const absl::Status status = Read(bad.base, bad.patch).status();
+    EXPECT_EQ(status.code(), bad.code) << bad.patch << ": " << status;
+    EXPECT_THAT(std::string(Message(status)), HasSubstr("config.json")) << bad.patch;
+    EXPECT_THAT(std::string(Message(status)), HasSubstr(bad.message)) << bad.patch;
+  }
+  EXPECT_EQ(ReadConfig(nlohmann::json::array(), "config.json").status().code(), kDataLoss);
+}
+
+TEST(Phi3Json, RefusesLongRopeFactorsThatAreNotPositiveNumbers) {
+  for (const char* bad : {"0", "-1", "1e30", "\"x\"", "null"}) {
+    auto patch = nlohmann::json::parse(LongRope("longrope"));
+    patch["rope_scaling"]["long_factor"][5] = nlohmann::json::parse(bad);
+    const absl::Status status = Read(kPhi3, patch.dump().c_str()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
+    EXPECT_THAT(std::string(Message(status)), HasSubstr("long_factor")) << bad;
+  }
+}
+
+TEST(LlamaGguf, ReadsWhatTheFileSays) {
+  const auto c = ReadGguf(TinyLlama());
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->architecture, "llama");
+  EXPECT_EQ(c->vocab_size, 8);
+  EXPECT_EQ(c->hidden_size, 32);
+  EXPECT_EQ(c->intermediate_size, 64);
+  EXPECT_EQ(c->n_layers, 1);
+  EXPECT_EQ(c->n_heads, 2);
+  EXPECT_EQ(c->n_kv_heads, 1);
+  EXPECT_EQ(c->head_dim, 16);
+  EXPECT_EQ(c->rotary_dim, 16);
+  EXPECT_EQ(c->context_length, 128);
+  EXPECT_EQ(c->rope_theta, 10000.0);
+  EXPECT_EQ(c->bos_id, 0);
+  EXPECT_THAT(c->eos_ids, ElementsAre(1));
+  EXPECT_TRUE(c->tied_embeddings);
+  EXPECT_FALSE(ReadGguf(TinyLlama(/*own_head=*/true))->tied_embeddings);
+}
+
+TEST(LlamaGguf, ReadsBakedInLlama3ScalingAsDivisors) {
+  GgufWriter w = TinyLlama();
+  std::string divisors;
+  for (const float f : {1.f, 1.f, 2.f, 4.f, 8.f, 8.f, 8.f, 8.f}) {
+    divisors.append(reinterpret_cast<const char*>(&f), sizeof f);
+  }
+  w.AddTensor("rope_freqs.weight", {8}, 0, divisors);
+  const auto c = ReadGguf(w);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->rope_scaling.kind, RopeScaling::Kind::kLongRope);
+  EXPECT_THAT(c->rope_scaling.long_factor, ElementsAre(1, 1, 2, 4, 8, 8, 8, 8));
+  EXPECT_EQ(c->rope_scaling.short_factor, c->rope_scaling.long_factor);
+  EXPECT_EQ(c->rope_scaling.attention_factor, 1.0);
+}
+
+TEST(Phi3Gguf, ReadsWindowAndLongRope) {
+  GgufWriter w = TinyPhi3();
+  w.AddU32("phi3.attention.sliding_window", 47);
+  w.AddU32("phi3.rope.scaling.original_context_length", 64);
+  w.AddF32("phi3.rope.scaling.attn_factor", 1.25f);
+  w.AddU32("phi3.rope.dimension_count", 8);
+  w.AddTensor("rope_factors_long.weight", {4}, 0,
+              std::string("\0\0\x80\x3f\0\0\0\x40\0\0\0\x40\0\0\0\x40", 16));
+  w.AddTensor("rope_factors_short.weight", {4}, 0,
+              std::string("\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f", 16));
+  const auto c = ReadGguf(w);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->sliding_window, 47);
+  EXPECT_EQ(c->rotary_dim, 8);
+  EXPECT_EQ(c->rope_scaling.kind, RopeScaling::Kind::kLongRope);
+  EXPECT_THAT(c->rope_scaling.long_factor, ElementsAre(1, 2, 2, 2));
+  EXPECT_THAT(c->rope_scaling.short_factor, ElementsAre(1, 1, 1, 1));
+  EXPECT_EQ(c->rope_scaling.original_max_positions, 64);
+  EXPECT_EQ(c->rope_scaling.attention_factor, 1.25);
+}
+
+TEST(Phi3Gguf, FilesFromBeforeTheWindowHadAKeyHaveTheWindowOfTheirShape) {
+  GgufWriter w;
+  w.AddString("general.architecture", "phi3");
+  w.AddU32("phi3.context_length", 4096);
+  w.AddU32("phi3.embedding_length", 32);
+  w.AddU32("phi3.block_count", 32);
+  w.AddU32("phi3.feed_forward_length", 64);
+  w.AddU32("phi3.attention.head_count", 2);
+  w.AddF32("phi3.attention.layer_norm_rms_epsilon", 1e-5f);
+  AddTinyFrame(&w, true);
+  EXPECT_EQ(ReadGguf(w)->sliding_window, 2047);
+  w.AddU32("phi3.attention.sliding_window", 0);
+  EXPECT_EQ(ReadGguf(w)->sliding_window, 0);
+}
+
+struct BadGguf {
+  const char* message;
+  std::function<void(GgufWriter*)> spoil;
+};
+
+TEST(Gguf, SaysWhatIsWrongWithAConfig) {
+  const BadGguf llama[] = {
+      {"experts", [](auto* w) { w->AddU32("llama.expert_count", 8); }},
+      {"split GGUF", [](auto* w) { w->AddU32("split.count", 3); }},
+      {"attention.value_length", [](auto* w) { w->AddU32("llama.attention.value_length", 8); }},
+      {"rope.dimension_count", [](auto* w) { w->AddU32("llama.rope.dimension_count", 8); }},
+      {"rope.dimension_count", [](auto* w) { w->AddU32("llama.rope.dimension_count", 4096); }},
+      {"rotary dimensions", [](auto* w) { w->AddU32("llama.rope.dimension_count", 15); }},
+      {"\"yarn\"", [](auto* w) { w->AddString("llama.rope.scaling.type", "yarn"); }},
+      {"rope.freq_base", [](auto* w) { w->AddF32("llama.rope.freq_base", 0.f); }},
+      {"vocab_size", [](auto* w) { w->AddU32("llama.vocab_size", 1u << 30); }},
+      {"rope_freqs.weight",
+       [](auto* w) { w->AddTensor("rope_freqs.weight", {8}, 0, std::string(32, '\0')); }},
+  };
+  for (const BadGguf& bad : llama) {
+    GgufWriter w = TinyLlama();
+    bad.spoil(&w);
+    const absl::Status status = ReadGguf(w).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.message << ": " << status;
+    EXPECT_THAT(std::string(Message(status)), HasSubstr("f.gguf")) << bad.message;
+    EXPECT_THAT(std::string(Message(status)), HasSubstr(bad.message));
+  }
+  GgufWriter unknown;
+  unknown.AddString("general.architecture", "falcon");
+  EXPECT_THAT(std::string(Message(ReadGguf(unknown).status())),
+              HasSubstr("known are: phi3, llama"));
+  EXPECT_THAT(std::string(Message(ReadGguf(GgufWriter()).status())),
+              HasSubstr("\"general.architecture\" is missing"));
+  GgufWriter wrong_length = TinyLlama();
+  wrong_length.AddTensor("rope_freqs.weight", {4}, DType::kF32);
+  EXPECT_EQ(ReadGguf(wrong_length).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(Specs, NameEveryTensorOfAModelOnce) {
+  for (const char* base : {kPhi3, kLlama}) {
+    const auto read = *ReadConfig(nlohmann::json::parse(base), "config.json");
+    std::set<std::string> names;
+    for (const TensorSpec& spec : AllSpecs(read.config, read.architecture->hf)) {
+      EXPECT_TRUE(names.insert(spec.name).second) << spec.name;
+      EXPECT_THAT(spec.name, Not(HasSubstr("{"))) << spec.name;
+      EXPECT_GT(spec.rows * spec.cols, 0) << spec.name;
+    }
+    const size_t a_block = read.config.architecture == "phi3" ? 6 : 9;
+    EXPECT_EQ(names.size(), 3 + a_block * read.config.n_layers);
+  }
+}
+
+}  // namespace
+}  // namespace catena
