@@ -20,7 +20,8 @@ json Answer(const Tokenizer& tokenizer, const json& request) {
             {"chunks", StreamChunks(tokenizer, ids, false)}};
   }
   const bool raw = request.contains("bytes_b64");
-  const std::string text = raw ? DecodeBase64(request["bytes_b64"]) : request["text"];
+  const std::string text =
+      raw ? DecodeBase64(request["bytes_b64"]) : request["text"].get<std::string>();
   return {{"ids", tokenizer.Encode(text)}};
 }
 
@@ -35,7 +36,7 @@ int Main(int argc, char** argv) {
     return 1;
   }
   for (std::string line; std::getline(std::cin, line);) {
-    std::cout << Answer(**tokenizer, json::parse(line)).dump() << "\n";
+    std::cout << Answer(**tokenizer, json::parse(line)).dump(-1, ' ', true) << "\n";
   }
   return 0;
 }
