@@ -1,5 +1,8 @@
 #include "model/tokenizer/tokenizer.h"
 
+#include <fstream>
+#include <optional>
+#include <sstream>
 #include <utility>
 
 #include "model/tokenizer/utf8.h"
@@ -28,6 +31,23 @@ std::vector<int32_t> SpecialIds(const std::vector<AddedToken>& added) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromCheckpoint(
+    const Checkpoint& checkpoint) {
+  if (const GgufVocabulary* vocabulary = checkpoint.gguf_vocabulary()) {
+    return FromGguf(*vocabulary, checkpoint.path());
+  }
+  const std::optional<std::string> path = checkpoint.tokenizer_json_path();
+  if (!path) {
+    return absl::NotFoundError(
+        fmt::format("{}: no tokenizer; add the model's tokenizer.json", checkpoint.path()));
+  }
+  std::ifstream file(*path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return absl::NotFoundError(fmt::format("{}: cannot be read", *path));
+  return FromTokenizerJson(text.str(), *path);
+}
 
 struct Tokenizer::EncodeState {
   bool special;

@@ -53,6 +53,9 @@ class Tokenizer {
       std::string_view text, std::string_view source);
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromGguf(const GgufVocabulary& vocabulary,
                                                                    std::string_view source);
+  // From whichever of the two the model's files hold. NOT_FOUND where they hold neither.
+  static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromCheckpoint(
+      const Checkpoint& checkpoint);
 
   explicit Tokenizer(TokenizerParts parts);
   Tokenizer(const Tokenizer&) = delete;
