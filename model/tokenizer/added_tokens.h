@@ -1,4 +1,4 @@
-// Finds the added tokens (<|user|>, </s> …) in text, before anything else looks at it: the longest
+// Finds the added tokens (<|user|>, </s>) in text, before anything else looks at it: the longest
 // one at the leftmost place, then onwards behind it (huggingface/tokenizers,
 // tokenizer/added_vocabulary.rs). Immutable; any thread.
 #pragma once

@@ -1,7 +1,7 @@
 // Text to token ids and back, exactly as huggingface/tokenizers does it for the same tokenizer.json
 // (its text says what it is made of), or as the vocabulary inside a GGUF file says.
 //
-//   bytes ── valid UTF-8 ──▶ added tokens ── segments ──▶ normalizer ──▶ pre-tokenizer ── pieces
+//   bytes: valid UTF-8 > added tokens > (segments) normalizer > pre-tokenizer > (pieces) BPE: ids
 //   ──▶ BPE ──▶ ids
 //
 // Immutable: const methods may be called from any thread.

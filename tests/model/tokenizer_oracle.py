@@ -34,10 +34,11 @@ GPT4O = (
 )
 
 WORDS = (
-    "the of and Hello world it's I'm we'LL 'Re don't 'ſ O'Dea 3.14 2024 １２３ ½ ⅫⅢ ٣ naïve Ünï "
-    "İstanbul ǅ ǆ ﬁ ʰ ー 你好 こんにちは 안녕 привет नमस्ते สวัสดี 🦙 👩‍👩‍👧‍👦 🇩🇪 é ñ ﷺ … — “q” http://a.b/c?d=e_f "
-    "__init__ camelCase HTTPServer ALLCAPS x86_64 <|end|> <|user|> <|assistant|> <|system|> </s> <s> "
-    "<unk> <|endoftext|> <|im_start|> <|im_end|> <0x0A> ▁ ▁▁ Ġ Ċ # ## */ //// !!! ?! -- \u200b \u00ad"
+    "the of and Hello world it's I'm we'LL 'Re don't 'ſ O'Dea 3.14 2024 １２３ ½ ⅫⅢ ٣ naïve "
+    "Ünï İstanbul ǅ ǆ ﬁ ʰ ー 你好 こんにちは 안녕 привет नमस्ते สวัสดี 🦙 👩‍👩‍👧‍👦 🇩🇪 é ñ ﷺ … "
+    "— “q” http://a.b/c?d=e_f __init__ camelCase HTTPServer ALLCAPS x86_64 <|end|> <|user|> "
+    "<|assistant|> <|system|> </s> <s> <unk> <|endoftext|> <|im_start|> <|im_end|> <0x0A> ▁ ▁▁ "
+    "Ġ Ċ # ## */ //// !!! ?! -- \u200b \u00ad"
 ).split()
 SPACES = [" ", " ", " ", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2028",
           "\u0085", "\x0b", "\x0c", "\u1680", "\u180e", "\u200a", "\x1c", ""]
@@ -162,8 +163,8 @@ def compare(name, spec, binary, count, rng, show=5):
         file.flush()
         tool = Tool(binary, file.name)
         texts = [random_text(rng) for _ in range(count)]
-        raw = [bytes(rng.choices([*range(256), *b"aZ \xe2\x96\x81\xf0\x9f\xa6\x99"], k=rng.randrange(12)))
-               for _ in range(count // 10)]
+        alphabet = [*range(256), *b"aZ \xe2\x96\x81\xf0\x9f\xa6\x99"]
+        raw = [bytes(rng.choices(alphabet, k=rng.randrange(12))) for _ in range(count // 10)]
         requests = [{"text": t} for t in texts]
         requests += [{"bytes_b64": base64.b64encode(b).decode()} for b in raw]
         texts += [b.decode("utf-8", errors="replace") for b in raw]

@@ -2,9 +2,12 @@
 //
 //   tokenizer_tool tokenizer.json     {"text": T} or {"bytes_b64": B} -> {"ids"}
 //                                     {"ids": I} -> {"text", "text_skip_special", "chunks"}
+//   tokenizer_tool --chat             {"template": J, "bos", "eos", "messages",
+//                                     "add_generation_prompt"} -> {"name", "rendered"}
 #include <iostream>
 #include <string>
 
+#include "model/chat/chat_template.h"
 #include "tests/model/tokenizer_test_data.h"
 
 namespace catena {
@@ -25,11 +28,27 @@ json Answer(const Tokenizer& tokenizer, const json& request) {
   return {{"ids", tokenizer.Encode(text)}};
 }
 
+json RenderChat(const json& request) {
+  const auto chat =
+      ChatTemplate::Recognise(request["template"].get<std::string>(),
+                              request["bos"].get<std::string>(), request["eos"].get<std::string>());
+  if (!chat.ok()) return {{"error", chat.status().ToString()}};
+  std::vector<ChatMessage> messages;
+  for (const json& m : request["messages"]) messages.push_back({m["role"], m["content"]});
+  const auto rendered = chat->Render(messages, request["add_generation_prompt"]);
+  return {{"name", chat->name()}, {"rendered", *rendered}};
+}
+
 int Main(int argc, char** argv) {
   if (argc != 2) {
-    std::cerr << "usage: tokenizer_tool tokenizer.json\n";
+    std::cerr << "usage: tokenizer_tool tokenizer.json|--chat\n";
     return 1;
   }
+  const bool chat = argv[1] == std::string_view("--chat");
+  for (std::string line; chat && std::getline(std::cin, line);) {
+    std::cout << RenderChat(json::parse(line)).dump(-1, ' ', true) << "\n";
+  }
+  if (chat) return 0;
   const auto tokenizer = Tokenizer::FromTokenizerJson(ReadFileText(argv[1]), argv[1]);
   if (!tokenizer.ok()) {
     std::cerr << tokenizer.status() << "\n";
