@@ -1,0 +1,258 @@
+#include "model/chat/chat_template.h"
+
+#include <algorithm>
+
+#include "model/tokenizer/unicode.h"
+#include "model/tokenizer/utf8.h"
+
+namespace catena {
+
+// How a template writes one message.
+struct ChatTurn {
+  std::string_view role;     // of the messages it is for; "" for any, and the role is written
+  std::string_view before;   // then the role, where it is for any
+  std::string_view between;  // then the content
+  std::string_view after;
+};
+
+enum class WritesBos { kNever, kAlways, kWithFirstMessage };
+
+// What a template does, and the texts it is known by.
+struct ChatTemplateSpec {
+  std::string_view name;
+  WritesBos bos;
+  std::string_view default_system;           // before a first message that is not a system message
+  absl::Span<const ChatTurn> turns;          // the first that suits a message; none: it is left out
+  bool skip_empty_system;                    // an empty system message is left out
+  bool trim;                                 // white space around contents is left out
+  std::string_view generation_prompt;        // the end, with add_generation_prompt
+  bool else_eos;                             // the end without is the EOS
+  absl::Span<const std::string_view> texts;  // in canonical form, see Canonical
+};
+
+namespace {
+
+constexpr ChatTurn kPhi3Turns[] = {{"system", "<|system|>\n", "", "<|end|>\n"},
+                                   {"user", "<|user|>\n", "", "<|end|>\n"},
+                                   {"assistant", "<|assistant|>\n", "", "<|end|>\n"}};
+constexpr std::string_view kPhi3Texts[] = {
+    "{% for message in messages %}{% if message['role'] == 'system' %}"
+    "{{'<|system|>\n' + message['content'] + '<|end|>\n'}}"
+    "{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}"
+    "{% elif message['role'] == 'assistant' %}"
+    "{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}"
+    "{% endif %}"};
+constexpr std::string_view kPhi35Texts[] = {
+    "{% for message in messages %}{% if message['role'] == 'system' and message['content'] %}"
+    "{{'<|system|>\n' + message['content'] + '<|end|>\n'}}"
+    "{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}"
+    "{% elif message['role'] == 'assistant' %}"
+    "{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}"
+    "{% endif %}"};
+
+// Phi-3-mini as first published: the generation prompt is part of the user's turn.
+constexpr ChatTurn kPhi3FirstTurns[] = {{"user", "<|user|>\n", "", "<|end|>\n<|assistant|>\n"},
+                                        {"assistant", "", "", "<|end|>\n"}};
+constexpr std::string_view kPhi3FirstTexts[] = {
+    "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') %}"
+    "{{'<|user|>' + '\n' + message['content'] + '<|end|>' + '\n' + '<|assistant|>' + '\n'}}"
+    "{% elif (message['role'] == 'assistant') %}{{message['content'] + '<|end|>' + '\n'}}"
+    "{% endif %}{% endfor %}"};
+
+constexpr ChatTurn kPhi3SmallTurns[] = {{"", "<|", "|>\n", "<|end|>\n"}};
+constexpr std::string_view kPhi3SmallTexts[] = {
+    "{{ bos_token }}{% for message in messages %}"
+    "{{'<|' + message['role'] + '|>' + '\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}"
+    "{% endif %}"};
+
+// Its tools are not supported: a message here has none.
+constexpr ChatTurn kPhi4MiniTurns[] = {{"", "<|", "|>", "<|end|>"}};
+constexpr std::string_view kPhi4MiniTexts[] = {
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not none %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + "
+    "'<|/tool|>' + '<|end|>' }}{% else %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}"
+    "{% endif %}"};
+
+constexpr ChatTurn kChatMlTurns[] = {{"", "<|im_start|>", "\n", "<|im_end|>\n"}};
+constexpr std::string_view kChatMlTexts[] = {
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "{% for message in messages %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{'<|im_start|>assistant\n'}}{% endif %}",
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}"
+    "{% endif %}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}"};
+constexpr std::string_view kSmolLm2Texts[] = {
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+    "Face<|im_end|>\n' }}"
+    "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}"};
+constexpr std::string_view kQwen2Texts[] = {
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"};
+
+constexpr ChatTurn kLlama3Turns[] = {
+    {"", "<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>"}};
+constexpr std::string_view kLlama3Texts[] = {
+    "{% set loop_messages = messages %}{% for message in loop_messages %}"
+    "{% set content = '<|start_header_id|>' + message['role'] + "
+    "'<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}"
+    "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}"
+    "{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"};
+
+constexpr ChatTemplateSpec kTemplates[] = {
+    {"phi3", WritesBos::kNever, "", kPhi3Turns, false, false, "<|assistant|>\n", true, kPhi3Texts},
+    {"phi3-2024-04", WritesBos::kAlways, "", kPhi3FirstTurns, false, false, "", false,
+     kPhi3FirstTexts},
+    {"phi3-small", WritesBos::kAlways, "", kPhi3SmallTurns, false, false, "<|assistant|>\n", true,
+     kPhi3SmallTexts},
+    {"phi3.5", WritesBos::kNever, "", kPhi3Turns, true, false, "<|assistant|>\n", true,
+     kPhi35Texts},
+    {"phi4-mini", WritesBos::kNever, "", kPhi4MiniTurns, false, false, "<|assistant|>", true,
+     kPhi4MiniTexts},
+    {"chatml", WritesBos::kNever, "", kChatMlTurns, false, false, "<|im_start|>assistant\n", false,
+     kChatMlTexts},
+    {"smollm2", WritesBos::kNever,
+     "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+     "<|im_end|>\n",
+     kChatMlTurns, false, false, "<|im_start|>assistant\n", false, kSmolLm2Texts},
+    {"qwen2", WritesBos::kNever, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
+     kChatMlTurns, false, false, "<|im_start|>assistant\n", false, kQwen2Texts},
+    {"llama3", WritesBos::kWithFirstMessage, "", kLlama3Turns, false, true,
+     "<|start_header_id|>assistant<|end_header_id|>\n\n", false, kLlama3Texts},
+};
+
+// What Jinja reads the same way is made the same: the escape \n in a string is a newline, and (with
+// trim_blocks, which chat templates are rendered with) a newline behind a block or at the very end
+// is nothing.
+std::string Canonical(std::string_view jinja) {
+  std::string out;
+  for (size_t i = 0; i < jinja.size(); ++i) {
+    if (jinja.substr(i, 2) == "\\n") {
+      out.push_back('\n');
+      ++i;
+    } else if (jinja[i] != '\n' || !out.ends_with("%}")) {
+      out.push_back(jinja[i]);
+    }
+  }
+  if (out.ends_with('\n')) out.pop_back();
+  return out;
+}
+
+std::string NameList() {
+  std::string out;
+  for (const ChatTemplateSpec& t : kTemplates) {
+    out += fmt::format("{}{}", out.empty() ? "" : ", ", t.name);
+  }
+  return out;
+}
+
+// Python's str.strip, which Jinja's trim is: Unicode's white space and the separators U+001C to
+// U+001F. REQUIRES: valid UTF-8.
+std::string_view Trim(std::string_view text) {
+  const auto is_space = [](char32_t c) {
+    return (c >= 0x1C && c <= 0x1F) || (CharClasses::Get()(c) & kSpace) != 0;
+  };
+  while (!text.empty() && is_space(ReadCodePoint(text, 0).value)) {
+    text.remove_prefix(ReadCodePoint(text, 0).size);
+  }
+  while (!text.empty()) {
+    const CodePoint c = ReadCodePointBefore(text, text.size());
+    if (!is_space(c.value)) break;
+    text.remove_suffix(c.size);
+  }
+  return text;
+}
+
+void AppendTurn(const ChatTemplateSpec& spec, const ChatMessage& message, std::string* out) {
+  if (spec.skip_empty_system && message.role == "system" && message.content.empty()) return;
+  const auto turn = std::find_if(spec.turns.begin(), spec.turns.end(), [&](const ChatTurn& t) {
+    return t.role.empty() || t.role == message.role;
+  });
+  if (turn == spec.turns.end()) return;
+  out->append(turn->before);
+  if (turn->role.empty()) out->append(message.role);
+  out->append(turn->between);
+  out->append(spec.trim ? Trim(message.content) : std::string_view(message.content));
+  out->append(turn->after);
+}
+
+}  // namespace
+
+absl::StatusOr<ChatTemplate> ChatTemplate::Recognise(std::string_view jinja, std::string_view bos,
+                                                     std::string_view eos) {
+  if (jinja.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("the model states no chat template: choose one with --chat-template NAME ({})",
+                    NameList()));
+  }
+  const std::string canonical = Canonical(jinja);
+  for (const ChatTemplateSpec& t : kTemplates) {
+    if (std::find(t.texts.begin(), t.texts.end(), canonical) != t.texts.end()) {
+      return ChatTemplate(&t, bos, eos);
+    }
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("the model's chat template is none of those known here: choose the one it "
+                  "resembles with --chat-template NAME ({})",
+                  NameList()));
+}
+
+absl::StatusOr<ChatTemplate> ChatTemplate::ByName(std::string_view name, std::string_view bos,
+                                                  std::string_view eos) {
+  for (const ChatTemplateSpec& t : kTemplates) {
+    if (t.name == name) return ChatTemplate(&t, bos, eos);
+  }
+  return absl::InvalidArgumentError(fmt::format("no chat template is named \"{}\"; known are {}",
+                                                name.substr(0, 80), NameList()));
+}
+
+std::vector<std::string_view> ChatTemplate::Names() {
+  std::vector<std::string_view> names;
+  for (const ChatTemplateSpec& t : kTemplates) names.push_back(t.name);
+  return names;
+}
+
+std::string_view ChatTemplate::name() const { return spec_->name; }
+
+bool ChatTemplate::writes_bos() const { return spec_->bos != WritesBos::kNever; }
+
+absl::StatusOr<std::string> ChatTemplate::Render(absl::Span<const ChatMessage> messages,
+                                                 bool add_generation_prompt) const {
+  std::string out;
+  const bool bos = spec_->bos == WritesBos::kAlways ||
+                   (spec_->bos == WritesBos::kWithFirstMessage && !messages.empty());
+  if (bos) out += bos_;
+  if (!messages.empty() && messages[0].role != "system") out += spec_->default_system;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (!IsValidUtf8(messages[i].role) || !IsValidUtf8(messages[i].content)) {
+      return absl::InvalidArgumentError(fmt::format("message {} is not valid UTF-8", i));
+    }
+    AppendTurn(*spec_, messages[i], &out);
+  }
+  if (add_generation_prompt) {
+    out += spec_->generation_prompt;
+  } else if (spec_->else_eos) {
+    out += eos_;
+  }
+  return out;
+}
+
+}  // namespace catena

@@ -1,0 +1,56 @@
+// Chat templates: a list of messages to the text that the model was trained on. A model states its
+// template as Jinja text; there is no Jinja engine here. Known texts are recognised exactly and
+// rendered as Jinja would (tests/model/chat_oracle.py holds each against jinja2); any other text is
+// an error that names the flag to choose one by hand, never a guess.
+//
+// Immutable; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/types/span.h"
+
+#include "kernels/base/status.h"
+
+namespace catena {
+
+struct ChatMessage {
+  std::string role;     // "system", "user", "assistant"; another is treated as the template does
+  std::string content;  // may hold the text of special tokens: who encodes it decides
+};
+
+struct ChatTemplateSpec;  // a row of the table in chat_template.cc
+
+class ChatTemplate {
+ public:
+  // The template that a model's files state. `bos` and `eos` are the texts of its special tokens,
+  // which templates may name. INVALID_ARGUMENT where it is none of the known ones, or "".
+  static absl::StatusOr<ChatTemplate> Recognise(std::string_view jinja, std::string_view bos,
+                                                std::string_view eos);
+
+  // The template of one of Names(). INVALID_ARGUMENT where it is none.
+  static absl::StatusOr<ChatTemplate> ByName(std::string_view name, std::string_view bos,
+                                             std::string_view eos);
+  static std::vector<std::string_view> Names();
+
+  std::string_view name() const;
+
+  // Whether the rendered text starts with the BOS itself, so that none is added when it is encoded.
+  bool writes_bos() const;
+
+  // The text for `messages`. With `add_generation_prompt` it ends where the assistant's answer
+  // starts. INVALID_ARGUMENT where a message is not valid UTF-8.
+  absl::StatusOr<std::string> Render(absl::Span<const ChatMessage> messages,
+                                     bool add_generation_prompt) const;
+
+ private:
+  ChatTemplate(const ChatTemplateSpec* spec, std::string_view bos, std::string_view eos)
+      : spec_(spec), bos_(bos), eos_(eos) {}
+
+  const ChatTemplateSpec* spec_;
+  std::string bos_, eos_;
+};
+
+}  // namespace catena

@@ -1,0 +1,134 @@
+#include "model/tokenizer/tokenizer.h"
+
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <utility>
+
+#include "model/tokenizer/utf8.h"
+
+namespace catena {
+namespace {
+
+AddedTokenMatcher MakeMatcher(const std::vector<AddedToken>& added, const Normalizer& normalizer,
+                              bool normalized) {
+  std::vector<AddedTokenMatcher::Entry> entries;
+  for (const bool special : {true, false}) {  // of equal patterns the special one counts
+    for (const AddedToken& t : added) {
+      if (t.normalized != normalized || t.special != special) continue;
+      entries.push_back({normalized ? normalizer.Apply(t.content) : t.content, t});
+    }
+  }
+  return AddedTokenMatcher(std::move(entries));
+}
+
+std::vector<int32_t> SpecialIds(const std::vector<AddedToken>& added) {
+  std::vector<int32_t> ids;
+  for (const AddedToken& t : added) {
+    if (t.special) ids.push_back(t.id);
+  }
+  return ids;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromCheckpoint(
+    const Checkpoint& checkpoint) {
+  if (const GgufVocabulary* vocabulary = checkpoint.gguf_vocabulary()) {
+    return FromGguf(*vocabulary, checkpoint.path());
+  }
+  const std::optional<std::string> path = checkpoint.tokenizer_json_path();
+  if (!path) {
+    return absl::NotFoundError(
+        fmt::format("{}: no tokenizer; add the model's tokenizer.json", checkpoint.path()));
+  }
+  std::ifstream file(*path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return absl::NotFoundError(fmt::format("{}: cannot be read", *path));
+  return FromTokenizerJson(text.str(), *path);
+}
+
+struct Tokenizer::EncodeState {
+  bool special;
+  bool first = true;  // nothing of the text has been encoded yet
+  Bpe::Workspace workspace;
+  std::vector<int32_t> ids;
+};
+
+Tokenizer::Tokenizer(TokenizerParts parts)
+    : vocabulary_(std::move(parts.vocabulary)),
+      bpe_(&vocabulary_, parts.merges, parts.bpe),
+      normalizer_(std::move(parts.normalizer)),
+      pre_tokenizer_(std::move(parts.pre_tokenizer)),
+      raw_added_(MakeMatcher(parts.added, normalizer_, false)),
+      normalized_added_(MakeMatcher(parts.added, normalizer_, true)),
+      decoder_(std::make_shared<const TokenDecoder>(vocabulary_, SpecialIds(parts.added),
+                                                    std::move(parts.decoder))),
+      bos_id_(parts.bos_id),
+      add_bos_(parts.add_bos) {}
+
+std::vector<int32_t> Tokenizer::Encode(std::string_view bytes, const EncodeOptions& options) const {
+  std::string replaced;
+  if (!IsValidUtf8(bytes)) {
+    AppendValidUtf8(bytes, &replaced);
+    bytes = replaced;
+  }
+  EncodeState state{.special = options.special_tokens, .workspace = {}, .ids = {}};
+  raw_added_.Split(bytes, state.special, [&](std::string_view segment, const AddedToken* token) {
+    if (token != nullptr) {
+      state.ids.push_back(token->id);
+    } else {
+      EncodeSegment(segment, &state);
+    }
+    state.first = false;
+  });
+  return std::move(state.ids);
+}
+
+void Tokenizer::EncodeSegment(std::string_view segment, EncodeState* state) const {
+  std::string normalized;
+  if (!normalizer_.empty()) {
+    normalized = normalizer_.Apply(segment);
+    segment = normalized;
+  }
+  const auto encode_piece = [&](std::string_view piece) {
+    bpe_.Encode(piece, &state->workspace, &state->ids);
+  };
+  normalized_added_.Split(segment, state->special,
+                          [&](std::string_view part, const AddedToken* token) {
+                            if (token != nullptr) {
+                              state->ids.push_back(token->id);
+                            } else {
+                              pre_tokenizer_.Split(part, state->first, encode_piece);
+                            }
+                            state->first = false;
+                          });
+}
+
+std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special) const {
+  StreamDecoder stream = MakeStreamDecoder(skip_special);
+  std::string text;
+  for (const int32_t id : ids) text += stream.Push(id);
+  text += stream.Flush();
+  return text;
+}
+
+std::string Tokenizer::Piece(int32_t id) const {
+  std::string_view bytes = Bytes(id);
+  std::string out;
+  while (!bytes.empty()) {
+    const Utf8Sequence s = ScanUtf8(bytes, 0);
+    if (s.valid) {
+      out.append(bytes.substr(0, s.size));
+    } else {
+      for (const char b : bytes.substr(0, s.size)) {
+        out += fmt::format("<0x{:02X}>", static_cast<uint8_t>(b));
+      }
+    }
+    bytes.remove_prefix(s.size);
+  }
+  return out;
+}
+
+}  // namespace catena

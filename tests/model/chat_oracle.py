@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Holds every known chat template against jinja2 over many lists of messages.
+
+    python3 -m venv V && V/bin/pip install jinja2
+    V/bin/python tests/model/chat_oracle.py --tool build/release/bin/tokenizer_tool [FILE ...]
+
+The texts are those in model/chat/chat_template.cc, and each file given (a tokenizer_config.json or
+plain Jinja). Jinja is set up as transformers does it. Exit status 0: no difference.
+"""
+
+import argparse
+import ast
+import itertools
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+CONTENTS = ["Hi", "", " Hi ", "\n\nx\t", "\u3000\u00a0y\u2028\x1c", "a <|end|> b", "\u200bz\u200b",
+            "{{ 1 }}", "你好 🦙"]
+ROLES = ["system", "user", "assistant", "tool", "", "System"]
+BOS, EOS = "<bos>", "<eos>"
+
+
+def message_lists():
+    yield []
+    for role, content in itertools.product(ROLES, CONTENTS):
+        yield [{"role": role, "content": content}]
+    for n in (2, 3):
+        for roles in itertools.product(ROLES[:4], repeat=n):
+            for shift in range(3):
+                yield [{"role": role, "content": CONTENTS[(i * 2 + shift * 3) % len(CONTENTS)]}
+                       for i, role in enumerate(roles)]
+    for first in ("user", "system"):
+        yield [{"role": first, "content": "go"}] + [
+            {"role": ("assistant", "user")[i % 2], "content": CONTENTS[i % len(CONTENTS)]}
+            for i in range(9)]
+
+
+def known_texts():
+    source = pathlib.Path(__file__).resolve().parents[2] / "model/chat/chat_template.cc"
+    lists = re.findall(r"string_view k\w+Texts\[\] = \{(.*?)\};\n", source.read_text(), re.S)
+    # Adjacent string literals, which Python joins as C++ does.
+    texts = [text for body in lists for text in ast.literal_eval(f"({body},)")]
+    assert len(texts) >= 10, "the texts moved"
+    return texts
+
+
+def spellings(text):
+    """The same template as files may spell it."""
+    yield text
+    yield text.replace("\n", "\\n")
+    yield text.replace("%}", "%}\n")
+    yield text + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--tool", required=True)
+    args = parser.parse_args()
+    texts = known_texts()
+    for path in args.files:
+        text = open(path).read()
+        texts.append(json.loads(text)["chat_template"] if path.endswith(".json") else text)
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    requests, expected = [], []
+    for text in itertools.chain.from_iterable(map(spellings, texts)):
+        template = environment.from_string(text)
+        for messages, generate in itertools.product(message_lists(), (False, True)):
+            requests.append({"template": text, "bos": BOS, "eos": EOS, "messages": messages,
+                             "add_generation_prompt": generate})
+            expected.append(template.render(messages=messages, add_generation_prompt=generate,
+                                            bos_token=BOS, eos_token=EOS))
+    lines = "".join(json.dumps(r) + "\n" for r in requests)
+    done = subprocess.run([args.tool, "--chat"], input=lines.encode(), capture_output=True,
+                          check=True)
+    answers = [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
+    assert len(answers) == len(requests)
+    bad, names = 0, set()
+    for request, want, answer in zip(requests, expected, answers):
+        names.add(answer.get("name"))
+        if answer.get("rendered") != want:
+            bad += 1
+            if bad <= 5:
+                print(f"DIFFERENT {request}\n  jinja2 {want!r}\n  ours   {answer}")
+    print(f"{len(requests)} renderings of {len(texts)} templates ({len(names)} names), "
+          f"{bad} different")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""Compares our tokenizer with huggingface/tokenizers over random texts and ids.
+
+    python3 -m venv V && V/bin/pip install tokenizers gguf
+    V/bin/python tests/model/tokenizer_oracle.py --tool build/release/bin/tokenizer_tool \
+        [--count 20000] [--seed 1] tokenizer.json ...
+
+A GGUF file may stand in place of a tokenizer.json: a byte-level vocabulary of pre-tokenizer smollm
+is then compared with the same vocabulary as a tokenizer.json. With --variants the pre-tokenizers of
+other models are tried on the vocabulary of each file too. Exit status 0: no difference.
+"""
+
+import argparse
+import base64
+import copy
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import unicodedata
+
+import tokenizers
+
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + TAIL
+QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + TAIL
+GPT4O = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+"
+    r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+WORDS = (
+    "the of and Hello world it's I'm we'LL 'Re don't 'ſ O'Dea 3.14 2024 １２３ ½ ⅫⅢ ٣ naïve "
+    "Ünï İstanbul ǅ ǆ ﬁ ʰ ー 你好 こんにちは 안녕 привет नमस्ते สวัสดี 🦙 👩‍👩‍👧‍👦 🇩🇪 é ñ ﷺ … "
+    "— “q” http://a.b/c?d=e_f __init__ camelCase HTTPServer ALLCAPS x86_64 <|end|> <|user|> "
+    "<|assistant|> <|system|> </s> <s> <unk> <|endoftext|> <|im_start|> <|im_end|> <0x0A> ▁ ▁▁ "
+    "Ġ Ċ # ## */ //// !!! ?! -- \u200b \u00ad"
+).split()
+SPACES = [" ", " ", " ", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2028",
+          "\u0085", "\x0b", "\x0c", "\u1680", "\u180e", "\u200a", "\x1c", ""]
+
+
+def random_char(rng):
+    while True:
+        limit = rng.choice([0x80, 0x80, 0x250, 0x2000, 0x3100, 0x10000, 0x20000, 0x110000])
+        c = chr(rng.randrange(limit))
+        # What newer Unicode versions assigned depends on each library's version.
+        if not 0xD800 <= ord(c) < 0xE000 and unicodedata.category(c) != "Cn":
+            return c
+
+
+def random_text(rng):
+    parts = []
+    for _ in range(rng.choice([1, 2, 3, 5, 10, 30, 100])):
+        kind = rng.random()
+        if kind < 0.6:
+            parts.append(rng.choice(WORDS))
+        elif kind < 0.8:
+            parts.append("".join(random_char(rng) for _ in range(rng.randrange(1, 8))))
+        elif kind < 0.9:
+            parts.append(rng.choice(WORDS + SPACES + ["a", "ab"]) * rng.randrange(1, 40))
+        parts.append(rng.choice(SPACES))
+    return "".join(parts)
+
+
+def gguf_to_json(path):
+    import gguf
+
+    fields = gguf.GGUFReader(path).fields
+    get = lambda key: fields["tokenizer.ggml." + key].contents()
+    assert get("model") == "gpt2" and get("pre") == "smollm", "only smollm vocabularies"
+    tokens, types = get("tokens"), get("token_type")
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                  "use_regex": True}
+    return {
+        "version": "1.0",
+        "added_tokens": [{"id": i, "content": t, "special": True, **flags}
+                         for i, t in enumerate(tokens) if types[i] == 3],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": True}, byte_level]},
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {"type": "BPE", "vocab": {t: i for i, t in enumerate(tokens)},
+                  "merges": get("merges")},
+    }
+
+
+def variants(spec):
+    """The same vocabulary behind other pre-tokenizers, normalizers and flags."""
+    def changed(name, **kw):
+        out = copy.deepcopy(spec)
+        for key, value in kw.items():
+            if key in out["model"]:
+                out["model"][key] = value
+            else:
+                out[key] = value
+        return name, out
+
+    def split(regex):
+        return {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False},
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+             "use_regex": False}]}
+
+    if spec["decoder"]["type"] == "ByteLevel":
+        for name, regex in [("gpt2", GPT2), ("llama3", LLAMA3), ("qwen2", QWEN2), ("gpt4o", GPT4O)]:
+            yield changed(name, pre_tokenizer=split(regex))
+        spec["model"].setdefault("ignore_merges", False)
+        yield changed("llama3 ignore_merges", pre_tokenizer=split(LLAMA3), ignore_merges=True)
+        yield changed("qwen2 NFC", pre_tokenizer=split(QWEN2), normalizer={"type": "NFC"})
+        yield changed("prefix space", pre_tokenizer={
+            "type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
+            "use_regex": True})
+        spec["model"].setdefault("unk_token", None)
+        yield changed("unk", unk_token="<|endoftext|>")
+    else:
+        for scheme in ["always", "first", "never"]:
+            yield changed("metaspace " + scheme, normalizer=None, pre_tokenizer={
+                "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme,
+                "split": scheme != "first"})
+        yield changed("unk not fused", byte_fallback=False, fuse_unk=False)
+        yield changed("unk fused", byte_fallback=False, fuse_unk=True)
+    for flags in [{"lstrip": True}, {"lstrip": True, "rstrip": True}, {"single_word": True},
+                  {"normalized": True}, {"normalized": True, "lstrip": True, "rstrip": True}]:
+        name, out = changed("added tokens " + " ".join(flags))
+        for token in out["added_tokens"]:
+            token.update(flags)
+        yield name, out
+
+
+class Tool:
+    def __init__(self, binary, path):
+        self.command = [binary, path]
+
+    def ask(self, requests):
+        text = "".join(json.dumps(r) + "\n" for r in requests)
+        done = subprocess.run(self.command, input=text.encode(), capture_output=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.decode())
+        return [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
+
+
+def report(what, given, expected, got):
+    print(f"DIFFERENT {what}: {given!r}\n  reference {expected!r}\n  ours      {got!r}")
+
+
+def decodes_oddly(spec):
+    """The reference (0.23) decodes an added token that is looked for normalized to its normalized
+    text, "\u2581<s>", and then does not know it as special. We decode it to what it is."""
+    return spec["normalizer"] is not None and any(t["normalized"] for t in spec["added_tokens"])
+
+
+def compare(name, spec, binary, count, rng, show=5):
+    reference = tokenizers.Tokenizer.from_str(json.dumps(spec))
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(spec, file)
+        file.flush()
+        tool = Tool(binary, file.name)
+        texts = [random_text(rng) for _ in range(count)]
+        alphabet = [*range(256), *b"aZ \xe2\x96\x81\xf0\x9f\xa6\x99"]
+        raw = [bytes(rng.choices(alphabet, k=rng.randrange(12))) for _ in range(count // 10)]
+        requests = [{"text": t} for t in texts]
+        requests += [{"bytes_b64": base64.b64encode(b).decode()} for b in raw]
+        texts += [b.decode("utf-8", errors="replace") for b in raw]
+        bad = 0
+        for text, answer in zip(texts, tool.ask(requests)):
+            expected = reference.encode(text, add_special_tokens=False).ids
+            if expected != answer["ids"]:
+                bad += 1
+                if bad <= show:
+                    report(name + " encode", text, expected, answer["ids"])
+        size = reference.get_vocab_size()
+        id_lists = 0 if decodes_oddly(spec) else count
+        streams = [[rng.choice([rng.randrange(size), rng.randrange(300)])
+                    for _ in range(rng.randrange(30))] for _ in range(id_lists)]
+        for ids, answer in zip(streams, tool.ask([{"ids": i} for i in streams])):
+            whole = reference.decode(ids, skip_special_tokens=False)
+            skipped = reference.decode(ids, skip_special_tokens=True)
+            ours = (answer["text"], answer["text_skip_special"], "".join(answer["chunks"]))
+            if ours != (whole, skipped, whole):
+                bad += 1
+                if bad <= show:
+                    report(name + " decode", ids, (whole, skipped, whole), ours)
+    print(f"{name}: {len(texts)} texts and {len(streams)} id lists, {bad} different", flush=True)
+    return bad
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--tool", required=True)
+    parser.add_argument("--count", type=int, default=20000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--variants", action="store_true")
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    bad = 0
+    for path in args.files:
+        spec = gguf_to_json(path) if path.endswith(".gguf") else json.load(open(path))
+        bad += compare(path, spec, args.tool, args.count, rng)
+        if args.variants:
+            for name, changed in variants(spec):
+                bad += compare(f"{path} ({name})", changed, args.tool, args.count, rng)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
