@@ -139,7 +139,9 @@ TEST(Sampler, FiltersAgreeWithSortingEverythingOverManyTies) {
   for (int round = 0; round < 400; ++round) {
     const size_t vocab = static_cast<size_t>(one_of({1, 2, 63, 64, 65, 300, 3001}));
     std::vector<float> logits = RandomLogits(vocab, round, one_of({0.0, 1.0, 10.0, 60.0}));
-    for (float& z : logits) z = std::round(z * 2) / 2;  // few values: ties everywhere
+    if (round % 4 != 0) {
+      for (float& z : logits) z = std::round(z * 2) / 2;  // few values: ties everywhere
+    }
     SamplingParams p;
     p.temperature = one_of({0.1, 0.7, 1.0, 3.0});
     p.top_k = one_of({0, 0, 1, 5, 47, 1000});
