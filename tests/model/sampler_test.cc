@@ -222,6 +222,11 @@ TEST(Sampler, ExtremeFiniteLogitsStayFinite) {
     EXPECT_EQ(SampleId(sampler, {-kMax, kMax, 0, kMax}, MakeHistory({0, 1, 2}, {})), 3);
     EXPECT_LT(SampleId(sampler, {-kMax, -kMax, -kMax, -kMax}, MakeHistory({0, 1}, {})), 4);
   }
+  p.repetition_penalty = 0.01;  // a reward: it would lift the first to infinity
+  p.temperature = 1;
+  const auto lifted = Distribution(MakeSampler(p, 4), {kMax, kMax, 0, 1}, MakeHistory({0}, {}));
+  ASSERT_EQ(lifted.size(), 2u);
+  EXPECT_EQ(lifted[0].probability, 0.5);
 }
 
 TEST(Sampler, MinTokensMaskStopIdsUntilTheOutputIsLongEnough) {
@@ -269,7 +274,7 @@ TEST(Sampler, LogprobsAreOfTheModelNotOfTheFilters) {
   SamplingParams p;
   p.temperature = 0.3;
   p.top_k = 1;
-  p.logit_bias = {{5, 50}};
+  p.logit_bias = {{5, 50}, {100, 40}, {200, 40}, {300, 40}};
   p.logprobs = true;
   p.top_logprobs = 3;
   std::vector<float> logits = RandomLogits(500, 11, 4);
