@@ -8,9 +8,9 @@
 namespace catena {
 namespace {
 
-// A filter sorts its order only as far as the mass reaches: first this many, then four times more.
-constexpr size_t kFirstSorted = 64;
-constexpr size_t kSortedGrowth = 4;
+// CutAtMass sorts up to this many entries and divides more by their keys into so many buckets.
+constexpr size_t kSortAtMost = 256;
+constexpr size_t kBuckets = 1024;
 
 }  // namespace
 
@@ -79,19 +79,30 @@ double Candidates::TotalWeight() const {
 }
 
 Candidates::Ranked Candidates::CutAtMass(double mass) {
-  double reached = 0;
-  size_t sorted = 0;
-  for (size_t chunk = kFirstSorted;; chunk *= kSortedGrowth) {
-    const auto begin = ranked_.begin() + sorted;
-    const auto end = ranked_.begin() + std::min(ranked_.size(), sorted + chunk);
-    if (end != ranked_.end()) std::nth_element(begin, end, ranked_.end());
-    std::sort(begin, end);
-    for (; sorted < static_cast<size_t>(end - ranked_.begin()); ++sorted) {
-      reached += ranked_[sorted].weight;
-      if (reached >= mass) return ranked_[sorted];
-    }
-    if (sorted == ranked_.size()) return ranked_.back();
+  double before = 0;  // the weight of what comes before all of ranked_
+  while (ranked_.size() > kSortAtMost) {
+    const auto [low, high] =
+        std::minmax_element(ranked_.begin(), ranked_.end(),
+                            [](const Ranked& a, const Ranked& b) { return a.key < b.key; });
+    if (low->key == high->key) break;
+    const double origin = low->key;
+    const double scale = kBuckets / (high->key - origin);
+    auto bucket_of = [&](const Ranked& entry) {
+      return std::min(static_cast<size_t>((entry.key - origin) * scale), kBuckets - 1);
+    };
+    double sums[kBuckets] = {};
+    for (const Ranked& entry : ranked_) sums[bucket_of(entry)] += entry.weight;
+    size_t cut = 0;
+    while (cut + 1 < kBuckets && before + sums[cut] < mass) before += sums[cut++];
+    // The lowest and the highest key are in different buckets, so that this always takes some out.
+    std::erase_if(ranked_, [&](const Ranked& entry) { return bucket_of(entry) != cut; });
   }
+  if (!std::is_sorted(ranked_.begin(), ranked_.end())) std::sort(ranked_.begin(), ranked_.end());
+  for (const Ranked& entry : ranked_) {
+    before += entry.weight;
+    if (before >= mass) return entry;
+  }
+  return ranked_.back();
 }
 
 void Candidates::KeepTopMass(double mass) {

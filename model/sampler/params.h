@@ -25,14 +25,14 @@ struct SamplingParams {
   double repetition_penalty = 1.0;  // 1: off; over prompt and output
   double presence_penalty = 0.0;    // over the output only
   double frequency_penalty = 0.0;   // over the output only
-  std::map<int32_t, float> logit_bias;
+  std::map<int32_t, float> logit_bias = {};
 
   int32_t min_tokens = 0;   // stop ids are masked and stop strings wait until the output has these
   int32_t max_tokens = 50;  // of output, a final stop id included
   bool ignore_eos = false;  // goes on past eos_token_ids; stop_token_ids still stop
-  std::vector<int32_t> eos_token_ids;   // the model's own
-  std::vector<int32_t> stop_token_ids;  // the request's
-  std::vector<std::string> stop;
+  std::vector<int32_t> eos_token_ids = {};   // the model's own
+  std::vector<int32_t> stop_token_ids = {};  // the request's
+  std::vector<std::string> stop = {};
 
   bool logprobs = false;
   int32_t top_logprobs = 0;  // alternatives beside each chosen token
@@ -46,11 +46,11 @@ struct SamplingOverrides {
   std::optional<int32_t> top_k;
   std::optional<double> top_p, min_p, typical_p;
   std::optional<double> repetition_penalty, presence_penalty, frequency_penalty;
-  std::map<int32_t, float> logit_bias;
+  std::map<int32_t, float> logit_bias = {};
   std::optional<int32_t> min_tokens, max_tokens;
   std::optional<bool> ignore_eos;
-  std::vector<int32_t> stop_token_ids;
-  std::vector<std::string> stop;
+  std::vector<int32_t> stop_token_ids = {};
+  std::vector<std::string> stop = {};
   std::optional<bool> logprobs;
   std::optional<int32_t> top_logprobs, n;
   std::optional<uint64_t> seed;

@@ -166,8 +166,7 @@ void Sampler::Select(absl::Span<const float> logits, SamplerScratch* scratch) co
 }
 
 void Sampler::GatherTopMass(absl::Span<const float> logits, SamplerScratch* scratch) const {
-  // e^-8 of the largest weight first: most often some hundred ids hold the mass. The outcome does
-  // not depend on how far down was needed, since KeepTopMass goes from the top.
+  // e^-8 of the largest weight first: most often some hundred ids hold the mass.
   constexpr double kDepths[] = {-8, -16, -32, -std::numeric_limits<double>::infinity()};
   // The mass asked for is surely inside what was gathered, whatever the sums' rounding.
   constexpr double kSlack = 1 + 1e-9;

@@ -31,14 +31,11 @@ void StopMatcher::Pattern::Advance(char byte) {
 
 std::string StopMatcher::Push(std::string_view text) {
   if (stopped_) return "";
-  size_t keep = 0;
   for (char byte : text) {
     held_.push_back(byte);
-    keep = 0;
     size_t complete = 0;
     for (Pattern& pattern : patterns_) {
       pattern.Advance(byte);
-      keep = std::max(keep, pattern.matched);
       if (pattern.matched == pattern.text.size()) complete = std::max(complete, pattern.matched);
     }
     if (complete > 0) {
@@ -47,7 +44,8 @@ std::string StopMatcher::Push(std::string_view text) {
       return std::exchange(held_, "");
     }
   }
-  if (text.empty()) return "";
+  size_t keep = 0;
+  for (const Pattern& pattern : patterns_) keep = std::max(keep, pattern.matched);
   std::string shown = held_.substr(0, held_.size() - keep);
   held_.erase(0, shown.size());
   return shown;

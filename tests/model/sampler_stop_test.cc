@@ -12,6 +12,7 @@ TEST(StopMatcher, CutsBeforeAStopStringAcrossPieces) {
   StopMatcher matcher({"END"});
   EXPECT_EQ(matcher.Push("abcE"), "abc");
   EXPECT_EQ(matcher.Push("N"), "");
+  EXPECT_EQ(matcher.Push(""), "");
   EXPECT_FALSE(matcher.stopped());
   EXPECT_EQ(matcher.Push("D and more"), "");
   EXPECT_TRUE(matcher.stopped());

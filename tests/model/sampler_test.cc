@@ -139,7 +139,9 @@ TEST(Sampler, FiltersAgreeWithSortingEverythingOverManyTies) {
   for (int round = 0; round < 400; ++round) {
     const size_t vocab = static_cast<size_t>(one_of({1, 2, 63, 64, 65, 300, 3001}));
     std::vector<float> logits = RandomLogits(vocab, round, one_of({0.0, 1.0, 10.0, 60.0}));
-    for (float& z : logits) z = std::round(z * 2) / 2;  // few values: ties everywhere
+    if (round % 4 != 0) {
+      for (float& z : logits) z = std::round(z * 2) / 2;  // few values: ties everywhere
+    }
     SamplingParams p;
     p.temperature = one_of({0.1, 0.7, 1.0, 3.0});
     p.top_k = one_of({0, 0, 1, 5, 47, 1000});
@@ -220,6 +222,11 @@ TEST(Sampler, ExtremeFiniteLogitsStayFinite) {
     EXPECT_EQ(SampleId(sampler, {-kMax, kMax, 0, kMax}, MakeHistory({0, 1, 2}, {})), 3);
     EXPECT_LT(SampleId(sampler, {-kMax, -kMax, -kMax, -kMax}, MakeHistory({0, 1}, {})), 4);
   }
+  p.repetition_penalty = 0.01;  // a reward: it would lift the first to infinity
+  p.temperature = 1;
+  const auto lifted = Distribution(MakeSampler(p, 4), {kMax, kMax, 0, 1}, MakeHistory({0}, {}));
+  ASSERT_EQ(lifted.size(), 2u);
+  EXPECT_EQ(lifted[0].probability, 0.5);
 }
 
 TEST(Sampler, MinTokensMaskStopIdsUntilTheOutputIsLongEnough) {
@@ -267,7 +274,7 @@ TEST(Sampler, LogprobsAreOfTheModelNotOfTheFilters) {
   SamplingParams p;
   p.temperature = 0.3;
   p.top_k = 1;
-  p.logit_bias = {{5, 50}};
+  p.logit_bias = {{5, 50}, {100, 40}, {200, 40}, {300, 40}};
   p.logprobs = true;
   p.top_logprobs = 3;
   std::vector<float> logits = RandomLogits(500, 11, 4);
