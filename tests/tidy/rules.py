@@ -147,10 +147,12 @@ def compiled_files(tree):
 
 
 def named_in_cmake(tree, path):
+    """Whether a CMakeLists.txt beside or above names the file; x_fuzz.cc may be named x_fuzz."""
     folder, name = posixpath.split(path)
+    name = name.removesuffix(".cc")
     while True:
         lists = tree.by_path.get(posixpath.join(folder, "CMakeLists.txt"))
-        if lists and re.search(rf"(?<![\w/.]){re.escape(name)}(?![\w.])", lists.text):
+        if lists and re.search(rf"(?<![\w/.]){re.escape(name)}(?:\.cc)?(?![\w.])", lists.text):
             return True
         if not folder:
             return False

@@ -29,7 +29,8 @@ SAMPLES = {
         {"model/a.h": HEADER, "model/a.cc": '#include "model/a.h"\n'},
         {"model/a.h": HEADER, "model/a.cc": '// #include "model/a.h"\n'}, "model/a.h:1"),
     "unbuilt-source": (
-        {"built.cc": "\n", "tests/fuzz/CMakeLists.txt": "f(a.cc)\n", "tests/fuzz/a.cc": "\n"},
+        {"built.cc": "\n", "tests/fuzz/CMakeLists.txt": "f(a.cc) g(b)\n", "tests/fuzz/a.cc": "\n",
+         "tests/fuzz/b.cc": "\n"},
         {"built.cc": "\n", "model/a.cc": "\n"}, "model/a.cc:1"),
     "header-form": (
         {"a.h": HEADER, "a-inl.h": "//\n#if defined(A) == defined(HWY_TARGET_TOGGLE)\n"},
