@@ -59,6 +59,12 @@ void Engine::Close(SequenceId id) {
   for (auto& stage : stages_) stage->cache().Close(id);
 }
 
+int Engine::rotary(SequenceId id) const {
+  const KvCache::Sequence* sequence = stages_[0]->cache().Find(id);
+  CATENA_CHECK(sequence != nullptr);
+  return sequence->rotary;
+}
+
 absl::Status Engine::Truncate(SequenceId id, int64_t length) {
   for (auto& stage : stages_) CATENA_RETURN_IF_ERROR(stage->cache().Truncate(id, length));
   return absl::OkStatus();

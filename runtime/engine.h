@@ -42,6 +42,7 @@ class Engine {
   // A new sequence. `rotary`: see ChooseRotaryTable.
   absl::StatusOr<SequenceId> Open(int rotary);
   void Close(SequenceId id);
+  int rotary(SequenceId id) const;  // as it was opened; REQUIRES: it is open
   // Forgets positions from `length` on, in every stage.
   absl::Status Truncate(SequenceId id, int64_t length);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "model/rotary.h"
 
@@ -26,6 +27,12 @@ class Generation {
  public:
   Generation(const GenerateRequest& request, Engine* engine) : request_(request), engine_(engine) {}
   ~Generation() {
+    if (request_.kept != nullptr && !sequences_.empty()) {
+      const Sequence& s = sequences_[0];
+      const std::vector<int32_t>& ids = s.history.ids();
+      *request_.kept = {.id = s.id, .ids = {ids.begin(), ids.begin() + s.computed}};
+      return;
+    }
     for (const Sequence& s : sequences_) engine_->Close(s.id);
   }
 
@@ -34,12 +41,18 @@ class Generation {
     const auto prompt_tokens = static_cast<int64_t>(request_.prompt.size());
     const int rotary = ChooseRotaryTable(engine_->config(), prompt_tokens, params.max_tokens);
     for (int i = 0; i < params.n; ++i) {
-      CATENA_ASSIGN_OR_RETURN(const SequenceId id, engine_->Open(rotary));
-      sequences_.push_back({.id = id, .index = i, .history = TokenHistory(prompt_tokens)});
-      sequences_.back().history.Append(request_.prompt);
+      Sequence s{.id = 0, .index = i, .history = TokenHistory(prompt_tokens)};
+      s.history.Append(request_.prompt);
+      if (request_.kept != nullptr) s.computed = TakeUp(rotary, &s.id);
+      if (s.id == 0) {
+        CATENA_ASSIGN_OR_RETURN(s.id, engine_->Open(rotary));
+      }
+      sequences_.push_back(std::move(s));
     }
     return absl::OkStatus();
   }
+
+  int64_t reused() const { return reused_; }
 
   bool done() const {
     return std::all_of(sequences_.begin(), sequences_.end(), [](auto& s) { return s.done; });
@@ -65,6 +78,25 @@ class Generation {
   int64_t tokens() const { return tokens_; }
 
  private:
+  // Takes up the kept sequence where the prompt begins like it, up to where they part; the prompt's
+  // last token is always computed. Where it cannot be (another rotary table, pages that slid out of
+  // the window are needed again), it is closed. Returns the positions that are computed.
+  int64_t TakeUp(int rotary, SequenceId* id) {
+    KeptSequence& kept = *request_.kept;
+    if (kept.id == 0) return 0;
+    const std::vector<int32_t>& prompt = request_.prompt;
+    int64_t same = 0;
+    const auto most = static_cast<int64_t>(std::min(kept.ids.size(), prompt.size() - 1));
+    while (same < most && kept.ids[same] == prompt[same]) ++same;
+    const SequenceId old = std::exchange(kept.id, 0);
+    if (engine_->rotary(old) != rotary || !engine_->Truncate(old, same).ok()) {
+      engine_->Close(old);
+      return 0;
+    }
+    *id = old;
+    return reused_ = same;
+  }
+
   // Decodes first, then prompts in chunks, up to the rows of a batch.
   void BuildBatch() {
     spans_.clear();
@@ -107,7 +139,7 @@ class Generation {
     }
     const bool go_on = request_.on_token == nullptr || request_.on_token(event);
     s->done = event.finish.has_value() || !go_on;
-    if (s->done) engine_->Close(s->id);
+    if (s->done && request_.kept == nullptr) engine_->Close(s->id);
     return absl::OkStatus();
   }
 
@@ -115,6 +147,7 @@ class Generation {
   Engine* engine_;
   std::vector<Sequence> sequences_;
   int64_t tokens_ = 0;
+  int64_t reused_ = 0;
   SamplerScratch scratch_;
   // The batch being built.
   std::vector<StageSpan> spans_;
@@ -142,6 +175,7 @@ absl::StatusOr<GenerateStats> Generate(const GenerateRequest& request, Engine* e
   Clock::time_point first = start;
   Generation generation(request, engine);
   CATENA_RETURN_IF_ERROR(generation.Open());
+  stats.reused_tokens = generation.reused();
   while (!generation.done()) {
     if (request.cancel != nullptr && request.cancel->load()) {
       return absl::CancelledError("interrupted");

@@ -23,9 +23,17 @@ struct TokenEvent {
 
 struct GenerateStats {
   int64_t prompt_tokens = 0;      // of one sequence
+  int64_t reused_tokens = 0;      // of them, that a kept sequence had already
   int64_t completion_tokens = 0;  // of all
   double prefill_s = 0;           // until the first token
   double decode_s = 0;            // from there to the end
+};
+
+// A sequence that stays in the cache between requests (a conversation): a prompt that begins like it
+// computes only what is new. The bits are those of computing it all.
+struct KeptSequence {
+  SequenceId id = 0;         // 0: none yet
+  std::vector<int32_t> ids;  // whose keys and values are in the cache
 };
 
 struct GenerateRequest {
@@ -35,6 +43,8 @@ struct GenerateRequest {
   std::function<bool(const TokenEvent&)> on_token;
   // Checked between steps; CANCELLED once it is true.
   const std::atomic<bool>* cancel = nullptr;
+  // Taken up and left behind for the next request; the engine's for good. REQUIRES: n == 1.
+  KeptSequence* kept = nullptr;
 };
 
 // Positions a sequence of this request takes at most, in a context of `context`: the prompt, and

@@ -30,6 +30,7 @@ struct GenerateOptions {
 
 // One of the n sequences, as it grows.
 struct Output {
+  explicit Output(TextStream s) : stream(std::move(s)) {}
   TextStream stream;
   std::string text;
   std::vector<int32_t> ids;
@@ -107,7 +108,7 @@ class Collector {
  public:
   Collector(const GenerateOptions& o, const SamplingParams& params, const Tokenizer* tokenizer)
       : options_(o), params_(params), tokenizer_(tokenizer) {
-    for (int i = 0; i < params.n; ++i) outputs_.push_back({TextStream(tokenizer, params.stop)});
+    for (int i = 0; i < params.n; ++i) outputs_.emplace_back(TextStream(tokenizer, params.stop));
   }
 
   bool Take(const TokenEvent& event) {

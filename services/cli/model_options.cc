@@ -2,6 +2,8 @@
 
 #include <sched.h>
 
+#include <fmt/ranges.h>
+
 #include <fstream>
 #include <sstream>
 
@@ -54,7 +56,8 @@ void ModelOptions::Declare(CLI::App& app) {
 
 void ModelOptions::DeclareChatTemplate(CLI::App& app) {
   app.add_option("--chat-template", chat_template,
-                 "Use this chat template instead of the model's: " + ChatTemplate::Names());
+                 fmt::format("Use this chat template instead of the model's: {}",
+                             fmt::join(ChatTemplate::Names(), ", ")));
 }
 
 void RunOptions::Declare(CLI::App& app) {
@@ -94,8 +97,10 @@ absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
 }
 
 absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOptions& options) {
-  if (!options.chat_template.empty()) return ChatTemplate::ByName(options.chat_template);
   const Checkpoint& c = *model.checkpoint;
+  if (!options.chat_template.empty()) {
+    return ChatTemplate::ByName(options.chat_template, c.bos_token(), c.eos_token());
+  }
   auto found = ChatTemplate::Recognise(c.chat_template(), c.bos_token(), c.eos_token());
   if (!found.ok()) return Annotate(found.status(), c.path());
   return found;

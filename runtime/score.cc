@@ -1,0 +1,62 @@
+#include "runtime/score.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "model/rotary.h"
+
+namespace catena {
+
+absl::Status ForEachPosition(
+    absl::Span<const int32_t> ids, Engine* engine,
+    const std::function<absl::Status(int64_t, absl::Span<const float>)>& take) {
+  const auto tokens = static_cast<int64_t>(ids.size());
+  CATENA_ASSIGN_OR_RETURN(const SequenceId id,
+                          engine->Open(ChooseRotaryTable(engine->config(), tokens, 0)));
+  struct Closer {
+    Engine* engine;
+    SequenceId id;
+    ~Closer() { engine->Close(id); }
+  } closer{engine, id};
+  for (int64_t at = 0; at < tokens;) {
+    const auto chunk = ids.subspan(static_cast<size_t>(at),
+                                   static_cast<size_t>(engine->options().max_rows));
+    CATENA_ASSIGN_OR_RETURN(const Rows hidden, engine->Forward({{id, at, chunk}}));
+    for (int32_t row = 0; row < hidden.rows;) {
+      std::vector<int32_t> rows(std::min(engine->options().max_logit_rows, hidden.rows - row));
+      std::iota(rows.begin(), rows.end(), row);
+      const Rows logits = engine->Logits(hidden, rows);
+      for (int r = 0; r < logits.rows; ++r) {
+        CATENA_RETURN_IF_ERROR(
+            take(at + row + r, {logits.row(r), static_cast<size_t>(logits.cols)}));
+      }
+      row += logits.rows;
+    }
+    at += hidden.rows;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> LogSumExp(absl::Span<const float> logits) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float l : logits) sum += std::exp(l - largest);
+  if (!std::isfinite(sum) || !std::isfinite(largest)) {
+    return absl::InternalError("the model produced logits that are not finite; are its weights?");
+  }
+  return largest + std::log(sum);
+}
+
+std::vector<int32_t> LargestIds(absl::Span<const float> logits, size_t n) {
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  n = std::min(n, ids.size());
+  std::partial_sort(ids.begin(), ids.begin() + n, ids.end(), [&](int32_t a, int32_t b) {
+    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+  });
+  ids.resize(n);
+  return ids;
+}
+
+}  // namespace catena

@@ -1,0 +1,105 @@
+// catena chat: a conversation in the terminal. The KV cache keeps what was said: each turn computes
+// only its new tokens.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <iostream>
+
+#include "runtime/generate.h"
+#include "runtime/text_stream.h"
+#include "services/cli/interrupt.h"
+#include "services/cli/model_options.h"
+#include "services/cli/output.h"
+#include "services/cli/sampling_options.h"
+
+namespace catena::cli {
+namespace {
+
+struct ChatOptions {
+  ModelOptions model;
+  RunOptions run;
+  SamplingOptions sampling;
+  std::string system;
+  bool stats = false;
+};
+
+// The next line of the user; false at the end of the input.
+bool ReadLine(bool terminal, std::string* line) {
+  if (terminal) fmt::print(stderr, "\x1b[1m> \x1b[0m");
+  return static_cast<bool>(std::getline(std::cin, *line));
+}
+
+// Answers `messages`, shows the text as it comes and appends it to them.
+absl::Status Answer(const ChatOptions& o, const Model& model, const ChatTemplate& chat,
+                    const Sampler& sampler, Engine* engine, std::vector<ChatMessage>* messages,
+                    KeptSequence* kept) {
+  CATENA_ASSIGN_OR_RETURN(const std::string text, chat.Render(*messages, true));
+  TextStream stream(model.tokenizer.get(), sampler.params().stop);
+  std::string answer;
+  absl::Status written;
+  const GenerateRequest request{
+      .prompt = EncodePrompt(*model.tokenizer, text),
+      .sampler = &sampler,
+      .on_token =
+          [&](const TokenEvent& event) {
+            std::string piece = stream.Push(event.token.id);
+            if (event.finish) piece += stream.Flush();
+            answer += piece;
+            written = Write(piece);
+            return written.ok() && !stream.stopped();
+          },
+      .cancel = &InterruptFlag(),
+      .kept = kept};
+  const absl::StatusOr<GenerateStats> stats = Generate(request, engine);
+  CATENA_RETURN_IF_ERROR(written);
+  CATENA_RETURN_IF_ERROR(Write("\n"));
+  CATENA_RETURN_IF_ERROR(stats.status());
+  messages->push_back({.role = "assistant", .content = answer});
+  if (o.stats) {
+    fmt::print(stderr, "{} tokens, {} of them reused | first after {:.3f} s | {:.1f} tok/s\n",
+               stats->prompt_tokens, stats->reused_tokens, stats->prefill_s,
+               stats->decode_s > 0 ? (stats->completion_tokens - 1) / stats->decode_s : 0.0);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunChat(ChatOptions& o) {
+  InterruptFlag();
+  if (!o.sampling.overrides.max_tokens) o.sampling.overrides.max_tokens = 1024;
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
+  CATENA_RETURN_IF_ERROR(model.NeedTokenizer().status());
+  CATENA_ASSIGN_OR_RETURN(const ChatTemplate chat, OpenChatTemplate(model, o.model));
+  CATENA_ASSIGN_OR_RETURN(
+      const SamplingParams params,
+      o.sampling.Resolve(model.checkpoint->generation(), model.config().vocab_size));
+  CATENA_ASSIGN_OR_RETURN(const Sampler sampler, Sampler::Make(params, model.config().vocab_size));
+  CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, 0, 1));
+  KeptSequence kept;
+  std::vector<ChatMessage> messages;
+  if (!o.system.empty()) messages.push_back({.role = "system", .content = o.system});
+  const bool terminal = isatty(STDIN_FILENO) == 1;
+  if (terminal) fmt::print(stderr, "Type a message; Ctrl-D ends.\n");
+  std::string line;
+  while (!InterruptFlag().load() && ReadLine(terminal, &line)) {
+    if (line.empty()) continue;
+    messages.push_back({.role = "user", .content = line});
+    CATENA_RETURN_IF_ERROR(Answer(o, model, chat, sampler, engine.get(), &messages, &kept));
+  }
+  if (terminal) fmt::print(stderr, "\n");
+  return InterruptFlag().load() ? absl::CancelledError("interrupted") : absl::OkStatus();
+}
+
+}  // namespace
+
+Action DeclareChat(CLI::App& app) {
+  auto o = std::make_shared<ChatOptions>();
+  o->model.Declare(app);
+  o->model.DeclareChatTemplate(app);
+  app.add_option("--system", o->system, "The system message");
+  app.add_flag("--stats", o->stats, "Speed of each answer on stderr");
+  o->sampling.Declare(app);
+  o->run.Declare(app);
+  return [o] { return RunChat(*o); };
+}
+
+}  // namespace catena::cli

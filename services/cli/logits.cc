@@ -1,0 +1,45 @@
+// catena logits: per position the largest logits and their log-sum-exp, as JSON lines.
+#include "runtime/score.h"
+#include "services/cli/output.h"
+#include "services/cli/text_input.h"
+
+namespace catena::cli {
+namespace {
+
+constexpr size_t kTop = 20;
+
+struct LogitsOptions {
+  ModelOptions model;
+  RunOptions run;
+  TextInput input;
+  bool all = false;
+};
+
+absl::Status RunLogits(const LogitsOptions& o) {
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
+  CATENA_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, o.input.Read(model));
+  CATENA_ASSIGN_OR_RETURN(const auto engine,
+                          LoadEngine(model, o.run, static_cast<int64_t>(ids.size()), 1));
+  return ForEachPosition(
+      ids, engine.get(), [&](int64_t position, absl::Span<const float> logits) -> absl::Status {
+        CATENA_ASSIGN_OR_RETURN(const double sum, LogSumExp(logits));
+        nlohmann::ordered_json line{{"position", position}, {"top", nlohmann::json::array()}};
+        for (int32_t id : LargestIds(logits, kTop)) line["top"].push_back({id, logits[id]});
+        line["logsumexp"] = sum;
+        if (o.all) line["logits"] = std::vector<float>(logits.begin(), logits.end());
+        return WriteJson(line);
+      });
+}
+
+}  // namespace
+
+Action DeclareLogits(CLI::App& app) {
+  auto o = std::make_shared<LogitsOptions>();
+  o->model.Declare(app);
+  o->input.Declare(app, "-p,--prompt", "The text");
+  app.add_flag("--all", o->all, "Every logit, not only the 20 largest");
+  o->run.Declare(app);
+  return [o] { return RunLogits(*o); };
+}
+
+}  // namespace catena::cli

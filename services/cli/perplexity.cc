@@ -1,0 +1,63 @@
+// catena perplexity: exp of the mean negative log-likelihood of a file's tokens, one window.
+#include <cmath>
+
+#include "model/json.h"
+#include "runtime/score.h"
+#include "services/cli/output.h"
+#include "services/cli/progress.h"
+#include "services/cli/text_input.h"
+
+namespace catena::cli {
+namespace {
+
+struct PerplexityOptions {
+  ModelOptions model;
+  RunOptions run;
+  std::string file;
+};
+
+absl::StatusOr<std::vector<int32_t>> ReadTokens(const std::string& path) {
+  CATENA_ASSIGN_OR_RETURN(const nlohmann::json file, ReadJsonFile(path));
+  const auto wrong = absl::InvalidArgumentError(
+      fmt::format("{}: it must be {{\"tokens\": [ids]}} with at least two ids", path));
+  if (!file.is_object() || !file.contains("tokens") || !file["tokens"].is_array()) return wrong;
+  std::vector<int32_t> ids;
+  for (const nlohmann::json& id : file["tokens"]) {
+    if (!id.is_number_integer() || id < INT32_MIN || id > INT32_MAX) return wrong;
+    ids.push_back(id.get<int32_t>());
+  }
+  if (ids.size() < 2) return wrong;
+  return ids;
+}
+
+absl::Status RunPerplexity(const PerplexityOptions& o) {
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
+  CATENA_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, ReadTokens(o.file));
+  CATENA_RETURN_IF_ERROR(CheckIds(ids, model.config()));
+  const auto tokens = static_cast<int64_t>(ids.size());
+  CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, tokens, 1));
+  double negative_log_likelihood = 0;
+  ProgressBar bar("Reading");
+  CATENA_RETURN_IF_ERROR(ForEachPosition(
+      ids, engine.get(), [&](int64_t position, absl::Span<const float> logits) -> absl::Status {
+        bar.Show(static_cast<double>(position) / static_cast<double>(tokens));
+        if (position + 1 == tokens) return absl::OkStatus();
+        CATENA_ASSIGN_OR_RETURN(const double sum, LogSumExp(logits));
+        negative_log_likelihood += sum - logits[ids[position + 1]];
+        return absl::OkStatus();
+      }));
+  const double mean = negative_log_likelihood / static_cast<double>(tokens - 1);
+  return WriteJson({{"tokens", tokens}, {"perplexity", std::exp(mean)}});
+}
+
+}  // namespace
+
+Action DeclarePerplexity(CLI::App& app) {
+  auto o = std::make_shared<PerplexityOptions>();
+  o->model.Declare(app);
+  app.add_option("--tokens", o->file, "JSON file {\"tokens\": [ids]}")->required();
+  o->run.Declare(app);
+  return [o] { return RunPerplexity(*o); };
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,2 @@
+#include "services/cli/command.h"
+namespace catena::cli { Action DeclarePlan(CLI::App&) { return [] { return absl::UnimplementedError("x"); }; } }

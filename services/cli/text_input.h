@@ -1,0 +1,25 @@
+// What a command reads as its text: words, a file of ids, or ids on the command line.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "services/cli/model_options.h"
+
+namespace catena::cli {
+
+struct TextInput {
+  std::string text;
+  std::vector<int32_t> ids;
+
+  // Declares the text as `text_option` ("-p,--prompt", or "text" for a positional), and
+  // --prompt-tokens.
+  void Declare(CLI::App& app, const char* text_option, const char* help);
+  // INVALID_ARGUMENT where there is nothing, or more than the context.
+  absl::StatusOr<std::vector<int32_t>> Read(const Model& model) const;
+};
+
+// Ids are inside the vocabulary and fit the context.
+absl::Status CheckIds(const std::vector<int32_t>& ids, const ModelConfig& config);
+
+}  // namespace catena::cli
