@@ -76,6 +76,7 @@ SamplingParams ParamsFromJson(const nlohmann::json& j) {
   return p;
 }
 
+// The cases are written by make_sampler_cases.py.
 TEST(Sampler, AgreesWithHuggingFaceFormulasWrittenInPython) {
   auto cases =
       ReadJsonFile(std::string(std::getenv("CATENA_SOURCE")) + "/tests/model/sampler_cases.json");
