@@ -331,8 +331,9 @@ TEST_F(RandomFolder, ReadsSpecialTokensAndChatTemplatesInAllTheirForms) {
   EXPECT_EQ(Open()->eos_token(), "</s>");
   EXPECT_EQ(Open()->chat_template(), "one");
   dir_.Write("tokenizer_config.json",
-             R"({"bos_token": null, "chat_template": [{"name": "rag", "template": "no"},
-                 {"name": "default", "template": "two"}, {"name": "tool_use", "template": "no"}]})");
+             R"({"bos_token": null, "chat_template": [
+                 {"name": "rag", "template": "no"}, {"name": "default", "template": "two"},
+                 {"name": "tool_use", "template": "no"}]})");
   EXPECT_EQ(Open()->bos_token(), "");
   EXPECT_EQ(Open()->chat_template(), "two");
   dir_.Write("chat_template.jinja", "three\n");
