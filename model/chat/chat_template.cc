@@ -140,8 +140,7 @@ constexpr ChatTemplateSpec kTemplates[] = {
 };
 
 // What Jinja reads the same way is made the same: the escape \n in a string is a newline, and (with
-// trim_blocks, which chat templates are rendered with) a newline behind a block or at the very end
-// is nothing.
+// trim_blocks, which chat templates are rendered with) a newline behind a block is nothing.
 std::string Canonical(std::string_view jinja) {
   std::string out;
   for (size_t i = 0; i < jinja.size(); ++i) {
@@ -152,7 +151,6 @@ std::string Canonical(std::string_view jinja) {
       out.push_back(jinja[i]);
     }
   }
-  if (out.ends_with('\n')) out.pop_back();
   return out;
 }
 

@@ -71,7 +71,7 @@ class StreamDecoder {
   std::string Push(int32_t id);
 
   // What Flush would give. Push's chunks so far and this are the whole decode of the ids so far:
-  // what stop strings are looked for in.
+  // what stop strings are looked for in. O(the withheld text), which is short but for byte runs.
   std::string Pending() const;
 
   // The withheld text; the stream then starts anew.

@@ -14,7 +14,7 @@ struct PatternText {
   SplitPattern pattern;
 };
 
-// Two spellings of one pattern differ only in how they say that case does not matter.
+// GPT-2's is also written with its contractions grouped.
 constexpr PatternText kPatterns[] = {
     {R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
      SplitPattern::kGpt2},
@@ -171,35 +171,47 @@ size_t ScanLlama3(std::string_view text, size_t at, size_t max_digits) {
   return s.Matched();
 }
 
-// `[upper]*[lower]+(?i:'s|…)?|[upper]+[lower]*(?i:'s|…)?`, where marks and letters without case
-// are in both sets. False where neither matches here.
-bool SkipCasedWord(Scanner* s) {
-  const size_t first = s->at();
-  size_t after_lower = 0;  // the end of the last character of the first run that is also lower
+// `[upper]*[lower]+`, where marks and letters without case are in both sets. On failure the place
+// is undefined.
+bool SkipWordInLower(Scanner* s) {
+  size_t after_both = 0;  // the end of the last character of the first run that is also lower
   while (s->Class() & kUpper) {
-    const bool lower = s->Class() & kLower;
+    const bool both = s->Class() & kLower;
     s->Next();
-    if (lower) after_lower = s->at();
+    if (both) after_both = s->at();
   }
   if (s->Class() & kLower) {
-    s->SkipIn(kLower);  // [upper]* took all it could, and [lower]+ has its one
-  } else if (after_lower > 0) {
-    s->Reset(after_lower);  // [upper]* gave back, so that [lower]+ has one
-  } else if (s->at() == first) {
-    return false;
+    s->SkipIn(kLower);
+    return true;
   }
-  s->SkipContraction(true);
+  if (after_both > 0) s->Reset(after_both);  // [upper]* gives back until [lower]+ has one
+  return after_both > 0;
+}
+
+// `[upper]+[lower]*`
+bool SkipWordInUpper(Scanner* s) {
+  if ((s->Class() & kUpper) == 0) return false;
+  s->SkipIn(kUpper);
+  s->SkipIn(kLower);
   return true;
 }
 
+// `[^\r\n\p{L}\p{N}]?[upper]*[lower]+(?i:'s|…)?|[^\r\n\p{L}\p{N}]?[upper]+[lower]*(?i:'s|…)?|` and
+// ScanRest.
 size_t ScanGpt4o(std::string_view text, size_t at) {
   Scanner s(text, at);
-  if (!s.AtEnd() && (s.Class() & (kNewline | kLetter | kNumber)) == 0) {
-    s.Next();
-    if (SkipCasedWord(&s)) return s.Matched();
-    s.Reset(at);
+  const bool may_prefix = (s.Class() & (kNewline | kLetter | kNumber)) == 0;
+  for (const auto skip_word : {SkipWordInLower, SkipWordInUpper}) {
+    for (const bool prefix : {true, false}) {  // a mark can be the prefix or of the word
+      if (prefix && !may_prefix) continue;
+      s.Reset(at);
+      if (prefix) s.Next();
+      if (!skip_word(&s)) continue;
+      s.SkipContraction(true);
+      return s.Matched();
+    }
   }
-  if (SkipCasedWord(&s)) return s.Matched();
+  s.Reset(at);
   ScanRest(&s, 3, true);
   return s.Matched();
 }

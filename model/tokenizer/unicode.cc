@@ -37,8 +37,9 @@ CharClasses::CharClasses() {
   std::map<std::string, uint16_t> known;
   std::string page(256, '\0');
   for (uint32_t p = 0; p < 0x1100; ++p) {
+    const bool assigned = p < 0x400 || p >= 0xE00;  // nothing is in planes 4 to 13
     for (uint32_t i = 0; i < 256; ++i) {
-      page[i] = static_cast<char>(Classify(static_cast<UChar32>(p * 256 + i)));
+      page[i] = assigned ? static_cast<char>(Classify(static_cast<UChar32>(p * 256 + i))) : 0;
     }
     auto [it, added] = known.emplace(page, known.size());
     if (added) pages_.insert(pages_.end(), page.begin(), page.end());

@@ -38,7 +38,7 @@ WORDS = (
     "Ünï İstanbul ǅ ǆ ﬁ ʰ ー 你好 こんにちは 안녕 привет नमस्ते สวัสดี 🦙 👩‍👩‍👧‍👦 🇩🇪 é ñ ﷺ … "
     "— “q” http://a.b/c?d=e_f __init__ camelCase HTTPServer ALLCAPS x86_64 <|end|> <|user|> "
     "<|assistant|> <|system|> </s> <s> <unk> <|endoftext|> <|im_start|> <|im_end|> <0x0A> ▁ ▁▁ "
-    "Ġ Ċ # ## */ //// !!! ?! -- \u200b \u00ad"
+    "Ġ Ċ # ## */ //// !!! ?! -- \u200b \u00ad \u0301ABC \u0301A A\u0301B \u0301 \u0301a A字B"
 ).split()
 SPACES = [" ", " ", " ", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2028",
           "\u0085", "\x0b", "\x0c", "\u1680", "\u180e", "\u200a", "\x1c", ""]
@@ -91,6 +91,30 @@ def gguf_to_json(path):
     }
 
 
+def split_by(regex):
+    return {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+         "use_regex": False}]}
+
+
+PATTERNS = {"gpt2": GPT2, "llama3": LLAMA3, "qwen2": QWEN2, "gpt4o": GPT4O}
+
+
+def pair_vocabularies():
+    """A vocabulary in which any two bytes merge shows where words end, whatever they hold."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    pairs = [(a, b) for a in alphabet for b in alphabet]
+    vocab = {t: i for i, t in enumerate(alphabet + [a + b for a, b in pairs])}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                  "use_regex": True}
+    for name, regex in PATTERNS.items():
+        yield "pairs " + name, {
+            "version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None,
+            "pre_tokenizer": split_by(regex), "decoder": byte_level,
+            "model": {"type": "BPE", "vocab": vocab, "merges": [" ".join(p) for p in pairs]}}
+
+
 def variants(spec):
     """The same vocabulary behind other pre-tokenizers, normalizers and flags."""
     def changed(name, **kw):
@@ -102,18 +126,12 @@ def variants(spec):
                 out[key] = value
         return name, out
 
-    def split(regex):
-        return {"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False},
-            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
-             "use_regex": False}]}
-
     if spec["decoder"]["type"] == "ByteLevel":
-        for name, regex in [("gpt2", GPT2), ("llama3", LLAMA3), ("qwen2", QWEN2), ("gpt4o", GPT4O)]:
-            yield changed(name, pre_tokenizer=split(regex))
+        for name, regex in PATTERNS.items():
+            yield changed(name, pre_tokenizer=split_by(regex))
         spec["model"].setdefault("ignore_merges", False)
-        yield changed("llama3 ignore_merges", pre_tokenizer=split(LLAMA3), ignore_merges=True)
-        yield changed("qwen2 NFC", pre_tokenizer=split(QWEN2), normalizer={"type": "NFC"})
+        yield changed("llama3 ignore_merges", pre_tokenizer=split_by(LLAMA3), ignore_merges=True)
+        yield changed("qwen2 NFC", pre_tokenizer=split_by(QWEN2), normalizer={"type": "NFC"})
         yield changed("prefix space", pre_tokenizer={
             "type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
             "use_regex": True})
@@ -207,6 +225,8 @@ def main():
         if args.variants:
             for name, changed in variants(spec):
                 bad += compare(f"{path} ({name})", changed, args.tool, args.count, rng)
+    for name, spec in pair_vocabularies() if args.variants else []:
+        bad += compare(name, spec, args.tool, args.count, rng)
     return 1 if bad else 0
 
 

@@ -1,0 +1,199 @@
+// Small tokenizer.json texts: what is read, what is refused, and how added tokens match. Expected
+// ids are what huggingface/tokenizers gives.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/model/tokenizer_test_data.h"
+
+namespace catena {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using Ids = std::vector<int32_t>;
+
+// A vocabulary of a b c ab _ with a space as _, and one added token.
+json Small() {
+  return json::parse(R"({
+    "added_tokens": [{"id": 5, "content": "<x>", "special": true}],
+    "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "_"},
+    "pre_tokenizer": null,
+    "post_processor": null,
+    "decoder": {"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "_"}, "content": " "}, {"type": "ByteFallback"},
+      {"type": "Fuse"}]},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "_": 4},
+              "merges": ["a b"]}})");
+}
+
+std::shared_ptr<const Tokenizer> Load(const json& j) {
+  const auto t = Tokenizer::FromTokenizerJson(j.dump(), "t.json");
+  EXPECT_TRUE(t.ok()) << t.status();
+  return t.ok() ? *t : nullptr;
+}
+
+TEST(TokenizerJson, ASmallFileMergesAndDropsWhatItDoesNotKnow) {
+  const auto t = Load(Small());
+  EXPECT_EQ(t->Encode("ab c<x>bzab"), (Ids{3, 4, 2, 5, 1, 3}));
+  EXPECT_EQ(t->Decode(Ids{3, 4, 5, 2}, false), "ab <x>c");
+  EXPECT_EQ(t->Decode(Ids{3, 4, 5, 2}, true), "ab c");
+  EXPECT_FALSE(t->add_bos());
+}
+
+TEST(TokenizerJson, StripFlagsTakeUnicodeWhiteSpaceAlong) {
+  json j = Small();
+  j["added_tokens"][0]["lstrip"] = true;
+  EXPECT_EQ(Load(j)->Encode("a \u3000<x> b"), (Ids{0, 5, 4, 1}));
+  j["added_tokens"][0]["rstrip"] = true;
+  EXPECT_EQ(Load(j)->Encode("a \u3000<x>\x0b\u00a0 b"), (Ids{0, 5, 1}));
+  EXPECT_EQ(Load(j)->Encode("<x>  <x>"), (Ids{5, 5}));
+  EXPECT_EQ(Load(j)->Encode("<x>\u200b<x>"), (Ids{5, 5}));  // no white space, and not known
+}
+
+TEST(TokenizerJson, ASingleWordTokenTouchesNoWordCharacter) {
+  json j = Small();
+  j["added_tokens"][0]["content"] = "cab";
+  j["added_tokens"][0]["single_word"] = true;
+  EXPECT_EQ(Load(j)->Encode("cab cab-cab acab"), (Ids{5, 4, 5, 5, 4, 0, 2, 3}));
+}
+
+TEST(TokenizerJson, TheLongestAddedTokenAtTheLeftmostPlaceWins) {
+  json j = Small();
+  j["added_tokens"].push_back({{"id", 6}, {"content", "<x>a"}, {"special", false}});
+  j["added_tokens"].push_back({{"id", 7}, {"content", "c<x"}, {"special", false}});
+  EXPECT_EQ(Load(j)->Encode("<x>ab<x>b"), (Ids{6, 1, 5, 1}));
+  EXPECT_EQ(Load(j)->Encode("c<x>a"), (Ids{7, 0}));
+}
+
+TEST(TokenizerJson, ANormalizedAddedTokenIsFoundInNormalizedText) {
+  json j = Small();
+  j["added_tokens"][0]["content"] = "b c";
+  j["added_tokens"][0]["normalized"] = true;
+  EXPECT_EQ(Load(j)->Encode("ab_cb c"), (Ids{0, 5, 5}));
+}
+
+TEST(TokenizerJson, UnknownCharactersBecomeUnkFusedWhereSaid) {
+  json j = Small();
+  j["model"]["unk_token"] = "c";
+  EXPECT_EQ(Load(j)->Encode("zza"), (Ids{2, 2, 0}));
+  j["model"]["fuse_unk"] = true;
+  EXPECT_EQ(Load(j)->Encode("zzaz"), (Ids{2, 0, 2}));
+}
+
+TEST(TokenizerJson, IgnoreMergesTakesAWholePieceThatIsAToken) {
+  json j = Small();
+  j["model"]["vocab"]["cab"] = 6;  // no merge makes it
+  EXPECT_EQ(Load(j)->Encode("cab"), (Ids{2, 3}));
+  j["model"]["ignore_merges"] = true;
+  EXPECT_EQ(Load(j)->Encode("cab"), (Ids{6}));
+}
+
+TEST(TokenizerJson, AByteLevelFileWithABos) {
+  json j = Small();
+  j["normalizer"] = nullptr;
+  j["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  j["decoder"] = {{"type", "ByteLevel"}};
+  j["model"]["vocab"] = {{"a", 0}, {"b", 1}, {"\u0120", 2}, {"\u0120a", 3}, {"\u00c3", 4}};
+  j["model"]["merges"] = json::parse(R"([["\u0120", "a"]])");
+  j["post_processor"] = json::parse(R"({"type": "TemplateProcessing", "single": [
+    {"SpecialToken": {"id": "<x>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]})");
+  const auto t = Load(j);
+  EXPECT_EQ(t->Encode("b a\u00e9"), (Ids{1, 3, 4}));  // 0xA9 has no symbol
+  EXPECT_EQ(t->Decode(Ids{1, 3, 4}, false), "b a\xEF\xBF\xBD");
+  EXPECT_EQ(t->Piece(4), "<0xC3>");
+  EXPECT_TRUE(t->add_bos());
+  EXPECT_EQ(t->bos_id(), 5);
+}
+
+TEST(TokenizerJson, NfcPutsLongRunsOfMarksInOrder) {
+  json j = Small();
+  j["normalizer"] = {{"type", "NFC"}};
+  j["added_tokens"] = json::array();
+  j["model"]["vocab"] = {{"\u00e9", 0}, {"\u0316", 1}, {"\u0301", 2}, {"e", 3}};
+  j["model"]["merges"] = json::array();
+  std::string marks;
+  for (int i = 0; i < 200'000; ++i) marks += "\u0301\u0316";  // above, below: below comes first
+  const Ids ids = Load(j)->Encode("e" + marks);
+  ASSERT_EQ(ids.size(), 400'000u);
+  EXPECT_EQ(ids[0], 0);
+  EXPECT_EQ(ids[1], 1);
+  EXPECT_EQ(ids[200'000], 1);
+  EXPECT_EQ(ids[200'001], 2);
+}
+
+struct Refusal {
+  const char* pointer;  // what is changed
+  const char* value;
+  absl::StatusCode code;
+  const char* says;
+};
+
+TEST(TokenizerJson, SaysWhatIsNotSupportedOrDamaged) {
+  constexpr auto kBad = absl::StatusCode::kDataLoss, kNot = absl::StatusCode::kInvalidArgument;
+  const Refusal refusals[] = {
+      {"/model/type", R"("Unigram")", kNot, "Unigram"},
+      {"/model/dropout", "0.5", kNot, "dropout"},
+      {"/model/end_of_word_suffix", R"("</w>")", kNot, "end_of_word_suffix"},
+      {"/model/vocab", "3", kBad, "vocab"},
+      {"/model/vocab/a", "-1", kBad, "bad id"},
+      {"/model/vocab/a", "2147483647", kBad, "2147483647"},
+      {"/model/vocab/a", "18446744073709551615", kBad, "bad id"},
+      {"/model/vocab/a", R"("0")", kBad, "bad id"},
+      {"/model/vocab/a", "1", kBad, "two texts"},
+      {"/model/merges", R"(["a"])", kBad, "two tokens"},
+      {"/model/merges", R"(["a b c"])", kBad, "two tokens"},
+      {"/model/merges", R"([["a"]])", kBad, "two tokens"},
+      {"/model/merges", R"(["a z"])", kBad, "not in the vocabulary"},
+      {"/model/merges", R"(["b a"])", kBad, "not in the vocabulary"},
+      {"/model/merges", "null", kBad, "merges"},
+      {"/model/unk_token", R"("z")", kBad, "unk_token"},
+      {"/added_tokens", "{}", kBad, "added_tokens"},
+      {"/added_tokens/0/id", "1e3", kBad, "id"},
+      {"/added_tokens/0/id", "2147483648", kBad, "bad id"},
+      {"/added_tokens/0/id", "2000000000", kBad, "2000000000"},
+      {"/added_tokens/0/content", R"("a")", kBad, "different ids"},
+      {"/normalizer", R"({"type": "Lowercase"})", kNot, "Lowercase"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "x"}, "content": ""})", kNot,
+       "Regex"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": "a"})", kNot,
+       "empty"},
+      {"/normalizer", R"({"type": "Sequence", "normalizers": 1})", kBad, "normalizers"},
+      {"/normalizer", R"({"kind": 1})", kBad, "type"},
+      {"/pre_tokenizer", R"({"type": "Whitespace"})", kNot, "Whitespace"},
+      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"Regex": "[a-q]+x"},
+                            "behavior": "Isolated"})",
+       kNot, "[a-q]+x"},
+      {"/decoder", "null", kNot, "decoder"},
+      {"/decoder", R"({"type": "WordPiece"})", kNot, "WordPiece"},
+      {"/decoder", R"({"type": "Strip", "content": " ", "start": 1, "stop": 0})", kNot, "Strip"},
+      {"/post_processor", R"({"type": "BertProcessing"})", kNot, "BertProcessing"},
+  };
+  for (const Refusal& r : refusals) {
+    SCOPED_TRACE(fmt::format("{} {}", r.pointer, r.value));
+    json j = Small();
+    j[json::json_pointer(r.pointer)] = json::parse(r.value);
+    const auto t = Tokenizer::FromTokenizerJson(j.dump(), "t.json");
+    EXPECT_EQ(t.status().code(), r.code) << t.status();
+    const std::string message(Message(t.status()));
+    EXPECT_THAT(message, HasSubstr("t.json"));
+    EXPECT_THAT(message, HasSubstr(r.says));
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+  }
+  for (const char* text : {"", "[]", "{}", "{", "nul"}) {
+    EXPECT_FALSE(Tokenizer::FromTokenizerJson(text, "t.json").ok()) << text;
+  }
+}
+
+TEST(TokenizerJson, StepsThatWouldMultiplyTheTextAreRefused) {
+  json j = Small();
+  j["normalizer"] = {{"type", "Sequence"}, {"normalizers", json::array()}};
+  for (int i = 0; i < 8; ++i) {
+    j["normalizer"]["normalizers"].push_back(
+        {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aaaaaaaa"}});
+  }
+  EXPECT_EQ(Tokenizer::FromTokenizerJson(j.dump(), "t.json").status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace catena
