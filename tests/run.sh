@@ -42,32 +42,33 @@ tidy() {
   return $status
 }
 
-# Python's own libraries as oracles, in a virtual environment of the build folder.
+# Programs that compare us with Python's own libraries, in a virtual environment.
 oracles() {
-  [ -d tests/oracle ] || skip "no oracle tests"
-  local venv=build/venv
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/oracle/requirements.txt ||
-    cannot "could not install tests/oracle/requirements.txt"
-  CATENA=$PWD/build/release/bin/catena run_unittests "$venv/bin/python" tests/oracle
+  [ -d "$CATENA_SHARED" ] || cannot "no shared test data"
+  python3 -m venv build/venv
+  build/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt ||
+    cannot "could not install tests/requirements.txt"
+  oracle tests/model/tokenizer_oracle.py --tool build/release/bin/tokenizer_tool --count 5000 \
+    "$CATENA_SHARED/phi3/tokenizer.json" "$CATENA_SMOLLM2_GGUF"
+  oracle tests/model/chat_oracle.py --tool build/release/bin/tokenizer_tool \
+    "$CATENA_SHARED/phi3/tokenizer_config.json"
 }
 
 build_asan() { configure_and_build asan; }
 
 test_asan() { run_ctest asan --label-exclude slow; }
 
-# Each fuzzer starts from its committed corpus; what it finds goes to the build folder.
+# Each fuzzer starts from its seeds; what it finds goes to the build folder.
 fuzz() {
-  local fuzzer name folders status=0
-  compgen -G "build/asan/bin/*_fuzz" >/dev/null || skip "no fuzzers"
+  local fuzzer name status=0
+  without_aslr build/asan/bin/make_fuzz_seeds build/asan/fuzz_seeds
   for fuzzer in build/asan/bin/*_fuzz; do
     name=${fuzzer##*/}
-    folders=("build/asan/corpus/$name")
-    mkdir -p "${folders[0]}"
-    [ ! -d "tests/fuzz/corpus/$name" ] || folders+=("tests/fuzz/corpus/$name")
+    mkdir -p "build/asan/fuzz_found/$name"
     progress_line "$name"
-    if without_aslr "$fuzzer" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 \
-      -artifact_prefix="build/asan/$name-" "${folders[@]}"; then
+    if without_aslr "$fuzzer" -max_total_time="$FUZZ_SECONDS" -max_len=16384 -timeout=10 \
+      -rss_limit_mb=1024 -artifact_prefix="build/asan/$name-" \
+      "build/asan/fuzz_found/$name" "build/asan/fuzz_seeds/$name"; then
       add_cases 1 0 0
     else
       add_cases 0 1 0
@@ -102,6 +103,12 @@ cannot() {
   echo "$*" >"$logs/note"
   [ "${CI:-}" = true ] && exit 1
   exit $skipped_status
+}
+
+# oracle SCRIPT ARGUMENT…: one test case.
+oracle() {
+  progress_line "$1"
+  if build/venv/bin/python "$@"; then add_cases 1 0 0; else add_cases 0 1 0; fi
 }
 
 add_cases() { echo "$@" >>"$logs/cases"; }

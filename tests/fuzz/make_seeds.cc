@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   };
   write("config_fuzz", "phi3", kPhi3Config);
   write("config_fuzz", "llama", kLlamaConfig);
+  write("json_fuzz", "config", kPhi3Config);
   write("gguf_fuzz", "llama", catena::TinyLlama().Bytes());
   write("gguf_fuzz", "phi3", catena::TinyPhi3().Bytes());
   write("gguf_fuzz", "empty", catena::GgufWriter().Bytes());

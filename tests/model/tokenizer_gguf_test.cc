@@ -60,7 +60,7 @@ void AddPiece(std::string_view message, GgufVocabulary* v) {
   float score = 0;
   int32_t type = 1;
   WireReader reader(message);
-  uint64_t field, value;
+  uint64_t field = 0, value = 0;
   for (std::string_view payload; reader.Next(&field, &payload, &value);) {
     if (field == 1) text = payload;
     if (field == 2) std::memcpy(&score, payload.data(), 4);
@@ -78,7 +78,7 @@ GgufVocabulary Phi3Gguf() {
   v.model = "llama";
   const std::string model = ReadFileText(SharedPath("phi3/tokenizer.model"));
   WireReader reader(model);
-  uint64_t field, value;
+  uint64_t field = 0, value = 0;
   for (std::string_view payload; reader.Next(&field, &payload, &value);) {
     if (field == 1) AddPiece(payload, &v);
   }

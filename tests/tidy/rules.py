@@ -26,7 +26,7 @@ TESTS = {"tests", "bench"}
 OURS = set(LAYERS) | TESTS
 
 # Where the process's flags and environment may be read.
-COMMAND_LINE = re.compile(r"^services/catena/|^(?:tests|bench)/")
+COMMAND_LINE = re.compile(r"^services/(?:cli/|main\.cc$)|^(?:tests|bench)/")
 PROTOBUF = re.compile(r"^(?:google/protobuf|grpc|grpcpp)/|\.pb\.h$")
 CUDA = re.compile(r"^(?:cuda|cublas|curand|cub/|thrust/|cooperative_groups|mma\.h|nvtx|nccl|nv/)")
 CUDA_HOME = re.compile(r"^kernels/cuda/|^tests/(?:gpu|kernels/cuda)/|^services/.*nccl[^/]*$")
@@ -113,7 +113,7 @@ def include_home(source):
         if CUDA.search(path) and not CUDA_HOME.search(source.path):
             yield line, f"keep CUDA headers ({path}) in kernels/cuda/ and the NCCL transport"
         if path.startswith("CLI/") and not COMMAND_LINE.search(source.path):
-            yield line, "parse flags in the command line's files; a library takes an options struct"
+            yield line, "parse flags in services/cli/; a library takes an options struct"
 
 
 def unused_header(tree):
@@ -311,7 +311,7 @@ NATIVE_BUILD = matches(r"(-m(?:arch|tune)=native)",
                        "{} builds what other machines cannot run: dispatch at run time", whole_text)
 
 ENVIRONMENT = matches(r"\b((?:secure_)?getenv|setenv)\s*\(",
-                      "read the environment in services/catena/, not by {}: take an option")
+                      "read the environment in services/cli/, not by {}: take an option")
 
 SLEEP = matches(r"\b(sleep_for|sleep_until|usleep|nanosleep|sleep)\s*\(",
                 "{} waits for no event: wait for one, or take the time by interface")

@@ -23,7 +23,7 @@ SAMPLES = {
         {"kernels/a.cc": '#include <vector>\n#include "model/x.h"\n'}, "kernels/a.cc:2"),
     "include-home": (
         {"services/a.cc": "#include <grpcpp/server.h>\n", "kernels/cuda/b.cu": "#include <mma.h>\n",
-         "services/catena/main.cc": "#include <CLI/CLI.hpp>\n"},
+         "services/cli/flags.cc": "#include <CLI/CLI.hpp>\n"},
         {"runtime/a.cc": "#include <grpcpp/server.h>\n"}, "runtime/a.cc:1"),
     "unused-header": (
         {"model/a.h": HEADER, "model/a.cc": '#include "model/a.h"\n'},
@@ -63,7 +63,7 @@ SAMPLES = {
         {"CMakeLists.txt": "add_compile_options(-mavx2)\n"},
         {"CMakeLists.txt": "\nadd_compile_options(-march=native)\n"}, "CMakeLists.txt:2"),
     "environment": (
-        {"services/catena/main.cc": 'auto* h = std::getenv("HOME");\n',
+        {"services/cli/flags.cc": 'auto* h = std::getenv("HOME");\n',
          "model/b.cc": "// not getenv()\n"},
         {"model/a.cc": '\nauto* h = std::getenv("HOME");\n'}, "model/a.cc:2"),
     "sleep": (
