@@ -3,8 +3,18 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/base/float16.h"
+
 namespace catena {
 namespace {
+
+float RoundFrequency(DType dtype, float frequency) {
+  switch (dtype) {
+    case DType::kBF16: return BF16ToF32(F32ToBF16(frequency));
+    case DType::kF16: return F16ToF32(F32ToF16Saturating(frequency));
+    default: return frequency;
+  }
+}
 
 // Radians a position, per pair.
 std::vector<float> Frequencies(const ModelConfig& config, int table) {
@@ -39,7 +49,10 @@ std::vector<float> Frequencies(const ModelConfig& config, int table) {
         break;
       }
     }
-    out[i] = static_cast<float>(frequency);
+    // longrope's are made anew for each input, in float32.
+    const bool cast = scaling.kind != RopeScaling::Kind::kLongRope;
+    out[i] = RoundFrequency(cast ? config.rope_frequency_dtype : DType::kF32,
+                            static_cast<float>(frequency));
   }
   return out;
 }

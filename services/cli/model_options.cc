@@ -47,8 +47,8 @@ absl::StatusOr<std::vector<LayerRange>> Cuts(const RunOptions& options, int n_la
 
 }  // namespace
 
-void ModelOptions::Declare(CLI::App& app) {
-  app.add_option("-m,--model", model, "GGUF file or Hugging Face folder")->required();
+void ModelOptions::Declare(CLI::App& app, const char* name) {
+  app.add_option(name, model, "GGUF file or Hugging Face folder")->required();
   app.add_option("--weights", weights, "random:SEED makes weights from the config alone");
   app.add_option("--weight-format", weight_format, "Of random weights: bf16 (default), f16, f32, "
                                                    "q8_0, q4_0, q4_1");
@@ -94,6 +94,15 @@ absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
   CATENA_ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(options.model, checkpoint));
   CATENA_ASSIGN_OR_RETURN(model.tokenizer, OpenTokenizer(*model.checkpoint));
   return model;
+}
+
+absl::StatusOr<Model> OpenModelShapes(const ModelOptions& options) {
+  auto model = OpenModel(options);
+  if (model.ok() || !options.weights.empty()) return model;
+  ModelOptions shapes = options;
+  shapes.weights = "random:0";
+  auto without_weights = OpenModel(shapes);
+  return without_weights.ok() ? std::move(without_weights) : std::move(model);
 }
 
 absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOptions& options) {

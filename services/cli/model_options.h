@@ -20,7 +20,8 @@ struct ModelOptions {
   std::string weight_format;  // of random weights
   std::string chat_template;  // a name, or "" for the model's own
 
-  void Declare(CLI::App& app);
+  // The model as --model, or as the name given ("model": a positional that --model spells too).
+  void Declare(CLI::App& app, const char* name = "-m,--model");
   void DeclareChatTemplate(CLI::App& app);
 };
 
@@ -47,6 +48,9 @@ struct Model {
   absl::StatusOr<const Tokenizer*> NeedTokenizer() const;
 };
 absl::StatusOr<Model> OpenModel(const ModelOptions& options);
+
+// The same where only structure is wanted: a config.json without weights will do.
+absl::StatusOr<Model> OpenModelShapes(const ModelOptions& options);
 
 // The template that --chat-template names, or the model's own.
 absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOptions& options);

@@ -1,0 +1,10 @@
+// catena bench kv-cache: what the KV cache is worth.
+#pragma once
+
+#include "services/cli/command.h"
+
+namespace catena::cli {
+
+Action DeclareBenchKvCache(CLI::App& app);
+
+}  // namespace catena::cli
