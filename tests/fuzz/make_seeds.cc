@@ -21,6 +21,21 @@ constexpr char kLlamaConfig[] = R"({"model_type":"llama","vocab_size":512,"hidde
 "rope_type":"llama3","rope_theta":500000.0,"factor":8.0,"low_freq_factor":1.0,
 "high_freq_factor":4.0,"original_max_position_embeddings":64}})";
 
+constexpr char kSentencePieceJson[] = R"({"added_tokens":[{"id":5,"content":"<x>","special":true,
+"lstrip":false,"rstrip":true,"single_word":false,"normalized":false}],"normalizer":{"type":
+"Sequence","normalizers":[{"type":"Prepend","prepend":"_"},{"type":"Replace","pattern":{"String":
+" "},"content":"_"}]},"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":
+{"id":"<x>"}}]},"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"_"},
+"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,
+"stop":0}]},"model":{"type":"BPE","unk_token":"c","fuse_unk":true,"byte_fallback":true,"vocab":
+{"a":0,"b":1,"c":2,"ab":3,"_":4,"<0xFF>":6},"merges":["a b"]}})";
+constexpr char kByteLevelJson[] = R"({"added_tokens":[{"id":5,"content":"<x>","special":false,
+"normalized":true,"single_word":true}],"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":
+"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"Metaspace",
+"replacement":"_","prepend_scheme":"first","split":true},{"type":"ByteLevel","add_prefix_space":
+true}]},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","ignore_merges":true,"vocab":{"a":0,
+"b":1,"\u0120":2,"\u0120a":3,"aa":4},"merges":[["\u0120","a"],"a a"]}})";
+
 std::string Safetensors(std::string_view header, size_t data_bytes) {
   const uint64_t n = header.size();
   std::string out(reinterpret_cast<const char*>(&n), sizeof n);
@@ -51,5 +66,11 @@ int main(int argc, char** argv) {
                     R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[16,22]}})",
                     22));
   write("safetensors_fuzz", "none", Safetensors("{}", 0));
+  const std::string text = std::string(1, '\0') + "ab <x> it's 12 A\u0301bC \U0001F999\n";
+  write("tokenizer_json_fuzz", "sentencepiece", kSentencePieceJson + text);
+  write("tokenizer_json_fuzz", "byte_level", kByteLevelJson + text);
+  write("tokenizer_gguf_fuzz", "llama", "0\n1a\n1b\n1ab\n3<x>\n" + text);
+  write("tokenizer_gguf_fuzz", "gpt2", "1\n1a\n1b\n1ab\n3<x>\n\na b" + text);
+  write("utf8_fuzz", "text", text);
   return 0;
 }

@@ -122,7 +122,8 @@ TEST(TokenizerProperty, LongLinesOfOneThingComeThrough) {
       std::string replaced;
       AppendValidUtf8(text, &replaced);
       const std::string decoded = t->Decode(t->Encode(text), false);
-      if (unit.find("|end|") == std::string::npos) ASSERT_EQ(decoded, replaced) << unit;
+      if (unit.find("|end|") != std::string::npos) continue;  // takes white space along
+      ASSERT_EQ(decoded, replaced) << unit;
     }
   }
 }
