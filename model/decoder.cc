@@ -63,8 +63,7 @@ absl::StatusOr<std::unique_ptr<Weight>> LoadEmbedding(const Checkpoint& checkpoi
 absl::StatusOr<DecoderWorkspace> DecoderWorkspace::Make(const ModelConfig& config, int max_rows,
                                                         Backend* backend) {
   DecoderWorkspace w;
-  const int64_t widest =
-      std::max({config.hidden_size, config.q_cols(), config.intermediate_size});
+  const int64_t widest = std::max({config.hidden_size, config.q_cols(), config.intermediate_size});
   auto rows = [&](int64_t cols) {
     return backend->Allocate(MemoryKind::kDevice, max_rows * cols * sizeof(float));
   };

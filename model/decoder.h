@@ -1,5 +1,5 @@
-// A decoder block, and the model's two ends, as weights in a backend and passes over rows. Behaviour
-// comes from the ModelConfig alone; no architecture is named here.
+// A decoder block, and the model's two ends, as weights in a backend and passes over rows.
+// Behaviour comes from the ModelConfig alone; no architecture is named here.
 //
 // Thread rules: one thread at a time, that of the stage which owns the weights.
 #pragma once

@@ -10,9 +10,12 @@ namespace {
 
 float RoundFrequency(DType dtype, float frequency) {
   switch (dtype) {
-    case DType::kBF16: return BF16ToF32(F32ToBF16(frequency));
-    case DType::kF16: return F16ToF32(F32ToF16Saturating(frequency));
-    default: return frequency;
+    case DType::kBF16:
+      return BF16ToF32(F32ToBF16(frequency));
+    case DType::kF16:
+      return F16ToF32(F32ToF16Saturating(frequency));
+    default:
+      return frequency;
   }
 }
 

@@ -10,8 +10,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoin
   const ModelConfig& config = engine->config_;
   if (o.layers.empty()) o.layers = {{0, config.n_layers}};
   if (o.max_positions == 0) o.max_positions = config.context_length;
-  CATENA_ASSIGN_OR_RETURN(engine->backend_,
-                          NewBackend(o.backend, {.threads = o.threads, .activations = o.activations}));
+  CATENA_ASSIGN_OR_RETURN(engine->backend_, NewBackend(o.backend, {.threads = o.threads,
+                                                                   .activations = o.activations}));
   // The head counts as two blocks on the progress bar.
   const double pieces = config.n_layers + 2;
   for (const LayerRange& layers : o.layers) {

@@ -51,7 +51,9 @@ class Engine {
   absl::StatusOr<Rows> Forward(absl::Span<const StageSpan> spans);
 
   // Logits of chosen rows of what Forward returned.
-  Rows Logits(const Rows& hidden, absl::Span<const int32_t> rows) { return head_->Run(hidden, rows); }
+  Rows Logits(const Rows& hidden, absl::Span<const int32_t> rows) {
+    return head_->Run(hidden, rows);
+  }
 
  private:
   explicit Engine(const ModelConfig& config, const EngineOptions& options)

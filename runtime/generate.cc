@@ -115,9 +115,10 @@ class Generation {
     const int64_t n = std::min<int64_t>(left, engine_->options().max_rows - rows_);
     if (n <= 0) return;
     const absl::Span<const int32_t> ids(s->history.ids());
-    spans_.push_back({.sequence = s->id,
-                      .first_position = s->computed,
-                      .ids = ids.subspan(static_cast<size_t>(s->computed), static_cast<size_t>(n))});
+    spans_.push_back(
+        {.sequence = s->id,
+         .first_position = s->computed,
+         .ids = ids.subspan(static_cast<size_t>(s->computed), static_cast<size_t>(n))});
     rows_ += n;
     s->computed += n;
     if (n < left) return;
@@ -128,8 +129,7 @@ class Generation {
   absl::Status TakeToken(absl::Span<const float> logits, Sequence* s) {
     const Sampler& sampler = *request_.sampler;
     TokenEvent event{.sequence = s->index, .token = {}, .finish = {}};
-    CATENA_ASSIGN_OR_RETURN(event.token,
-                            sampler.Sample(logits, s->history, s->index, &scratch_));
+    CATENA_ASSIGN_OR_RETURN(event.token, sampler.Sample(logits, s->history, s->index, &scratch_));
     s->history.Append(event.token.id);
     ++tokens_;
     event.finish = FinishAfter(sampler.params(), s->history.n_output(), event.token.id);
@@ -151,7 +151,7 @@ class Generation {
   SamplerScratch scratch_;
   // The batch being built.
   std::vector<StageSpan> spans_;
-  std::vector<int32_t> wanted_;       // rows that want logits
+  std::vector<int32_t> wanted_;      // rows that want logits
   std::vector<Sequence*> sampling_;  // whose they are
   int64_t rows_ = 0;
 };

@@ -29,8 +29,8 @@ struct GenerateStats {
   double decode_s = 0;            // from there to the end
 };
 
-// A sequence that stays in the cache between requests (a conversation): a prompt that begins like it
-// computes only what is new. The bits are those of computing it all.
+// A sequence that stays in the cache between requests (a conversation): a prompt that begins like
+// it computes only what is new. The bits are those of computing it all.
 struct KeptSequence {
   SequenceId id = 0;         // 0: none yet
   std::vector<int32_t> ids;  // whose keys and values are in the cache
@@ -51,8 +51,8 @@ struct GenerateRequest {
 // every new token but the last, which is never read.
 int64_t PositionsNeeded(int64_t prompt_tokens, const SamplingParams& params, int64_t context);
 
-// INVALID_ARGUMENT for an empty prompt or one over the context; INTERNAL where the model gives logits
-// that are not finite. A sequence that fills the context ends with kLength.
+// INVALID_ARGUMENT for an empty prompt or one over the context; INTERNAL where the model gives
+// logits that are not finite. A sequence that fills the context ends with kLength.
 absl::StatusOr<GenerateStats> Generate(const GenerateRequest& request, Engine* engine);
 
 }  // namespace catena

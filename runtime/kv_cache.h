@@ -39,8 +39,8 @@ class KvCache {
 
   // [0, length) is written now; gives back pages that no later position sees.
   void SetLength(SequenceId id, int64_t length);
-  // Forgets positions from `length` on. FAILED_PRECONDITION where pages that position `length` would
-  // see were given back: the sequence must then be computed again from an earlier position.
+  // Forgets positions from `length` on. FAILED_PRECONDITION where pages that position `length`
+  // would see were given back: the sequence must then be computed again from an earlier position.
   absl::Status Truncate(SequenceId id, int64_t length);
 
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }

@@ -28,12 +28,12 @@ absl::StatusOr<std::vector<LayerRange>> ParseLayers(std::string_view text, int n
     const size_t dash = std::min(part.find('-'), part.size());
     LayerRange range;
     CATENA_ASSIGN_OR_RETURN(range.begin, ParseLayer(part.substr(0, dash), text));
-    CATENA_ASSIGN_OR_RETURN(
-        range.end, ParseLayer(part.substr(std::min(dash + 1, part.size())), text));
+    CATENA_ASSIGN_OR_RETURN(range.end,
+                            ParseLayer(part.substr(std::min(dash + 1, part.size())), text));
     if (range.begin != at || range.end <= range.begin || range.end > n_layers) {
-      return absl::InvalidArgumentError(
-          fmt::format("--layers {}: the ranges must tile 0-{} in order; \"{}\" does not go on at {}",
-                      text, n_layers, part, at));
+      return absl::InvalidArgumentError(fmt::format(
+          "--layers {}: the ranges must tile 0-{} in order; \"{}\" does not go on at {}", text,
+          n_layers, part, at));
     }
     ranges.push_back(range);
     at = range.end;
@@ -49,13 +49,14 @@ absl::StatusOr<std::vector<LayerRange>> ParseLayers(std::string_view text, int n
 absl::StatusOr<std::vector<LayerRange>> BalancedCuts(int n_layers, int stages,
                                                      const LayerCosts& costs) {
   if (stages < 1 || stages > n_layers) {
-    return absl::InvalidArgumentError(
-        fmt::format("--stages {}: this model has {} blocks; give 1 to {}", stages, n_layers, n_layers));
+    return absl::InvalidArgumentError(fmt::format(
+        "--stages {}: this model has {} blocks; give 1 to {}", stages, n_layers, n_layers));
   }
   // Only the first stage differs, so: give it k blocks, spread the rest evenly, keep the best k.
   auto largest = [&](int first) {
     const int rest = stages - 1;
-    const double others = rest == 0 ? 0.0 : std::ceil((n_layers - first) / double(rest)) * costs.block;
+    const double others =
+        rest == 0 ? 0.0 : std::ceil((n_layers - first) / double(rest)) * costs.block;
     return std::max(costs.embedding + first * costs.block, others);
   };
   int best = stages == 1 ? n_layers : 1;

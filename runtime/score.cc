@@ -20,8 +20,8 @@ absl::Status ForEachPosition(
     ~Closer() { engine->Close(id); }
   } closer{engine, id};
   for (int64_t at = 0; at < tokens;) {
-    const auto chunk = ids.subspan(static_cast<size_t>(at),
-                                   static_cast<size_t>(engine->options().max_rows));
+    const auto chunk =
+        ids.subspan(static_cast<size_t>(at), static_cast<size_t>(engine->options().max_rows));
     CATENA_ASSIGN_OR_RETURN(const Rows hidden, engine->Forward({{id, at, chunk}}));
     for (int32_t row = 0; row < hidden.rows;) {
       std::vector<int32_t> rows(std::min(engine->options().max_logit_rows, hidden.rows - row));

@@ -46,18 +46,16 @@ absl::Status Stage::LoadWeights(const Checkpoint& checkpoint, const LoadProgress
 
 absl::Status Stage::AllocateMemory() {
   const RotaryTables tables = MakeRotaryTables(config_, options_.max_positions);
-  const TensorView view{
-      .name = "rotary factors",
-      .dtype = DType::kF32,
-      .rows = tables.tables * tables.positions,
-      .cols = config_.rotary_dim,
-      .bytes = {reinterpret_cast<const uint8_t*>(tables.factors.data()),
-                tables.factors.size() * sizeof(float)},
-      .interleaved_head_dim = 0,
-      .owner = nullptr};
+  const TensorView view{.name = "rotary factors",
+                        .dtype = DType::kF32,
+                        .rows = tables.tables * tables.positions,
+                        .cols = config_.rotary_dim,
+                        .bytes = {reinterpret_cast<const uint8_t*>(tables.factors.data()),
+                                  tables.factors.size() * sizeof(float)},
+                        .interleaved_head_dim = 0,
+                        .owner = nullptr};
   CATENA_ASSIGN_OR_RETURN(rotary_, backend_->Pack({view}, WeightRole::kTable));
-  CATENA_ASSIGN_OR_RETURN(workspace_,
-                          DecoderWorkspace::Make(config_, options_.max_rows, backend_));
+  CATENA_ASSIGN_OR_RETURN(workspace_, DecoderWorkspace::Make(config_, options_.max_rows, backend_));
   CATENA_ASSIGN_OR_RETURN(
       residual_, backend_->Allocate(MemoryKind::kDevice,
                                     options_.max_rows * config_.hidden_size * sizeof(float)));

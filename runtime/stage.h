@@ -48,11 +48,11 @@ class Stage {
   int64_t kv_page_bytes() const { return pool_->page_bytes(); }
   KvCache& cache() { return *cache_; }
 
-  // Runs the spans' rows through the blocks. `hidden`: their residual rows from the stage before, in
-  // span order (rows, hidden); ignored by the first stage. Returns this stage's residual rows in the
-  // same order, valid until the next Run. Each span must start at its sequence's length, have its
-  // pages reserved, and appear once: FAILED_PRECONDITION. INVALID_ARGUMENT for an id outside the
-  // vocabulary, a position past max_positions or more than max_rows rows.
+  // Runs the spans' rows through the blocks. `hidden`: their residual rows from the stage before,
+  // in span order (rows, hidden); ignored by the first stage. Returns this stage's residual rows in
+  // the same order, valid until the next Run. Each span must start at its sequence's length, have
+  // its pages reserved, and appear once: FAILED_PRECONDITION. INVALID_ARGUMENT for an id outside
+  // the vocabulary, a position past max_positions or more than max_rows rows.
   absl::StatusOr<Rows> Run(absl::Span<const StageSpan> spans, const Rows& hidden);
 
  private:

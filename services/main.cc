@@ -1,8 +1,7 @@
 // The `catena` command: parses the flags of one subcommand, runs it, and turns its status into one
 // line on stderr and the exit status.
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include "services/cli/command.h"
 #include "services/cli/interrupt.h"

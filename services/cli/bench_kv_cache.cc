@@ -34,11 +34,11 @@ absl::StatusOr<Timed> WithCache(const std::vector<int32_t>& prompt, const Sample
                                 Engine* engine) {
   Timed out;
   const Clock::time_point start = Clock::now();
-  const GenerateRequest request{.prompt = prompt, .sampler = &sampler,
-                                .on_token = [&](const TokenEvent& event) {
-                                  out.ids.push_back(event.token.id);
-                                  return true;
-                                }};
+  const GenerateRequest request{
+      .prompt = prompt, .sampler = &sampler, .on_token = [&](const TokenEvent& event) {
+        out.ids.push_back(event.token.id);
+        return true;
+      }};
   CATENA_RETURN_IF_ERROR(Generate(request, engine).status());
   out.seconds = SecondsSince(start);
   return out;
@@ -81,29 +81,30 @@ absl::Status RunKvCache(const KvCacheOptions& o) {
     return absl::InvalidArgumentError(fmt::format("prompt and --tokens {} pass the context of {}",
                                                   o.tokens, model.config().context_length));
   }
-  CATENA_ASSIGN_OR_RETURN(const auto engine,
-                          LoadEngine(model, o.run, prompt_tokens + o.tokens, 1));
+  CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, prompt_tokens + o.tokens, 1));
   CATENA_RETURN_IF_ERROR(WithCache(prompt, sampler, engine.get()).status());  // warm up
   CATENA_ASSIGN_OR_RETURN(const Timed cached, WithCache(prompt, sampler, engine.get()));
   Timed recomputed;
   {
     ProgressBar bar("Recomputing");
     const int rotary = ChooseRotaryTable(model.config(), prompt_tokens, o.tokens);
-    CATENA_ASSIGN_OR_RETURN(recomputed,
-                            Recomputing(prompt, o.tokens, rotary, engine.get(), &bar));
+    CATENA_ASSIGN_OR_RETURN(recomputed, Recomputing(prompt, o.tokens, rotary, engine.get(), &bar));
   }
   if (cached.ids != recomputed.ids) {
     return absl::InternalError("the tokens with and without the KV cache differ");
   }
   const double ratio = recomputed.seconds / cached.seconds;
   if (o.json) {
-    return WriteJson({{"tokens", o.tokens}, {"with_cache_s", cached.seconds},
-                      {"recomputing_s", recomputed.seconds}, {"ratio", ratio}});
+    return WriteJson({{"tokens", o.tokens},
+                      {"with_cache_s", cached.seconds},
+                      {"recomputing_s", recomputed.seconds},
+                      {"ratio", ratio}});
   }
-  return Write(fmt::format("{} tokens with the KV cache    {:>8.3f} s\n"
-                           "{} tokens recomputing it all   {:>8.3f} s\n"
-                           "ratio                          {:>8.1f}\n",
-                           o.tokens, cached.seconds, o.tokens, recomputed.seconds, ratio));
+  return Write(
+      fmt::format("{} tokens with the KV cache    {:>8.3f} s\n"
+                  "{} tokens recomputing it all   {:>8.3f} s\n"
+                  "ratio                          {:>8.1f}\n",
+                  o.tokens, cached.seconds, o.tokens, recomputed.seconds, ratio));
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // catena chat: a conversation in the terminal. The KV cache keeps what was said: each turn computes
 // only its new tokens.
+#include <iostream>
+
 #include <fmt/format.h>
 #include <unistd.h>
-
-#include <iostream>
 
 #include "runtime/generate.h"
 #include "runtime/text_stream.h"
@@ -37,19 +37,18 @@ absl::Status Answer(const ChatOptions& o, const Model& model, const ChatTemplate
   TextStream stream(model.tokenizer.get(), sampler.params().stop);
   std::string answer;
   absl::Status written;
-  const GenerateRequest request{
-      .prompt = EncodePrompt(*model.tokenizer, text),
-      .sampler = &sampler,
-      .on_token =
-          [&](const TokenEvent& event) {
-            std::string piece = stream.Push(event.token.id);
-            if (event.finish) piece += stream.Flush();
-            answer += piece;
-            written = Write(piece);
-            return written.ok() && !stream.stopped();
-          },
-      .cancel = &InterruptFlag(),
-      .kept = kept};
+  const GenerateRequest request{.prompt = EncodePrompt(*model.tokenizer, text),
+                                .sampler = &sampler,
+                                .on_token =
+                                    [&](const TokenEvent& event) {
+                                      std::string piece = stream.Push(event.token.id);
+                                      if (event.finish) piece += stream.Flush();
+                                      answer += piece;
+                                      written = Write(piece);
+                                      return written.ok() && !stream.stopped();
+                                    },
+                                .cancel = &InterruptFlag(),
+                                .kept = kept};
   const absl::StatusOr<GenerateStats> stats = Generate(request, engine);
   CATENA_RETURN_IF_ERROR(written);
   CATENA_RETURN_IF_ERROR(Write("\n"));

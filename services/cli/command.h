@@ -4,9 +4,10 @@
 // status becomes the exit status and, where it is an error, one line on stderr.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <string_view>
+
+#include <CLI/CLI.hpp>
 
 #include "kernels/base/status.h"
 

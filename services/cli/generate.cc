@@ -1,11 +1,12 @@
 // catena generate: a prompt in, new text out as it comes.
-#include <fmt/format.h>
+#include "runtime/generate.h"
 
 #include <chrono>
 #include <iostream>
 #include <iterator>
 
-#include "runtime/generate.h"
+#include <fmt/format.h>
+
 #include "runtime/text_stream.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/model_options.h"
@@ -86,19 +87,18 @@ void PrintStats(const GenerateStats& s, double load_s) {
 absl::Status PrintJson(const std::vector<Output>& outputs, const SamplingParams& params,
                        const GenerateStats& s, double load_s) {
   for (const Output& o : outputs) {
-    CATENA_RETURN_IF_ERROR(WriteJson(
-        {{"text", o.text},
-         {"token_ids", o.ids},
-         {"finish_reason", FinishReasonName(o.finish)},
-         {"logprobs", params.logprobs ? o.logprobs : ordered_json()},
-         {"seed", params.seed},
-         {"stats",
-          {{"load_s", load_s},
-           {"prompt_tokens", s.prompt_tokens},
-           {"prefill_s", s.prefill_s},
-           {"completion_tokens", s.completion_tokens},
-           {"decode_s", s.decode_s},
-           {"peak_memory_bytes", PeakMemoryBytes()}}}}));
+    CATENA_RETURN_IF_ERROR(WriteJson({{"text", o.text},
+                                      {"token_ids", o.ids},
+                                      {"finish_reason", FinishReasonName(o.finish)},
+                                      {"logprobs", params.logprobs ? o.logprobs : ordered_json()},
+                                      {"seed", params.seed},
+                                      {"stats",
+                                       {{"load_s", load_s},
+                                        {"prompt_tokens", s.prompt_tokens},
+                                        {"prefill_s", s.prefill_s},
+                                        {"completion_tokens", s.completion_tokens},
+                                        {"decode_s", s.decode_s},
+                                        {"peak_memory_bytes", PeakMemoryBytes()}}}}));
   }
   return absl::OkStatus();
 }

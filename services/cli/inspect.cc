@@ -62,10 +62,9 @@ std::string ModuleTree(const ModelConfig& c, bool fused) {
 
 std::string Facts(const ModelConfig& c) {
   std::string window = c.sliding_window == 0 ? "" : fmt::format(", window {}", c.sliding_window);
-  return fmt::format(
-      "\n{} blocks, {} query and {} key-value heads of {}, context {}{}{}\n", c.n_layers, c.n_heads,
-      c.n_kv_heads, c.head_dim, c.context_length, window,
-      c.tied_embeddings ? ", head tied to the embedding" : "");
+  return fmt::format("\n{} blocks, {} query and {} key-value heads of {}, context {}{}{}\n",
+                     c.n_layers, c.n_heads, c.n_kv_heads, c.head_dim, c.context_length, window,
+                     c.tied_embeddings ? ", head tied to the embedding" : "");
 }
 
 std::string SizeTable(const ModelConfig& c, const ModelSizes& s) {
@@ -74,16 +73,18 @@ std::string SizeTable(const ModelConfig& c, const ModelSizes& s) {
                              (c.tied_embeddings ? c.hidden_size : s.head.parameters);
   std::string t = fmt::format("\n{:<22}{:>14}{:>14}  {}\n", "", "parameters", "bytes", "dtype");
   auto row = [&t](const std::string& name, const PartSize& p) {
-    t += fmt::format("{:<22}{:>14}{:>14}  {}\n", name, p.parameters, HumanBytes(p.stored), p.dtypes);
+    t +=
+        fmt::format("{:<22}{:>14}{:>14}  {}\n", name, p.parameters, HumanBytes(p.stored), p.dtypes);
   };
   row("embedding", s.embedding);
   row("block", s.block);
-  row(fmt::format("{} blocks", c.n_layers), {s.block.parameters * c.n_layers,
-                                             s.block.stored * c.n_layers, s.block.dtypes});
+  row(fmt::format("{} blocks", c.n_layers),
+      {s.block.parameters * c.n_layers, s.block.stored * c.n_layers, s.block.dtypes});
   row(c.tied_embeddings ? "head (tied)" : "head", s.head);
   t += fmt::format("{:<22}{:>14}{:>14}\n", "model", parameters,
                    HumanBytes(c.tied_embeddings ? total - s.embedding.stored : total));
-  t += fmt::format("{:<22}{:>14}{:>14}\n", "KV cache, a token", "", HumanBytes(s.kv_bytes_per_token));
+  t += fmt::format("{:<22}{:>14}{:>14}\n", "KV cache, a token", "",
+                   HumanBytes(s.kv_bytes_per_token));
   return t;
 }
 

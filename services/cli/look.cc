@@ -1,7 +1,7 @@
 // catena look: a text as the model sees it: ids, pieces, and what it expects after each.
-#include <fmt/format.h>
-
 #include <cmath>
+
+#include <fmt/format.h>
 
 #include "runtime/score.h"
 #include "services/cli/output.h"
@@ -35,8 +35,8 @@ std::string PieceOf(const Model& model, int32_t id) {
 
 std::string Row(const Model& model, int64_t position, int32_t id, double probability,
                 const std::vector<Guess>& guesses) {
-  std::string row = fmt::format("{:>5} {:>7}  {}", position, id,
-                                Fit(PieceOf(model, id), kPieceCells));
+  std::string row =
+      fmt::format("{:>5} {:>7}  {}", position, id, Fit(PieceOf(model, id), kPieceCells));
   row += probability < 0 ? "       -  " : fmt::format(" {:>6.1f} %", probability * 100);
   for (const Guess& g : guesses) {
     row += fmt::format("  {} {:>5.1f} % {}", Bar(g.probability, kBarCells), g.probability * 100,
@@ -52,9 +52,9 @@ absl::Status RunLook(const LookOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const auto engine,
                           LoadEngine(model, o.run, static_cast<int64_t>(ids.size()), 1));
   if (!o.json) {
-    CATENA_RETURN_IF_ERROR(Write(fmt::format("{:>5} {:>7}  {} {:>8}  {}\n", "pos", "id",
-                                             Fit("token", kPieceCells), "expected",
-                                             "what the model expects next")));
+    CATENA_RETURN_IF_ERROR(
+        Write(fmt::format("{:>5} {:>7}  {} {:>8}  {}\n", "pos", "id", Fit("token", kPieceCells),
+                          "expected", "what the model expects next")));
   }
   double seen = -1;  // the probability that the position before gave this one
   return ForEachPosition(

@@ -1,11 +1,7 @@
 #include "services/cli/model_options.h"
 
-#include <sched.h>
-
 #include <fmt/ranges.h>
-
-#include <fstream>
-#include <sstream>
+#include <sched.h>
 
 #include "runtime/layer_range.h"
 #include "services/cli/progress.h"
@@ -27,19 +23,6 @@ absl::StatusOr<DType> ParseFormat(const std::string& name) {
   return *dtype;
 }
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizer(const Checkpoint& checkpoint) {
-  if (const GgufVocabulary* vocabulary = checkpoint.gguf_vocabulary()) {
-    return Tokenizer::FromGguf(*vocabulary, checkpoint.path());
-  }
-  const std::optional<std::string> path = checkpoint.tokenizer_json_path();
-  if (!path) return std::shared_ptr<const Tokenizer>();
-  std::ifstream in(*path, std::ios::binary);
-  std::stringstream text;
-  text << in.rdbuf();
-  if (!in) return absl::DataLossError(fmt::format("{}: cannot be read", *path));
-  return Tokenizer::FromTokenizerJson(text.view(), *path);
-}
-
 absl::StatusOr<std::vector<LayerRange>> Cuts(const RunOptions& options, int n_layers) {
   if (!options.layers.empty()) return ParseLayers(options.layers, n_layers);
   return BalancedCuts(n_layers, options.stages, {});
@@ -50,8 +33,9 @@ absl::StatusOr<std::vector<LayerRange>> Cuts(const RunOptions& options, int n_la
 void ModelOptions::Declare(CLI::App& app, const char* name) {
   app.add_option(name, model, "GGUF file or Hugging Face folder")->required();
   app.add_option("--weights", weights, "random:SEED makes weights from the config alone");
-  app.add_option("--weight-format", weight_format, "Of random weights: bf16 (default), f16, f32, "
-                                                   "q8_0, q4_0, q4_1");
+  app.add_option("--weight-format", weight_format,
+                 "Of random weights: bf16 (default), f16, f32, "
+                 "q8_0, q4_0, q4_1");
 }
 
 void ModelOptions::DeclareChatTemplate(CLI::App& app) {
@@ -65,7 +49,8 @@ void RunOptions::Declare(CLI::App& app) {
       ->check(CLI::Range(1, 1024));
   app.add_option("--activations", activations, "int8 (default) or f32, of quantised weights")
       ->check(CLI::IsMember({"int8", "f32"}));
-  app.add_option("--kv-dtype", kv_dtype, "f16 (default) or f32")->check(CLI::IsMember({"f16", "f32"}));
+  app.add_option("--kv-dtype", kv_dtype, "f16 (default) or f32")
+      ->check(CLI::IsMember({"f16", "f32"}));
   auto* by_count = app.add_option("--stages", stages, "Run the model as this many stages");
   app.add_option("--layers", layers, "Run the model as these stages, for example 0-16,16-30")
       ->excludes(by_count);
@@ -92,7 +77,12 @@ absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
   }
   Model model;
   CATENA_ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(options.model, checkpoint));
-  CATENA_ASSIGN_OR_RETURN(model.tokenizer, OpenTokenizer(*model.checkpoint));
+  auto tokenizer = Tokenizer::FromCheckpoint(*model.checkpoint);
+  if (tokenizer.ok()) {
+    model.tokenizer = std::move(*tokenizer);
+  } else if (!absl::IsNotFound(tokenizer.status())) {
+    return tokenizer.status();
+  }
   return model;
 }
 

@@ -1,8 +1,8 @@
 #include "services/cli/output.h"
 
-#include <sys/resource.h>
-
 #include <cstdio>
+
+#include <sys/resource.h>
 
 namespace catena::cli {
 

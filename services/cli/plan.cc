@@ -18,8 +18,8 @@ struct PlanOptions {
 
 struct StageShare {
   std::string role, layers;
-  int64_t bytes = 0;          // in the files, held by the stage
-  int64_t read_bytes = 0;     // a token reads: weights of the blocks; of the embedding one row
+  int64_t bytes = 0;       // in the files, held by the stage
+  int64_t read_bytes = 0;  // a token reads: weights of the blocks; of the embedding one row
 };
 
 std::vector<StageShare> Shares(const ModelConfig& c, const ModelSizes& s,
@@ -35,18 +35,21 @@ std::vector<StageShare> Shares(const ModelConfig& c, const ModelSizes& s,
     }
     shares.push_back(share);
   }
-  shares.push_back({.role = "head", .layers = "", .bytes = s.head.stored, .read_bytes = s.head.stored});
+  shares.push_back(
+      {.role = "head", .layers = "", .bytes = s.head.stored, .read_bytes = s.head.stored});
   return shares;
 }
 
 std::string Table(const std::vector<StageShare>& shares) {
   int64_t largest = 1;
   for (const StageShare& s : shares) largest = std::max(largest, s.read_bytes);
-  std::string t = fmt::format("{:<7}{:<10}{:>12}{:>16}\n", "role", "layers", "holds", "reads a token");
+  std::string t =
+      fmt::format("{:<7}{:<10}{:>12}{:>16}\n", "role", "layers", "holds", "reads a token");
   for (const StageShare& s : shares) {
-    t += fmt::format("{:<7}{:<10}{:>12}{:>16}  {}\n", s.role, s.layers, HumanBytes(s.bytes),
-                     HumanBytes(s.read_bytes),
-                     Bar(static_cast<double>(s.read_bytes) / static_cast<double>(largest), kBarCells));
+    t += fmt::format(
+        "{:<7}{:<10}{:>12}{:>16}  {}\n", s.role, s.layers, HumanBytes(s.bytes),
+        HumanBytes(s.read_bytes),
+        Bar(static_cast<double>(s.read_bytes) / static_cast<double>(largest), kBarCells));
   }
   return t;
 }
@@ -68,7 +71,9 @@ absl::Status RunPlan(const PlanOptions& o) {
   if (!o.json) return Write(fmt::format("{}\n--layers {}\n", Table(shares), flag));
   nlohmann::ordered_json stages = nlohmann::json::array();
   for (const StageShare& s : shares) {
-    stages.push_back({{"role", s.role}, {"layers", s.layers}, {"bytes", s.bytes},
+    stages.push_back({{"role", s.role},
+                      {"layers", s.layers},
+                      {"bytes", s.bytes},
                       {"read_bytes_per_token", s.read_bytes}});
   }
   return WriteJson({{"layers", flag}, {"stages", stages}});

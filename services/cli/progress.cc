@@ -1,10 +1,10 @@
 #include "services/cli/progress.h"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdio>
+
+#include <fmt/format.h>
+#include <unistd.h>
 
 namespace catena::cli {
 namespace {

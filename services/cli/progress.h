@@ -10,7 +10,7 @@ namespace catena::cli {
 class ProgressBar {
  public:
   explicit ProgressBar(std::string label);
-  ~ProgressBar();  // clears the line
+  ~ProgressBar();          // clears the line
   void Show(double done);  // in [0, 1]
 
  private:

@@ -1,10 +1,10 @@
 #include "services/cli/terminal.h"
 
-#include <unicode/uchar.h>
-#include <unicode/utf8.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <unicode/uchar.h>
+#include <unicode/utf8.h>
 
 namespace catena::cli {
 namespace {

@@ -29,8 +29,9 @@ absl::Status CheckIds(const std::vector<int32_t>& ids, const ModelConfig& config
   if (ids.empty()) return absl::InvalidArgumentError("there are no tokens; give some");
   const auto tokens = static_cast<int64_t>(ids.size());
   if (tokens > config.context_length) {
-    return absl::InvalidArgumentError(fmt::format("{} tokens, and the model's context is {}; shorten the text",
-                                                  tokens, config.context_length));
+    return absl::InvalidArgumentError(
+        fmt::format("{} tokens, and the model's context is {}; shorten the text", tokens,
+                    config.context_length));
   }
   for (int32_t id : ids) {
     if (id < 0 || id >= config.vocab_size) {

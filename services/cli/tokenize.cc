@@ -2,9 +2,9 @@
 //   {"text": …} or {"bytes_b64": …}          -> {"ids": […]}
 //   {"ids": […]}                             -> {"text": …, "text_skip_special": …}
 //   {"messages": […], "add_generation_prompt": true} -> {"rendered": …, "ids": […]}
-#include <absl/strings/escaping.h>
-
 #include <iostream>
+
+#include <absl/strings/escaping.h>
 
 #include "model/json.h"
 #include "services/cli/model_options.h"
@@ -20,8 +20,8 @@ absl::StatusOr<std::vector<int32_t>> ReadIds(const json& ids) {
   std::vector<int32_t> out;
   if (!ids.is_array()) return absl::InvalidArgumentError("\"ids\" must be a list of token ids");
   for (const json& id : ids) {
-    const bool fits = id.is_number_integer() && id.get<int64_t>() >= INT32_MIN &&
-                      id.get<int64_t>() <= INT32_MAX;
+    const bool fits =
+        id.is_number_integer() && id.get<int64_t>() >= INT32_MIN && id.get<int64_t>() <= INT32_MAX;
     if (!fits) return absl::InvalidArgumentError("\"ids\" must be a list of token ids");
     out.push_back(id.get<int32_t>());
   }
@@ -32,7 +32,8 @@ absl::StatusOr<ordered_json> Render(const json& line, const ModelOptions& option
                                     const Model& model, const std::string& where) {
   CATENA_ASSIGN_OR_RETURN(const ChatTemplate chat, OpenChatTemplate(model, options));
   std::vector<ChatMessage> messages;
-  if (!line["messages"].is_array()) return absl::InvalidArgumentError("\"messages\" must be a list");
+  if (!line["messages"].is_array())
+    return absl::InvalidArgumentError("\"messages\" must be a list");
   for (const json& m : line["messages"]) {
     if (!m.is_object()) return absl::InvalidArgumentError("a message must be an object");
     CATENA_ASSIGN_OR_RETURN(const auto role, GetString(m, "role", where));

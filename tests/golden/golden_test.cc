@@ -1,9 +1,9 @@
 // The checkpoints of ../shared/golden and stories260k-phi3: logits, log-sums, hidden states and
 // greedy ids of transformers in float32, against the float32 path, for one stage, two uneven ones
 // and a stage a block, on every backend.
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 #include "model/json.h"
 #include "runtime/engine.h"
@@ -70,7 +70,8 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
       for (float l : logits[p]) sum += std::exp(static_cast<double>(l));
       worst = std::max(worst, std::abs(std::log(sum) - c["logsumexp"][p].get<double>()));
       for (const json& top : c["top"][p]) {
-        worst = std::max<double>(worst, std::abs(logits[p][top[0].get<int>()] - top[1].get<float>()));
+        worst =
+            std::max<double>(worst, std::abs(logits[p][top[0].get<int>()] - top[1].get<float>()));
       }
       if (!c.contains("logits")) continue;
       for (size_t i = 0; i < logits[p].size(); ++i) {
@@ -147,10 +148,11 @@ TEST(Stories, GreedyIdsAreExact) {
   params.max_tokens = static_cast<int32_t>(expected.size());
   const Sampler sampler = *Sampler::Make(params, checkpoint->config().vocab_size);
   for (int stages : {1, 2, 100}) {
-    auto engine = *Engine::Load(*checkpoint, {.threads = 2,
-                                              .activations = Activations::kF32,
-                                              .kv_dtype = DType::kF32,
-                                              .layers = Cut(checkpoint->config().n_layers, stages)});
+    auto engine =
+        *Engine::Load(*checkpoint, {.threads = 2,
+                                    .activations = Activations::kF32,
+                                    .kv_dtype = DType::kF32,
+                                    .layers = Cut(checkpoint->config().n_layers, stages)});
     std::vector<int32_t> ids;
     const GenerateRequest request{.prompt = golden["prompt_ids"].get<std::vector<int32_t>>(),
                                   .sampler = &sampler,

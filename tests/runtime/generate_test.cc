@@ -1,0 +1,111 @@
+#include "runtime/generate.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/runtime/tiny_checkpoint.h"
+
+namespace catena {
+namespace {
+
+class GenerateTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    engine_ = *Engine::Load(*TinyCheckpoint(kTinyPhi3, DType::kQ8_0), {.threads = 2,
+                                                                       .layers = {{0, 1}, {1, 4}},
+                                                                       .max_rows = 16,
+                                                                       .max_logit_rows = 2,
+                                                                       .max_sequences = 8});
+    for (int i = 0; i < 50; ++i) prompt_.push_back(i * 7 % kTinyVocab);
+  }
+
+  std::vector<std::vector<int32_t>> Run(const SamplingParams& params, std::vector<int32_t> prompt,
+                                        KeptSequence* kept = nullptr) {
+    const Sampler sampler = *Sampler::Make(params, kTinyVocab);
+    std::vector<std::vector<int32_t>> ids(params.n);
+    const GenerateRequest request{.prompt = std::move(prompt),
+                                  .sampler = &sampler,
+                                  .on_token =
+                                      [&](const TokenEvent& e) {
+                                        ids[e.sequence].push_back(e.token.id);
+                                        return true;
+                                      },
+                                  .cancel = nullptr,
+                                  .kept = kept};
+    const auto stats = Generate(request, engine_.get());
+    EXPECT_TRUE(stats.ok()) << stats.status();
+    if (stats.ok()) stats_ = *stats;
+    return ids;
+  }
+
+  std::unique_ptr<Engine> engine_;
+  std::vector<int32_t> prompt_;
+  GenerateStats stats_;
+};
+
+TEST_F(GenerateTest, SequencesOfOnePromptDifferAndEachIsWhatItIsAlone) {
+  SamplingParams params{.temperature = 1.0, .max_tokens = 20, .n = 5, .seed = 9};
+  const auto together = Run(params, prompt_);
+  EXPECT_NE(together[0], together[1]);
+  EXPECT_EQ(stats_.completion_tokens, 100);
+  params.n = 1;
+  EXPECT_EQ(Run(params, prompt_)[0], together[0]);
+  EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
+}
+
+TEST_F(GenerateTest, AKeptSequenceGivesTheTokensOfComputingItAll) {
+  const SamplingParams params{.max_tokens = 12};
+  KeptSequence kept;
+  std::vector<int32_t> prompt = prompt_;
+  for (int turn = 0; turn < 4; ++turn) {
+    const auto expected = Run(params, prompt);
+    EXPECT_EQ(Run(params, prompt, &kept), expected) << turn;
+    EXPECT_EQ(stats_.reused_tokens > 0, turn > 0);
+    if (turn == 2) prompt.resize(30);  // the conversation is edited
+    prompt.insert(prompt.end(), expected[0].begin(), expected[0].end());
+    prompt.insert(prompt.end(), {1, 2, 3});
+  }
+  engine_->Close(kept.id);
+  EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
+}
+
+TEST_F(GenerateTest, EndsWithTheContext) {
+  const SamplingParams params{.max_tokens = 1000};
+  std::vector<int32_t> prompt(500, 3);
+  EXPECT_EQ(Run(params, prompt)[0].size(), 13u);  // the 512 positions, and one token more
+  prompt.resize(512, 3);
+  EXPECT_EQ(Run(params, prompt)[0].size(), 1u);
+}
+
+TEST_F(GenerateTest, RefusesWhatItCannotDo) {
+  const Sampler sampler = *Sampler::Make({}, kTinyVocab);
+  GenerateRequest request{.prompt = {}, .sampler = &sampler, .on_token = nullptr};
+  EXPECT_EQ(Generate(request, engine_.get()).status().code(), absl::StatusCode::kInvalidArgument);
+  request.prompt.assign(513, 1);
+  EXPECT_EQ(Generate(request, engine_.get()).status().code(), absl::StatusCode::kInvalidArgument);
+  request.prompt = {kTinyVocab};
+  EXPECT_EQ(Generate(request, engine_.get()).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
+}
+
+TEST_F(GenerateTest, StopsWhenItIsCancelledOrTheListenerHasEnough) {
+  const Sampler sampler = *Sampler::Make({.max_tokens = 400}, kTinyVocab);
+  std::atomic<bool> cancel = false;
+  int tokens = 0;
+  GenerateRequest request{.prompt = prompt_,
+                          .sampler = &sampler,
+                          .on_token =
+                              [&](const TokenEvent&) {
+                                cancel = ++tokens == 5;
+                                return true;
+                              },
+                          .cancel = &cancel};
+  EXPECT_EQ(Generate(request, engine_.get()).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(tokens, 5);
+  request.on_token = [&](const TokenEvent&) { return ++tokens < 8; };
+  cancel = false;
+  EXPECT_EQ(Generate(request, engine_.get())->completion_tokens, 3);
+  EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
+}
+
+}  // namespace
+}  // namespace catena

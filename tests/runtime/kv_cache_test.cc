@@ -1,0 +1,93 @@
+#include "runtime/kv_cache.h"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "kernels/ref/ref_backend.h"
+
+namespace catena {
+namespace {
+
+class KvCacheTest : public ::testing::Test {
+ protected:
+  void Make(int pages, int64_t window) {
+    backend_ = NewRefBackend(Activations::kF32);
+    pool_ = *backend_->NewKvPool({1, 1, 2, DType::kF32}, pages);
+    cache_ = std::make_unique<KvCache>(pool_.get(), window);
+  }
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<KvPool> pool_;
+  std::unique_ptr<KvCache> cache_;
+};
+
+TEST_F(KvCacheTest, PagesBelongToOneSequenceAndComeBack) {
+  Make(10, 0);
+  ASSERT_TRUE(cache_->Open(1, 0).ok());
+  ASSERT_TRUE(cache_->Open(2, 1).ok());
+  EXPECT_EQ(cache_->Open(1, 0).code(), absl::StatusCode::kAlreadyExists);
+  ASSERT_TRUE(cache_->Reserve(1, 65).ok());
+  ASSERT_TRUE(cache_->Reserve(2, 128).ok());
+  ASSERT_TRUE(cache_->Reserve(1, 64).ok());  // has them
+  std::set<int32_t> pages(cache_->Find(1)->pages.begin(), cache_->Find(1)->pages.end());
+  pages.insert(cache_->Find(2)->pages.begin(), cache_->Find(2)->pages.end());
+  EXPECT_EQ(pages.size(), 4u);
+  EXPECT_EQ(cache_->Find(2)->rotary, 1);
+  cache_->Close(1);
+  cache_->Close(1);
+  cache_->Close(2);
+  EXPECT_EQ(cache_->free_pages(), 10);
+  EXPECT_EQ(cache_->Find(1), nullptr);
+}
+
+TEST_F(KvCacheTest, ReservesAllOrNothing) {
+  Make(3, 0);
+  ASSERT_TRUE(cache_->Open(1, 0).ok());
+  EXPECT_EQ(cache_->Reserve(1, 4 * kPagePositions).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(cache_->free_pages(), 3);
+  EXPECT_EQ(cache_->Reserve(7, 1).code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(cache_->Reserve(1, 3 * kPagePositions).ok());
+}
+
+TEST_F(KvCacheTest, GivesBackWhatNoLaterPositionSees) {
+  Make(10, 70);
+  ASSERT_TRUE(cache_->Open(1, 0).ok());
+  ASSERT_TRUE(cache_->Reserve(1, 300).ok());
+  EXPECT_EQ(cache_->free_pages(), 5);
+  cache_->SetLength(1, 132);  // position 132 sees from 63: the first page is still needed
+  EXPECT_EQ(cache_->free_pages(), 5);
+  cache_->SetLength(1, 133);
+  EXPECT_EQ(cache_->free_pages(), 6);
+  EXPECT_EQ(cache_->Find(1)->pages[0], -1);
+  cache_->SetLength(1, 290);
+  EXPECT_EQ(cache_->free_pages(), 8);
+  cache_->Close(1);
+  EXPECT_EQ(cache_->free_pages(), 10);
+}
+
+TEST_F(KvCacheTest, TruncatesUnlessTheWindowHasMovedOn) {
+  Make(10, 70);
+  ASSERT_TRUE(cache_->Open(1, 0).ok());
+  ASSERT_TRUE(cache_->Reserve(1, 300).ok());
+  cache_->SetLength(1, 290);
+  EXPECT_TRUE(cache_->Truncate(1, 289).ok());
+  EXPECT_EQ(cache_->Truncate(1, 100).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(cache_->Truncate(1, 291).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(cache_->Find(1)->length, 289);
+  EXPECT_TRUE(cache_->Truncate(1, 0).ok());  // from the start, nothing is missing
+  EXPECT_EQ(cache_->free_pages(), 10);
+}
+
+TEST_F(KvCacheTest, TruncatingGivesBackWholePages) {
+  Make(10, 0);
+  ASSERT_TRUE(cache_->Open(1, 0).ok());
+  ASSERT_TRUE(cache_->Reserve(1, 300).ok());
+  cache_->SetLength(1, 300);
+  ASSERT_TRUE(cache_->Truncate(1, 64).ok());
+  EXPECT_EQ(cache_->free_pages(), 9);
+  ASSERT_TRUE(cache_->Truncate(1, 0).ok());
+  EXPECT_EQ(cache_->free_pages(), 10);
+}
+
+}  // namespace
+}  // namespace catena

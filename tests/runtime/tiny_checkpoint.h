@@ -1,0 +1,34 @@
+// Tiny random models for tests of the runtime: two architectures, every feature of attention.
+#pragma once
+
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "model/checkpoint.h"
+#include "tests/temp_dir.h"
+
+namespace catena {
+
+inline constexpr int32_t kTinyVocab = 200;
+
+inline constexpr const char* kTinyPhi3 = R"({
+  "model_type": "phi3", "vocab_size": 200, "hidden_size": 96, "intermediate_size": 160,
+  "num_hidden_layers": 4, "num_attention_heads": 3, "num_key_value_heads": 3,
+  "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "sliding_window": 80,
+  "partial_rotary_factor": 0.75})";
+
+inline constexpr const char* kTinyLlama = R"({
+  "model_type": "llama", "vocab_size": 200, "hidden_size": 64, "intermediate_size": 96,
+  "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+  "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "tie_word_embeddings": true})";
+
+// The model of a config.json's text, with weights drawn from a seed.
+inline std::shared_ptr<const Checkpoint> TinyCheckpoint(const char* config, DType format) {
+  const TempDir dir;
+  const std::string path = dir.path() + "/config.json";
+  std::ofstream(path) << config;
+  return *Checkpoint::Open(path, {.weights = "random:3", .random_format = format});
+}
+
+}  // namespace catena
