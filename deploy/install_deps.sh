@@ -9,14 +9,12 @@ packages() {
 build  build-essential    g++ 12 and the C library
 build  cmake              build system, 3.25
 build  ninja-build        the generator of the presets
-build  pkg-config         how CMake finds Highway and PCRE2
+build  pkg-config         how CMake finds Highway
 build  libabsl-dev        Status, StatusOr, Span
 build  libhwy-dev         SIMD with run-time dispatch
-build  libspdlog-dev      logs
 build  libfmt-dev         messages
 build  nlohmann-json3-dev JSON
 build  libicu-dev         Unicode classes and normalisation of the tokenizer
-build  libpcre2-dev       pre-tokenizer patterns
 build  libcli11-dev       command line
 build  libgtest-dev       unit tests, built by default
 build  libgmock-dev       matchers of the unit tests
