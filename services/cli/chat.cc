@@ -1,5 +1,6 @@
 // catena chat: a conversation in the terminal. The KV cache keeps what was said: each turn computes
 // only its new tokens.
+#include <algorithm>
 #include <iostream>
 
 #include <fmt/format.h>
@@ -20,8 +21,17 @@ struct ChatOptions {
   RunOptions run;
   SamplingOptions sampling;
   std::string system;
+  int64_t context = 0;  // 0: the model's, at most kDefaultContext
   bool stats = false;
 };
+
+// What is set aside for a conversation grows with its context, and models claim up to millions.
+constexpr int64_t kDefaultContext = 32768;
+
+int64_t Positions(const ChatOptions& o, const Model& model) {
+  const int64_t most = model.config().context_length;
+  return std::min(most, o.context > 0 ? o.context : kDefaultContext);
+}
 
 // The next line of the user; false at the end of the input.
 bool ReadLine(bool terminal, std::string* line) {
@@ -63,7 +73,6 @@ absl::Status Answer(const ChatOptions& o, const Model& model, const ChatTemplate
 }
 
 absl::Status RunChat(ChatOptions& o) {
-  InterruptFlag();
   if (!o.sampling.overrides.max_tokens) o.sampling.overrides.max_tokens = 1024;
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
   CATENA_RETURN_IF_ERROR(model.NeedTokenizer().status());
@@ -72,7 +81,7 @@ absl::Status RunChat(ChatOptions& o) {
       const SamplingParams params,
       o.sampling.Resolve(model.checkpoint->generation(), model.config().vocab_size));
   CATENA_ASSIGN_OR_RETURN(const Sampler sampler, Sampler::Make(params, model.config().vocab_size));
-  CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, 0, 1));
+  CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, Positions(o, model), 1));
   KeptSequence kept;
   std::vector<ChatMessage> messages;
   if (!o.system.empty()) messages.push_back({.role = "system", .content = o.system});
@@ -95,6 +104,9 @@ Action DeclareChat(CLI::App& app) {
   o->model.Declare(app);
   o->model.DeclareChatTemplate(app);
   app.add_option("--system", o->system, "The system message");
+  app.add_option("--context", o->context,
+                 "Tokens a conversation may have (default: the model's, at most 32768)")
+      ->check(CLI::PositiveNumber);
   app.add_flag("--stats", o->stats, "Speed of each answer on stderr");
   o->sampling.Declare(app);
   o->run.Declare(app);

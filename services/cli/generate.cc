@@ -144,7 +144,6 @@ class Collector {
 };
 
 absl::Status RunGenerate(GenerateOptions& o) {
-  const std::atomic<bool>& interrupted = InterruptFlag();
   const auto start = std::chrono::steady_clock::now();
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
   CATENA_ASSIGN_OR_RETURN(
@@ -168,7 +167,7 @@ absl::Status RunGenerate(GenerateOptions& o) {
   const GenerateRequest request{.prompt = std::move(prompt),
                                 .sampler = &sampler,
                                 .on_token = [&](const TokenEvent& e) { return collector.Take(e); },
-                                .cancel = &interrupted};
+                                .cancel = &InterruptFlag()};
   const absl::StatusOr<GenerateStats> stats = Generate(request, engine.get());
   CATENA_RETURN_IF_ERROR(collector.written());
   if (!stats.ok()) {

@@ -8,17 +8,23 @@ namespace {
 std::atomic<bool> interrupted = false;
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-void OnSignal(int signal) {
-  interrupted.store(true);
-  std::signal(signal, SIG_DFL);
+void OnSignal(int) { interrupted.store(true); }
+
+// Without SA_RESTART, so that waiting for a line of input ends; the second signal has its default
+// effect.
+void Install(int signal) {
+  struct sigaction action {};
+  action.sa_handler = OnSignal;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
 
 const std::atomic<bool>& InterruptFlag() {
   static const bool installed = [] {
-    std::signal(SIGINT, OnSignal);
-    std::signal(SIGTERM, OnSignal);
+    Install(SIGINT);
+    Install(SIGTERM);
     return true;
   }();
   (void)installed;

@@ -1,5 +1,6 @@
 #include "services/cli/output.h"
 
+#include <cerrno>
 #include <cstdio>
 
 #include <sys/resource.h>
@@ -10,6 +11,7 @@ absl::Status Write(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) {
     return absl::OkStatus();
   }
+  if (errno == EINTR) return absl::CancelledError("interrupted");
   return absl::UnavailableError("stdout cannot be written; is the disk full or the reader gone?");
 }
 
