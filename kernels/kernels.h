@@ -74,6 +74,13 @@ class PackedRows {
   virtual int rows() const = 0;
 };
 
+// The order of a device's work. The CPU's is synchronous.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual void Synchronize() = 0;  // returns when everything issued before is done
+};
+
 // Keys and values of one stage's blocks, in pages of kPagePositions absolute positions. A page
 // holds all layers and heads of its positions. Rounded to `dtype` when written (saturating) and
 // read back rounded, the row's own position too.
@@ -90,14 +97,7 @@ class KvPool {
   virtual int pages() const = 0;
   virtual int64_t page_bytes() const = 0;
   // Zeroes pages before a sequence uses them, so that no sequence reads another's values.
-  virtual void Zero(absl::Span<const int32_t> page_ids) = 0;
-};
-
-// The order of a device's work. The CPU's is synchronous.
-class Stream {
- public:
-  virtual ~Stream() = default;
-  virtual void Synchronize() = 0;  // returns when everything issued before is done
+  virtual void Zero(Stream& stream, absl::Span<const int32_t> page_ids) = 0;
 };
 
 // Memory that the device reads and writes, or (host) that it copies from and to without staging.
@@ -128,7 +128,8 @@ class Backend {
   virtual std::string_view name() const = 0;
   virtual int threads() const = 0;
   virtual Activations activations() const = 0;
-  // Two backends with the same id give the same bits for the same model (see docs/ARCHITECTURE.md).
+  // Backends with the same id give the same bits for the same model and KV dtype
+  // (docs/ARCHITECTURE.md).
   virtual std::string numerics_id() const = 0;
 
   // --- memory -------------------------------------------------------------------------------
@@ -188,7 +189,8 @@ class Backend {
   // E is exp with E(x) = 0 below -64, so that masked pages are neutral bit by bit. Each absolute
   // run of 512 positions has its own (m, l, o); runs merge ascending:
   //   m' = max(m, m2); a = E(m - m'), b = E(m2 - m'); l = fma(l, a, l2 * b), o = fma(o, a, o2 * b)
-  // and the result is o / l, packed for `reader`.
+  // and the result is o / l, packed for `reader`. Values in the cache are finite: a sequence whose
+  // are not is lost (its logits are not finite), and no other sequence reads them.
   virtual void Attention(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                          const RaggedBatch& batch, int layer, const KvPool& cache,
                          const Weight& reader, PackedRows* out) = 0;

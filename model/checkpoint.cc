@@ -195,7 +195,7 @@ absl::StatusOr<Parts> OpenFile(const std::string& path, const CheckpointOptions&
   const std::string extension = fs::path(path).extension().string();
   if (extension == ".json") {
     if (!options.weights.empty()) return OpenFolder(path, path, options);
-    return absl::InvalidArgumentError(fmt::format(
+    return absl::NotFoundError(fmt::format(
         "{}: a config has no weights; give its folder, or --weights random:SEED", path));
   }
   if (extension == ".safetensors" || extension == ".bin" || extension == ".pth") {
@@ -212,10 +212,8 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(
   std::error_code ignored;
   const fs::file_status status = fs::status(path, ignored);
   if (!fs::exists(status)) {
-    return absl::NotFoundError(
-        fmt::format("{}: no such file or folder; a model is a GGUF file or a Hugging Face folder "
-                    "(catena pull REPO fetches one)",
-                    path));
+    return absl::NotFoundError(fmt::format(
+        "{}: no such file or folder; a model is a GGUF file or a Hugging Face folder", path));
   }
   auto parts = fs::is_directory(status) ? OpenDirectory(path, options) : OpenFile(path, options);
   if (!parts.ok()) return parts.status();

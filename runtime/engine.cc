@@ -1,5 +1,7 @@
 #include "runtime/engine.h"
 
+#include <cstdint>
+
 namespace catena {
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoint,
@@ -12,15 +14,19 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoin
   if (o.max_positions == 0) o.max_positions = config.context_length;
   CATENA_ASSIGN_OR_RETURN(engine->backend_, NewBackend(o.backend, {.threads = o.threads,
                                                                    .activations = o.activations}));
+  const int64_t pages = PagesFor(o.max_positions) * o.max_sequences;
+  if (pages > INT32_MAX) {
+    return absl::ResourceExhaustedError(
+        fmt::format("{} sequences of {} positions are too many", o.max_sequences, o.max_positions));
+  }
   // The head counts as two blocks on the progress bar.
   const double pieces = config.n_layers + 2;
   for (const LayerRange& layers : o.layers) {
-    const StageOptions stage{
-        .layers = layers,
-        .max_rows = o.max_rows,
-        .max_positions = o.max_positions,
-        .kv_pages = static_cast<int>(PagesFor(o.max_positions) * o.max_sequences),
-        .kv_dtype = o.kv_dtype};
+    const StageOptions stage{.layers = layers,
+                             .max_rows = o.max_rows,
+                             .max_positions = o.max_positions,
+                             .kv_pages = static_cast<int>(pages),
+                             .kv_dtype = o.kv_dtype};
     const auto report = [&](double done) {
       if (progress) progress((layers.begin + done * layers.size()) / pieces);
     };
@@ -51,7 +57,7 @@ int64_t Engine::kv_bytes_in_use() const {
 
 absl::StatusOr<SequenceId> Engine::Open(int rotary) {
   const SequenceId id = next_id_++;
-  for (auto& stage : stages_) CATENA_RETURN_IF_ERROR(stage->cache().Open(id, rotary));
+  for (auto& stage : stages_) CATENA_RETURN_IF_ERROR(stage->Open(id, rotary));
   return id;
 }
 
@@ -71,13 +77,16 @@ absl::Status Engine::Truncate(SequenceId id, int64_t length) {
 }
 
 absl::StatusOr<Rows> Engine::Forward(absl::Span<const StageSpan> spans) {
-  Rows hidden;
   for (auto& stage : stages_) {
     for (const StageSpan& span : spans) {
       const int64_t end = span.first_position + static_cast<int64_t>(span.ids.size());
-      if (end > options_.max_positions) break;  // Run says so
-      CATENA_RETURN_IF_ERROR(stage->cache().Reserve(span.sequence, end));
+      if (end <= options_.max_positions) {  // else Run refuses the batch
+        CATENA_RETURN_IF_ERROR(stage->cache().Reserve(span.sequence, end));
+      }
     }
+  }
+  Rows hidden;
+  for (auto& stage : stages_) {
     CATENA_ASSIGN_OR_RETURN(hidden, stage->Run(spans, hidden));
   }
   return hidden;

@@ -62,6 +62,9 @@ class Generation {
   absl::Status Step() {
     BuildBatch();
     CATENA_ASSIGN_OR_RETURN(const Rows hidden, engine_->Forward(spans_));
+    for (size_t i = 0; i < spans_.size(); ++i) {
+      owners_[i]->computed += static_cast<int64_t>(spans_[i].ids.size());
+    }
     for (size_t begin = 0; begin < wanted_.size();) {
       const size_t n = std::min<size_t>(engine_->options().max_logit_rows, wanted_.size() - begin);
       const Rows logits =
@@ -100,6 +103,7 @@ class Generation {
   // Decodes first, then prompts in chunks, up to the rows of a batch.
   void BuildBatch() {
     spans_.clear();
+    owners_.clear();
     wanted_.clear();
     sampling_.clear();
     rows_ = 0;
@@ -119,8 +123,8 @@ class Generation {
         {.sequence = s->id,
          .first_position = s->computed,
          .ids = ids.subspan(static_cast<size_t>(s->computed), static_cast<size_t>(n))});
+    owners_.push_back(s);
     rows_ += n;
-    s->computed += n;
     if (n < left) return;
     wanted_.push_back(static_cast<int32_t>(rows_ - 1));
     sampling_.push_back(s);
@@ -151,6 +155,7 @@ class Generation {
   SamplerScratch scratch_;
   // The batch being built.
   std::vector<StageSpan> spans_;
+  std::vector<Sequence*> owners_;    // whose the spans are
   std::vector<int32_t> wanted_;      // rows that want logits
   std::vector<Sequence*> sampling_;  // whose they are
   int64_t rows_ = 0;
@@ -170,6 +175,7 @@ absl::StatusOr<GenerateStats> Generate(const GenerateRequest& request, Engine* e
         fmt::format("the prompt has {} tokens, the context {}; shorten the prompt", prompt_tokens,
                     engine->options().max_positions));
   }
+  CATENA_CHECK(request.kept == nullptr || request.sampler->params().n == 1);
   GenerateStats stats{.prompt_tokens = prompt_tokens};
   const Clock::time_point start = Clock::now();
   Clock::time_point first = start;

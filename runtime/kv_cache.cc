@@ -4,7 +4,8 @@
 
 namespace catena {
 
-KvCache::KvCache(KvPool* pool, int64_t window) : pool_(pool), window_(window) {
+KvCache::KvCache(KvPool* pool, Stream* stream, int64_t window)
+    : pool_(pool), stream_(stream), window_(window) {
   for (int32_t id = pool->pages() - 1; id >= 0; --id) free_.push_back(id);
 }
 
@@ -32,13 +33,13 @@ absl::Status KvCache::Reserve(SequenceId id, int64_t length) {
   if (more <= 0) return absl::OkStatus();
   if (more > free_pages()) {
     return absl::ResourceExhaustedError(
-        fmt::format("the KV cache has {} of {} pages free and {} are needed; raise --kv-memory or "
-                    "run fewer sequences",
+        fmt::format("the KV cache has {} of {} pages free and {} are needed; run fewer or shorter "
+                    "sequences",
                     free_pages(), total_pages(), more));
   }
   const absl::Span<const int32_t> taken(free_.data() + free_.size() - more,
                                         static_cast<size_t>(more));
-  pool_->Zero(taken);
+  pool_->Zero(*stream_, taken);
   pages.insert(pages.end(), taken.rbegin(), taken.rend());
   free_.resize(free_.size() - more);
   return absl::OkStatus();

@@ -17,8 +17,9 @@ using SequenceId = uint64_t;
 
 class KvCache {
  public:
-  // `pool` outlives this. `window`: of the model's attention, 0 for none.
-  KvCache(KvPool* pool, int64_t window);
+  // `pool` and `stream`, on which pages are zeroed, outlive this. `window`: of the model's
+  // attention, 0 for none.
+  KvCache(KvPool* pool, Stream* stream, int64_t window);
 
   // ALREADY_EXISTS where the id is open. `rotary`: see ChooseRotaryTable.
   absl::Status Open(SequenceId id, int rotary);
@@ -51,6 +52,7 @@ class KvCache {
   int64_t FirstVisible(int64_t position) const;
 
   KvPool* pool_;
+  Stream* stream_;
   int64_t window_;
   std::vector<int32_t> free_;
   std::unordered_map<SequenceId, Sequence> sequences_;

@@ -17,11 +17,11 @@ struct LayerRange {
 // "0-16,16-30" as ranges that tile [0, n_layers). INVALID_ARGUMENT where they do not.
 absl::StatusOr<std::vector<LayerRange>> ParseLayers(std::string_view text, int n_layers);
 
-// What each block costs, and what the first and the last stage hold besides: in any one unit.
+// What each block costs, and what the first stage has besides, in any one unit. The head is a stage
+// of its own.
 struct LayerCosts {
   double block = 1.0;
   double embedding = 0.0;  // with the first stage
-  double head = 0.0;       // a stage of its own where the cut says so, else with nobody
 };
 
 // [0, n_layers) in `stages` ranges whose largest cost is least, earlier ones not smaller by more

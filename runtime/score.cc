@@ -43,7 +43,8 @@ absl::StatusOr<double> LogSumExp(absl::Span<const float> logits) {
   double sum = 0;
   for (float l : logits) sum += std::exp(l - largest);
   if (!std::isfinite(sum) || !std::isfinite(largest)) {
-    return absl::InternalError("the model produced logits that are not finite; are its weights?");
+    return absl::InternalError(
+        "the model produced logits that are not finite; its weights are damaged");
   }
   return largest + std::log(sum);
 }

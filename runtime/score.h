@@ -8,7 +8,7 @@
 namespace catena {
 
 // Calls take(position, logits of the next token) for each position in order, and stops at the first
-// error. `max_tokens` beyond the text choose the rotary table (longrope).
+// error.
 absl::Status ForEachPosition(
     absl::Span<const int32_t> ids, Engine* engine,
     const std::function<absl::Status(int64_t, absl::Span<const float>)>& take);

@@ -3,26 +3,17 @@
 #include <algorithm>
 
 namespace catena {
-namespace {
-
-absl::Status CheckDistinct(absl::Span<const StageSpan> spans) {
-  std::vector<SequenceId> ids;
-  for (const StageSpan& span : spans) ids.push_back(span.sequence);
-  std::sort(ids.begin(), ids.end());
-  const auto twice = std::adjacent_find(ids.begin(), ids.end());
-  if (twice == ids.end()) return absl::OkStatus();
-  return absl::FailedPreconditionError(fmt::format("sequence {} is twice in a batch", *twice));
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Stage>> Stage::Load(const Checkpoint& checkpoint,
                                                    const StageOptions& options, Backend* backend,
                                                    const LoadProgress& progress) {
   const ModelConfig& config = checkpoint.config();
   CATENA_CHECK(0 <= options.layers.begin && options.layers.begin < options.layers.end);
   CATENA_CHECK(options.layers.end <= config.n_layers && options.max_rows > 0);
-  CATENA_CHECK(0 < options.max_positions && options.max_positions <= config.context_length);
+  if (options.max_positions < 1 || options.max_positions > config.context_length) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} positions are outside the model's context of {}", options.max_positions,
+                    config.context_length));
+  }
   std::unique_ptr<Stage> stage(new Stage(config, options, backend));
   stage->stream_ = backend->NewStream();
   CATENA_RETURN_IF_ERROR(stage->LoadWeights(checkpoint, progress));
@@ -54,6 +45,7 @@ absl::Status Stage::AllocateMemory() {
                                   tables.factors.size() * sizeof(float)},
                         .interleaved_head_dim = 0,
                         .owner = nullptr};
+  rotary_tables_ = tables.tables;
   CATENA_ASSIGN_OR_RETURN(rotary_, backend_->Pack({view}, WeightRole::kTable));
   CATENA_ASSIGN_OR_RETURN(workspace_, DecoderWorkspace::Make(config_, options_.max_rows, backend_));
   CATENA_ASSIGN_OR_RETURN(
@@ -64,8 +56,25 @@ absl::Status Stage::AllocateMemory() {
                       .head_dim = config_.head_dim,
                       .dtype = options_.kv_dtype};
   CATENA_ASSIGN_OR_RETURN(pool_, backend_->NewKvPool(shape, options_.kv_pages));
-  cache_ = std::make_unique<KvCache>(pool_.get(), config_.sliding_window);
+  cache_ = std::make_unique<KvCache>(pool_.get(), stream_.get(), config_.sliding_window);
   return absl::OkStatus();
+}
+
+absl::Status Stage::Open(SequenceId id, int rotary) {
+  if (rotary < 0 || rotary >= rotary_tables_) {
+    return absl::InvalidArgumentError(
+        fmt::format("sequence {}: rotary table {} of {}", id, rotary, rotary_tables_));
+  }
+  return cache_->Open(id, rotary);
+}
+
+absl::Status Stage::CheckDistinct(absl::Span<const StageSpan> spans) {
+  sequences_.clear();
+  for (const StageSpan& span : spans) sequences_.push_back(span.sequence);
+  std::sort(sequences_.begin(), sequences_.end());
+  const auto twice = std::adjacent_find(sequences_.begin(), sequences_.end());
+  if (twice == sequences_.end()) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format("sequence {} is twice in a batch", *twice));
 }
 
 absl::Status Stage::AddToBatch(const StageSpan& span) {

@@ -48,6 +48,9 @@ class Stage {
   int64_t kv_page_bytes() const { return pool_->page_bytes(); }
   KvCache& cache() { return *cache_; }
 
+  // A new sequence. INVALID_ARGUMENT where the model has no such rotary table (ChooseRotaryTable).
+  absl::Status Open(SequenceId id, int rotary);
+
   // Runs the spans' rows through the blocks. `hidden`: their residual rows from the stage before,
   // in span order (rows, hidden); ignored by the first stage. Returns this stage's residual rows in
   // the same order, valid until the next Run. Each span must start at its sequence's length, have
@@ -60,6 +63,7 @@ class Stage {
       : config_(config), options_(options), backend_(backend) {}
   absl::Status LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress);
   absl::Status AllocateMemory();
+  absl::Status CheckDistinct(absl::Span<const StageSpan> spans);
   absl::Status AddToBatch(const StageSpan& span);
   bool is_first() const { return options_.layers.begin == 0; }
 
@@ -69,6 +73,7 @@ class Stage {
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Weight> embedding_;  // the first stage's
   std::unique_ptr<Weight> rotary_;
+  int rotary_tables_ = 0;
   std::vector<DecoderBlock> blocks_;
   int64_t weight_bytes_ = 0;
   DecoderWorkspace workspace_;
@@ -77,6 +82,7 @@ class Stage {
   std::unique_ptr<KvCache> cache_;
   RaggedBatch batch_;
   std::vector<int32_t> ids_;
+  std::vector<SequenceId> sequences_;  // of the batch, sorted
 };
 
 }  // namespace catena

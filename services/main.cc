@@ -1,5 +1,8 @@
 // The `catena` command: parses the flags of one subcommand, runs it, and turns its status into one
 // line on stderr and the exit status.
+#include <exception>
+#include <new>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -55,8 +58,15 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return ReportParseError(app, error);
   }
-  const absl::Status status = chosen();
-  return status.ok() ? 0 : Fail(status);
+  try {
+    const absl::Status status = chosen();
+    return status.ok() ? 0 : Fail(status);
+  } catch (const std::bad_alloc&) {
+    return Fail(absl::ResourceExhaustedError(
+        "there is not enough memory; use a smaller model, batch or context"));
+  } catch (const std::exception& e) {  // of libraries; ours return a Status
+    return Fail(absl::InternalError(e.what()));
+  }
 }
 
 }  // namespace

@@ -7,12 +7,22 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kPage = 4096;
+constexpr size_t kMostBytes = size_t{1} << 46;  // more address space than a process has
+
+absl::Status TooMuch(size_t bytes) {
+  return absl::ResourceExhaustedError(
+      fmt::format("{} MiB of memory cannot be had; use a smaller model, batch or context, or fewer "
+                  "sequences",
+                  bytes >> 20));
+}
 
 }  // namespace
 
-absl::StatusOr<HugeBuffer> HugeBuffer::Allocate(size_t bytes) {
+absl::StatusOr<HugeBuffer> HugeBuffer::Allocate(size_t each, size_t count) {
   HugeBuffer buffer;
-  if (bytes == 0) return buffer;
+  if (each == 0 || count == 0) return buffer;
+  if (each > kMostBytes / count) return TooMuch(kMostBytes);
+  const size_t bytes = each * count;
   const bool huge = bytes >= kHugePage;
   const size_t slack = huge ? kHugePage : 0;
   buffer.mapping_bytes_ = (bytes + slack + kPage - 1) & ~(kPage - 1);
@@ -20,9 +30,7 @@ absl::StatusOr<HugeBuffer> HugeBuffer::Allocate(size_t bytes) {
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (buffer.mapping_ == MAP_FAILED) {
     buffer.mapping_ = nullptr;
-    return absl::ResourceExhaustedError(
-        fmt::format("{} MiB of memory cannot be had; use a smaller model, context or --kv-memory",
-                    bytes >> 20));
+    return TooMuch(bytes);
   }
   auto address = reinterpret_cast<uintptr_t>(buffer.mapping_);
   if (huge) address = (address + kHugePage - 1) & ~(kHugePage - 1);

@@ -15,7 +15,8 @@ class HugeBuffer {
   HugeBuffer() = default;
   // RESOURCE_EXHAUSTED where the system has no such address range; memory itself is taken when it
   // is touched.
-  static absl::StatusOr<HugeBuffer> Allocate(size_t bytes);
+  static absl::StatusOr<HugeBuffer> Allocate(size_t bytes) { return Allocate(bytes, 1); }
+  static absl::StatusOr<HugeBuffer> Allocate(size_t bytes, size_t count);  // bytes * count
   ~HugeBuffer();
   HugeBuffer(HugeBuffer&& other) noexcept { *this = std::move(other); }
   HugeBuffer& operator=(HugeBuffer&& other) noexcept;

@@ -1,6 +1,7 @@
 #include "kernels/cpu/cpu_backend.h"
 
 #include <cstring>
+#include <system_error>
 
 #include "hwy/highway.h"
 
@@ -24,13 +25,12 @@ class CpuKvPool : public KvPool {
                      .head_dim = shape.head_dim,
                      .half = shape.dtype == DType::kF16};
     pool->pages_ = pages;
-    CATENA_ASSIGN_OR_RETURN(pool->memory_,
-                            HugeBuffer::Allocate(pool->layout_.page_bytes() * pages));
+    CATENA_ASSIGN_OR_RETURN(pool->memory_, HugeBuffer::Allocate(pool->layout_.page_bytes(), pages));
     return pool;
   }
   int pages() const override { return pages_; }
   int64_t page_bytes() const override { return layout_.page_bytes(); }
-  void Zero(absl::Span<const int32_t> ids) override {
+  void Zero(Stream&, absl::Span<const int32_t> ids) override {
     for (int32_t id : ids) {
       std::memset(memory_.data() + id * layout_.page_bytes(), 0, layout_.page_bytes());
     }
@@ -209,7 +209,12 @@ absl::StatusOr<std::unique_ptr<Backend>> NewCpuBackend(const CpuOptions& options
     hwy::SetSupportedTargetsForTest(isa == CpuIsa::kAvx2 ? HWY_AVX2 : HWY_AVX3 | HWY_AVX2);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   }
-  return std::make_unique<cpu::CpuBackend>(options, isa);
+  try {
+    return std::make_unique<cpu::CpuBackend>(options, isa);
+  } catch (const std::system_error&) {
+    return absl::ResourceExhaustedError(
+        fmt::format("{} threads cannot be started; give fewer", options.threads));
+  }
 }
 
 }  // namespace catena

@@ -98,9 +98,10 @@ void WidenPlain(const uint8_t* panel, int64_t begin, int64_t depth, float* slab)
   for (int64_t i = 0; i < depth * kPanelCols; i += 16) Store(LoadWeights(w + i), slab + i);
 }
 
-// Four k of 16 columns: the bytes of `quads`, each masked and less `offset`, times d, plus m.
+// Four k of 16 columns: the bytes of `quads`, each masked and less `offset`, times d, plus m where
+// `add`.
 HWY_INLINE void WidenQuad(const uint8_t* quads, int shift, uint32_t mask, float offset, Vec16 d,
-                          Vec16 m, float* out) {
+                          Vec16 m, bool add, float* out) {
   const BitsTag bits;
   const IntTag di;
   for (int k = 0; k < 4; ++k, out += kPanelCols) {
@@ -110,7 +111,8 @@ HWY_INLINE void WidenQuad(const uint8_t* quads, int shift, uint32_t mask, float 
       const auto byte = hn::And(hn::ShiftRightSame(word, 8 * k + shift), hn::Set(bits, mask));
       q.part[i] = hn::ConvertTo(FloatTag(), hn::BitCast(di, byte));
     }
-    Store(Fma(d, Sub(q, Set(offset)), m), out);
+    q = Sub(q, Set(offset));
+    Store(add ? Fma(d, q, m) : Mul(d, q), out);
   }
 }
 
@@ -127,9 +129,9 @@ void WidenQuantised(DType dtype, const uint8_t* panel, int64_t begin, int64_t de
       float* out = slab + k * kPanelCols + half * 16;
       for (int quad = 0; quad < 8; ++quad, out += 4 * kPanelCols) {
         if (q8) {
-          WidenQuad(quants + quad * 128, 0, 255, offset, d, m, out);
+          WidenQuad(quants + quad * 128, 0, 255, offset, d, m, q41, out);
         } else {
-          WidenQuad(quants + quad / 2 * 128, quad % 2 * 4, 15, offset, d, m, out);
+          WidenQuad(quants + quad / 2 * 128, quad % 2 * 4, 15, offset, d, m, q41, out);
         }
       }
     }

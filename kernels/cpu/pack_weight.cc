@@ -7,7 +7,6 @@
 namespace catena::cpu {
 namespace {
 
-// Rows past the last panel's columns are read ahead by the kernels' prefetches only.
 int64_t TotalRows(absl::Span<const TensorView> tensors) {
   int64_t rows = 0;
   for (const TensorView& t : tensors) rows += t.rows;

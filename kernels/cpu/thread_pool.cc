@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <climits>
+#include <system_error>
 
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "kernels/base/cores.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -22,12 +24,6 @@ int64_t NowNs() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-int UsableCores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return CPU_COUNT(&set);
 }
 
 void Pause() {
@@ -75,10 +71,17 @@ class FloatMode {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) : spin_ns_(threads <= UsableCores() ? kSpinNs : 0) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
+  } catch (const std::system_error&) {
+    Stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { Stop(); }
+
+void ThreadPool::Stop() {
   stop_.store(true);
   generation_.fetch_add(1);
   FutexWake(generation_, INT_MAX);

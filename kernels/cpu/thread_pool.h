@@ -14,7 +14,8 @@ namespace catena {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // the caller counts as one
+  // The caller counts as one. Throws std::system_error where the system starts no more threads.
+  explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -34,6 +35,7 @@ class ThreadPool {
  private:
   using Call = void (*)(const void* fn, int64_t unit, int worker);
   void Run(int64_t units, Call call, const void* fn);
+  void Stop();
   void Work(int worker);
   void WorkerLoop(int worker);
 

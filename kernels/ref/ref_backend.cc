@@ -59,7 +59,7 @@ class RefKvPool : public KvPool {
   }
   int pages() const override { return pages_; }
   int64_t page_bytes() const override { return page_values() * Info(shape_.dtype).block_bytes; }
-  void Zero(absl::Span<const int32_t> ids) override {
+  void Zero(Stream&, absl::Span<const int32_t> ids) override {
     for (int32_t id : ids) {
       std::fill_n(values_.begin() + id * page_values(), page_values(), 0.0f);
     }

@@ -81,10 +81,10 @@ absl::Status CheckCounts(const SamplingParams& p) {
         "--min-tokens is {}: it must be from 0 to --max-tokens, {}", p.min_tokens, p.max_tokens));
   }
   CATENA_RETURN_IF_ERROR(CheckRange("--n", p.n, 1, kMaxSequences));
-  CATENA_RETURN_IF_ERROR(CheckRange("--top-logprobs", p.top_logprobs, 0, kMaxTopLogprobs));
+  CATENA_RETURN_IF_ERROR(CheckRange("--logprobs", p.top_logprobs, 0, kMaxTopLogprobs));
   if (p.top_logprobs > 0 && !p.logprobs) {
     return absl::InvalidArgumentError(
-        fmt::format("--top-logprobs is {}: it must be 0 without --logprobs", p.top_logprobs));
+        fmt::format("top_logprobs is {}: it must be 0 without logprobs", p.top_logprobs));
   }
   return absl::OkStatus();
 }

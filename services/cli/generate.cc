@@ -12,6 +12,7 @@
 #include "services/cli/model_options.h"
 #include "services/cli/output.h"
 #include "services/cli/sampling_options.h"
+#include "services/cli/text_input.h"
 
 namespace catena::cli {
 namespace {
@@ -50,7 +51,7 @@ absl::StatusOr<std::vector<int32_t>> PromptIds(const GenerateOptions& o, const M
   if (!o.system.empty()) messages.push_back({.role = "system", .content = o.system});
   messages.push_back({.role = "user", .content = text});
   CATENA_ASSIGN_OR_RETURN(const std::string rendered, chat.Render(messages, true));
-  return EncodePrompt(*tokenizer, rendered);
+  return tokenizer->Encode(rendered);
 }
 
 // Text of several sequences cannot be streamed to one terminal: it is shown when all are done.
@@ -74,8 +75,9 @@ ordered_json LogprobsOf(const SampledToken& token, const Tokenizer* tokenizer) {
   return out;
 }
 
-void PrintStats(const GenerateStats& s, double load_s) {
-  const double decoded = static_cast<double>(s.completion_tokens - 1);
+// The first token of each of `n` sequences comes with the prompt, not of decoding.
+void PrintStats(const GenerateStats& s, int n, double load_s) {
+  const double decoded = static_cast<double>(s.completion_tokens - n);
   fmt::print(stderr,
              "load {:.2f} s | prompt {} tokens, first token after {:.3f} s ({:.1f} tok/s) | "
              "{} new tokens, {:.1f} tok/s | peak memory {}\n",
@@ -108,7 +110,7 @@ class Collector {
  public:
   Collector(const GenerateOptions& o, const SamplingParams& params, const Tokenizer* tokenizer)
       : options_(o), params_(params), tokenizer_(tokenizer) {
-    for (int i = 0; i < params.n; ++i) outputs_.emplace_back(TextStream(tokenizer, params.stop));
+    for (int i = 0; i < params.n; ++i) outputs_.emplace_back(TextStream(tokenizer, params));
   }
 
   bool Take(const TokenEvent& event) {
@@ -120,16 +122,20 @@ class Collector {
       text += out.stream.Flush();
       out.finish = *event.finish;
     }
-    // Stop strings wait for min_tokens: what is stopped before cannot be unsaid, so it is text.
     if (out.stream.stopped()) out.finish = FinishReason::kStop;
     out.text += text;
     if (!options_.json && outputs_.size() == 1 && written_.ok()) written_ = Write(text);
     return !out.stream.stopped() && written_.ok();
   }
 
-  // Ends what was interrupted: shows what was held back.
-  void FlushAll() {
-    for (Output& out : outputs_) out.text += out.stream.Flush();
+  // Ends what was interrupted: what was held back is shown too.
+  absl::Status FlushAll() {
+    for (Output& out : outputs_) {
+      const std::string text = out.stream.Flush();
+      out.text += text;
+      if (!options_.json && outputs_.size() == 1) CATENA_RETURN_IF_ERROR(Write(text));
+    }
+    return options_.json ? absl::OkStatus() : Show(outputs_);
   }
 
   const std::vector<Output>& outputs() const { return outputs_; }
@@ -151,12 +157,8 @@ absl::Status RunGenerate(GenerateOptions& o) {
       o.sampling.Resolve(model.checkpoint->generation(), model.config().vocab_size));
   CATENA_ASSIGN_OR_RETURN(const Sampler sampler, Sampler::Make(params, model.config().vocab_size));
   CATENA_ASSIGN_OR_RETURN(std::vector<int32_t> prompt, PromptIds(o, model));
+  CATENA_RETURN_IF_ERROR(CheckIds(prompt, model.config()));
   const auto prompt_tokens = static_cast<int64_t>(prompt.size());
-  if (prompt_tokens > model.config().context_length) {
-    return absl::InvalidArgumentError(
-        fmt::format("the prompt has {} tokens, the model's context {}; shorten the prompt",
-                    prompt_tokens, model.config().context_length));
-  }
   CATENA_ASSIGN_OR_RETURN(
       const auto engine,
       LoadEngine(model, o.run,
@@ -171,7 +173,7 @@ absl::Status RunGenerate(GenerateOptions& o) {
   const absl::StatusOr<GenerateStats> stats = Generate(request, engine.get());
   CATENA_RETURN_IF_ERROR(collector.written());
   if (!stats.ok()) {
-    if (!o.json && !collector.outputs()[0].text.empty()) CATENA_RETURN_IF_ERROR(Write("\n"));
+    if (absl::IsCancelled(stats.status())) CATENA_RETURN_IF_ERROR(collector.FlushAll());
     return stats.status();
   }
   if (o.json) {
@@ -179,7 +181,7 @@ absl::Status RunGenerate(GenerateOptions& o) {
   } else {
     CATENA_RETURN_IF_ERROR(Show(collector.outputs()));
   }
-  if (o.stats) PrintStats(*stats, load_s);
+  if (o.stats) PrintStats(*stats, params.n, load_s);
   return absl::OkStatus();
 }
 

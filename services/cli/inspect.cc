@@ -51,6 +51,10 @@ std::string ModuleTree(const ModelConfig& c, bool fused) {
   line(4, ")");
   line(4, "(input_layernorm): " + norm);
   line(4, "(post_attention_layernorm): " + norm);
+  if (fused) {
+    line(4, "(resid_attn_dropout): Dropout(p=0.0, inplace=False)");
+    line(4, "(resid_mlp_dropout): Dropout(p=0.0, inplace=False)");
+  }
   line(3, ")");
   line(2, ")");
   line(2, "(norm): " + norm);
@@ -92,7 +96,10 @@ absl::Status RunInspect(const InspectOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModelShapes(o.model));
   const ModelConfig& c = model.config();
   CATENA_ASSIGN_OR_RETURN(const ModelSizes sizes, MeasureModel(*model.checkpoint));
-  if (!o.json) return Write(ModuleTree(c, sizes.fused) + Facts(c) + SizeTable(c, sizes));
+  if (!o.json) {
+    return Write(ModuleTree(c, sizes.fused) + Facts(c) + SizeTable(c, sizes) +
+                 (model.has_weights ? "" : "\nno weights here: sizes are those of bf16\n"));
+  }
   auto part = [](const PartSize& p) {
     return nlohmann::ordered_json{
         {"parameters", p.parameters}, {"bytes", p.stored}, {"dtypes", p.dtypes}};

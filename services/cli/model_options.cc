@@ -1,18 +1,13 @@
 #include "services/cli/model_options.h"
 
 #include <fmt/ranges.h>
-#include <sched.h>
 
+#include "kernels/base/cores.h"
 #include "runtime/layer_range.h"
 #include "services/cli/progress.h"
 
 namespace catena::cli {
 namespace {
-
-int UsableCores() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
 
 absl::StatusOr<DType> ParseFormat(const std::string& name) {
   const std::optional<DType> dtype = ParseDType(name);
@@ -88,11 +83,13 @@ absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
 
 absl::StatusOr<Model> OpenModelShapes(const ModelOptions& options) {
   auto model = OpenModel(options);
-  if (model.ok() || !options.weights.empty()) return model;
+  if (!absl::IsNotFound(model.status()) || !options.weights.empty()) return model;
   ModelOptions shapes = options;
   shapes.weights = "random:0";
   auto without_weights = OpenModel(shapes);
-  return without_weights.ok() ? std::move(without_weights) : std::move(model);
+  if (!without_weights.ok()) return model;
+  without_weights->has_weights = false;
+  return without_weights;
 }
 
 absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOptions& options) {

@@ -42,6 +42,7 @@ struct RunOptions {
 struct Model {
   std::shared_ptr<const Checkpoint> checkpoint;
   std::shared_ptr<const Tokenizer> tokenizer;  // null where the files have none
+  bool has_weights = true;                     // false: see OpenModelShapes
 
   const ModelConfig& config() const { return checkpoint->config(); }
   // INVALID_ARGUMENT that says what is missing.
@@ -49,7 +50,8 @@ struct Model {
 };
 absl::StatusOr<Model> OpenModel(const ModelOptions& options);
 
-// The same where only structure is wanted: a config.json without weights will do.
+// The same where weights are not read: a config.json, or a folder without weights, will do; sizes
+// are then those of bf16. Damaged weights are an error all the same.
 absl::StatusOr<Model> OpenModelShapes(const ModelOptions& options);
 
 // The template that --chat-template names, or the model's own.

@@ -26,13 +26,14 @@ absl::Status AddBias(const std::string& text, std::map<int32_t, float>* biases) 
 
 }  // namespace
 
-void SamplingOptions::Declare(CLI::App& app) {
+void SamplingOptions::Declare(CLI::App& app, int32_t max_tokens) {
+  default_max_tokens = max_tokens;
   SamplingOverrides& o = overrides;
   const char* group = "Sampling";
-  auto add = [&](const char* name, auto& target, const char* help) {
+  auto add = [&](const char* name, auto& target, const std::string& help) {
     return app.add_option(name, target, help)->group(group);
   };
-  add("--max-tokens", o.max_tokens, "New tokens at most (default 50)");
+  add("--max-tokens", o.max_tokens, fmt::format("New tokens at most (default {})", max_tokens));
   add("--temperature", o.temperature, "0: greedy (the default unless the model says do_sample)");
   add("--top-k", o.top_k, "Keep the k likeliest");
   add("--top-p", o.top_p, "Keep the likeliest that have this share together");
@@ -57,6 +58,7 @@ absl::StatusOr<SamplingParams> SamplingOptions::Resolve(const GenerationConfig& 
     CATENA_RETURN_IF_ERROR(AddBias(text, &overrides.logit_bias));
   }
   if (overrides.top_logprobs) overrides.logprobs = true;
+  if (!overrides.max_tokens) overrides.max_tokens = default_max_tokens;
   std::random_device random;
   // 53 bits, so that the seed survives any JSON reader.
   const uint64_t fresh = ((uint64_t{random()} << 32) | random()) >> 11;

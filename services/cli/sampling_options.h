@@ -11,8 +11,10 @@ namespace catena::cli {
 struct SamplingOptions {
   SamplingOverrides overrides;
   std::vector<std::string> logit_bias;  // ID=BIAS
+  int32_t default_max_tokens = 0;
 
-  void Declare(CLI::App& app);
+  // max_tokens: what --max-tokens is where it is not given.
+  void Declare(CLI::App& app, int32_t max_tokens = SamplingParams().max_tokens);
   // The flags over the model's generation config over the defaults. A seed is drawn where none is
   // given. INVALID_ARGUMENT names the flag.
   absl::StatusOr<SamplingParams> Resolve(const GenerationConfig& generation, int64_t vocab_size);

@@ -26,11 +26,11 @@ absl::StatusOr<std::vector<int32_t>> TextInput::Read(const Model& model) const {
 }
 
 absl::Status CheckIds(const std::vector<int32_t>& ids, const ModelConfig& config) {
-  if (ids.empty()) return absl::InvalidArgumentError("there are no tokens; give some");
+  if (ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens; give some text");
   const auto tokens = static_cast<int64_t>(ids.size());
   if (tokens > config.context_length) {
     return absl::InvalidArgumentError(
-        fmt::format("{} tokens, and the model's context is {}; shorten the text", tokens,
+        fmt::format("the prompt has {} tokens, the model's context {}; shorten the prompt", tokens,
                     config.context_length));
   }
   for (int32_t id : ids) {

@@ -1,4 +1,4 @@
-// What a command reads as its text: words, a file of ids, or ids on the command line.
+// What a command reads as its text: words or ids, on the command line or on stdin.
 #pragma once
 
 #include <string>

@@ -67,7 +67,7 @@ absl::StatusOr<ordered_json> Answer(const json& line, const ModelOptions& option
 }
 
 absl::Status RunTokenize(const ModelOptions& options) {
-  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(options));
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModelShapes(options));
   if (model.tokenizer == nullptr) {
     return absl::InvalidArgumentError(
         fmt::format("{}: there is no tokenizer.json beside the model; add it", options.model));

@@ -103,6 +103,29 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
     }
   }
 
+  // hidden[k]: the first values of the last position's residual stream after k blocks.
+  void CheckHidden(const json& c) {
+    const auto ids = c["prompt"].get<std::vector<int32_t>>();
+    auto backend = *NewBackend(GetParam().backend, {.activations = Activations::kF32});
+    for (int k = 1; k < checkpoint_->config().n_layers; ++k) {
+      auto stage = *Stage::Load(*checkpoint_,
+                                {.layers = {0, k},
+                                 .max_rows = static_cast<int>(ids.size()),
+                                 .max_positions = static_cast<int64_t>(ids.size()),
+                                 .kv_pages = 2,
+                                 .kv_dtype = DType::kF32},
+                                backend.get());
+      const auto tokens = static_cast<int64_t>(ids.size());
+      ASSERT_TRUE(stage->Open(1, ChooseRotaryTable(checkpoint_->config(), tokens, 0)).ok());
+      ASSERT_TRUE(stage->cache().Reserve(1, tokens).ok());
+      const Rows hidden = *stage->Run({{1, 0, ids}}, {});
+      const float* last = hidden.row(hidden.rows - 1);
+      for (size_t i = 0; i < c["hidden"][k].size(); ++i) {
+        EXPECT_NEAR(last[i], c["hidden"][k][i].get<float>(), kTolerance) << k << " blocks";
+      }
+    }
+  }
+
   std::shared_ptr<const Checkpoint> checkpoint_;
   json expected_;
   std::unique_ptr<Engine> engine_;
@@ -117,6 +140,12 @@ TEST_P(GoldenTest, LogitsAndGreedyIdsMatchTransformers) {
       CheckGreedy(c);
     }
   }
+}
+
+TEST_P(GoldenTest, HiddenStatesMatchTransformers) {
+  Load(1);
+  if (IsSkipped()) return;
+  for (const json& c : expected_["cases"]) CheckHidden(c);
 }
 
 std::vector<GoldenCase> Cases() {

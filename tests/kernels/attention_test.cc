@@ -39,8 +39,8 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
                              positions, 0.25f,      s.window};
   std::vector<int32_t> ids(pages);
   std::iota(ids.rbegin(), ids.rend(), 2);  // scattered: descending
-  pool->Zero(ids);
-  pool->Zero({1});
+  pool->Zero(*stream, ids);
+  pool->Zero(*stream, {1});
   const std::vector<float> all = RandomRows(positions, cols, 13);
   const std::vector<float> other = RandomRows(1, cols, 14);
   std::vector<float> out;

@@ -178,6 +178,12 @@ TEST_F(StageErrors, WrongSpansAreRefusedAndChangeNothing) {
   EXPECT_EQ(stage_->cache().Find(1)->length, 1);
 }
 
+TEST_F(StageErrors, ARotaryTableThatTheModelLacksIsRefused) {
+  EXPECT_EQ(stage_->Open(3, 1).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(stage_->Open(3, -1).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(stage_->Open(3, 0).code(), absl::StatusCode::kOk);
+}
+
 TEST_F(StageErrors, AFullCacheSaysSo) {
   EXPECT_EQ(stage_->cache().Reserve(1, 65).code(), absl::StatusCode::kResourceExhausted);
   stage_->cache().Close(1);
