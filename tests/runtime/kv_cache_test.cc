@@ -1,5 +1,6 @@
 #include "runtime/kv_cache.h"
 
+#include <algorithm>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -40,6 +41,31 @@ TEST_F(KvCacheTest, PagesBelongToOneSequenceAndComeBack) {
   cache_->Close(2);
   EXPECT_EQ(cache_->free_pages(), 10);
   EXPECT_EQ(cache_->Find(1), nullptr);
+}
+
+// Remembers which pages were zeroed.
+struct RecordingPool : KvPool {
+  int pages() const override { return 4; }
+  int64_t page_bytes() const override { return 1; }
+  void Zero(Stream&, absl::Span<const int32_t> ids) override {
+    zeroed.insert(zeroed.end(), ids.begin(), ids.end());
+  }
+  std::vector<int32_t> zeroed;
+};
+
+TEST_F(KvCacheTest, ZeroesPagesWheneverTheyAreHandedOut) {
+  Make(1, 0);
+  RecordingPool pool;
+  KvCache cache(&pool, stream_.get(), 0);
+  for (int round = 1; round <= 3; ++round) {
+    ASSERT_TRUE(cache.Open(1, 0).ok());
+    ASSERT_TRUE(cache.Reserve(1, 2 * kPagePositions).ok());
+    EXPECT_EQ(pool.zeroed.size(), 2u * round);
+    for (int32_t page : cache.Find(1)->pages) {
+      EXPECT_EQ(std::count(pool.zeroed.end() - 2, pool.zeroed.end(), page), 1);
+    }
+    cache.Close(1);
+  }
 }
 
 TEST_F(KvCacheTest, ReservesAllOrNothing) {
