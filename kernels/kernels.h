@@ -41,14 +41,18 @@ namespace catena {
 // take float32 activations.
 enum class Activations { kInt8, kF32 };
 
-// Rows of float32 on the backend's device: (rows, cols), row r at data + r * stride.
+// Rows on the backend's device: (rows, cols), row r at element r * stride. Between ops, and across
+// hops, they have the backend's residual_dtype.
 struct Rows {
-  float* data = nullptr;
+  void* data = nullptr;
   int rows = 0;
   int64_t cols = 0;
   int64_t stride = 0;  // elements
+  DType dtype = DType::kF32;
 
-  float* row(int64_t r) const { return data + r * stride; }
+  // REQUIRES: dtype is kF32, and the device is the host.
+  float* row(int64_t r) const { return static_cast<float*>(data) + r * stride; }
+  int64_t bytes() const { return rows * RowBytes(dtype, stride); }
 };
 
 // A weight in the backend's own layout.
@@ -128,6 +132,8 @@ class Backend {
   virtual std::string_view name() const = 0;
   virtual int threads() const = 0;
   virtual Activations activations() const = 0;
+  // What rows hold between ops: float32 on the CPU. Hidden states cross hops in it, lossless.
+  virtual DType residual_dtype() const = 0;
   // Backends with the same id give the same bits for the same model and KV dtype
   // (docs/ARCHITECTURE.md).
   virtual std::string numerics_id() const = 0;

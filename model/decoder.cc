@@ -15,8 +15,8 @@ absl::StatusOr<std::unique_ptr<Weight>> PackAndRelease(const Checkpoint& checkpo
   return weight;
 }
 
-Rows RowsIn(Buffer& buffer, int rows, int64_t cols) {
-  return {.data = static_cast<float*>(buffer.data()), .rows = rows, .cols = cols, .stride = cols};
+Rows RowsLike(const Rows& x, Buffer& buffer, int64_t cols) {
+  return {.data = buffer.data(), .rows = x.rows, .cols = cols, .stride = cols, .dtype = x.dtype};
 }
 
 }  // namespace
@@ -65,7 +65,8 @@ absl::StatusOr<DecoderWorkspace> DecoderWorkspace::Make(const ModelConfig& confi
   DecoderWorkspace w;
   const int64_t widest = std::max({config.hidden_size, config.q_cols(), config.intermediate_size});
   auto rows = [&](int64_t cols) {
-    return backend->Allocate(MemoryKind::kDevice, max_rows * cols * sizeof(float));
+    return backend->Allocate(MemoryKind::kDevice,
+                             max_rows * RowBytes(backend->residual_dtype(), cols));
   };
   CATENA_ASSIGN_OR_RETURN(w.qkv, rows(config.qkv_cols()));
   CATENA_ASSIGN_OR_RETURN(w.gate_up, rows(2 * config.intermediate_size));
@@ -87,8 +88,8 @@ void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_laye
   Backend& b = *pass.backend;
   Stream& s = *pass.stream;
   PackedRows* packed = pass.workspace->packed.get();
-  const Rows qkv = RowsIn(*pass.workspace->qkv, x.rows, block.qkv->rows());
-  const Rows gate_up = RowsIn(*pass.workspace->gate_up, x.rows, block.gate_up->rows());
+  const Rows qkv = RowsLike(x, *pass.workspace->qkv, block.qkv->rows());
+  const Rows gate_up = RowsLike(x, *pass.workspace->gate_up, block.gate_up->rows());
   const float eps = static_cast<float>(pass.config->rms_norm_eps);
 
   // x += attention(norm(x))

@@ -50,7 +50,8 @@ absl::Status Stage::AllocateMemory() {
   CATENA_ASSIGN_OR_RETURN(workspace_, DecoderWorkspace::Make(config_, options_.max_rows, backend_));
   CATENA_ASSIGN_OR_RETURN(
       residual_, backend_->Allocate(MemoryKind::kDevice,
-                                    options_.max_rows * config_.hidden_size * sizeof(float)));
+                                    options_.max_rows *
+                                        RowBytes(backend_->residual_dtype(), config_.hidden_size)));
   const KvShape shape{.layers = options_.layers.size(),
                       .kv_heads = config_.n_kv_heads,
                       .head_dim = config_.head_dim,
@@ -115,15 +116,16 @@ absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const Rows& h
   ids_.clear();
   CATENA_RETURN_IF_ERROR(CheckDistinct(spans));
   for (const StageSpan& span : spans) CATENA_RETURN_IF_ERROR(AddToBatch(span));
-  const Rows x{.data = static_cast<float*>(residual_->data()),
+  const Rows x{.data = residual_->data(),
                .rows = batch_.rows(),
                .cols = config_.hidden_size,
-               .stride = config_.hidden_size};
+               .stride = config_.hidden_size,
+               .dtype = backend_->residual_dtype()};
   if (is_first()) {
     backend_->Embed(*stream_, *embedding_, ids_, x);
   } else {
-    CATENA_CHECK(hidden.rows == x.rows && hidden.cols == x.cols && hidden.stride == x.stride);
-    backend_->Copy(*stream_, x.data, hidden.data, x.rows * x.cols * sizeof(float));
+    CATENA_CHECK(hidden.bytes() == x.bytes() && hidden.cols == x.cols && hidden.dtype == x.dtype);
+    backend_->Copy(*stream_, x.data, hidden.data, static_cast<size_t>(x.bytes()));
   }
   const DecoderPass pass{.backend = backend_,
                          .stream = stream_.get(),

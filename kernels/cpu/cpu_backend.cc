@@ -54,6 +54,7 @@ class CpuBackend : public Backend {
   std::string_view name() const override { return "cpu"; }
   int threads() const override { return workers_.pool.threads(); }
   Activations activations() const override { return activations_; }
+  DType residual_dtype() const override { return DType::kF32; }
   std::string numerics_id() const override { return CpuNumericsId(activations_); }
 
   std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }

@@ -106,6 +106,7 @@ class RefBackend : public Backend {
   std::string_view name() const override { return "ref"; }
   int threads() const override { return 1; }
   Activations activations() const override { return activations_; }
+  DType residual_dtype() const override { return DType::kF32; }
   std::string numerics_id() const override { return CpuNumericsId(activations_); }
 
   std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }

@@ -59,7 +59,7 @@ absl::StatusOr<Timed> Recomputing(std::vector<int32_t> text, int tokens, int rot
     }
     engine->Close(id);
     const Rows logits = engine->Logits(hidden, {hidden.rows - 1});
-    const int32_t best = LargestIds({logits.data, static_cast<size_t>(logits.cols)}, 1)[0];
+    const int32_t best = LargestIds({logits.row(0), static_cast<size_t>(logits.cols)}, 1)[0];
     out.ids.push_back(best);
     text.push_back(best);
     bar->Show((i + 1.0) / tokens);
