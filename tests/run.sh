@@ -35,6 +35,9 @@ test_release() { run_ctest release; }
 
 test_quickly() { run_ctest release --label-exclude slow; }
 
+# The command as a user runs it.
+e2e() { run_unittests python3 tests/e2e; }
+
 tidy() {
   local status=0
   run_unittests python3 tests/tidy || status=1
@@ -252,6 +255,7 @@ main() {
     step "tidy" tidy
   else
     step "tests" test_release "release build"
+    step "end to end" e2e "release build"
     step "tidy" tidy
     step "oracles" oracles "release build"
     step "asan build" build_asan
