@@ -32,8 +32,8 @@ absl::StatusOr<std::vector<LayerRange>> ParseLayers(std::string_view text, int n
                             ParseLayer(part.substr(std::min(dash + 1, part.size())), text));
     if (range.begin != at || range.end <= range.begin || range.end > n_layers) {
       return absl::InvalidArgumentError(fmt::format(
-          "--layers {}: the ranges must tile 0-{} in order; \"{}\" does not go on at {}", text,
-          n_layers, part, at));
+          "--layers {}: the model has {} blocks, and \"{}\" does not go on from {} within them",
+          text, n_layers, part, at));
     }
     ranges.push_back(range);
     at = range.end;

@@ -32,10 +32,13 @@ int Fail(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kUsageStatus : 1;
 }
 
-// CLI11's own text goes over several lines; errors of ours are one.
-int ReportParseError(const CLI::App& app, const CLI::ParseError& error) {
+// CLI11's own text goes over several lines; errors of ours are one. `first`: argv[1].
+int ReportParseError(const CLI::App& app, const CLI::ParseError& error, std::string_view first) {
   if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
   std::string message = error.what();
+  if (app.get_subcommands().empty() && !first.empty()) {
+    message = fmt::format("{} is no command", Quoted(first));
+  }
   for (char& c : message) c = c == '\n' ? ' ' : c;
   fmt::print(stderr, "catena: {}; see catena {}--help\n", message,
              app.get_subcommands().empty() ? "" : app.get_subcommands()[0]->get_name() + " ");
@@ -56,7 +59,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return ReportParseError(app, error);
+    return ReportParseError(app, error, argc > 1 ? argv[1] : "");
   }
   try {
     const absl::Status status = chosen();

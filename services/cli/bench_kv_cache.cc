@@ -78,8 +78,9 @@ absl::Status RunKvCache(const KvCacheOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const Sampler sampler, Sampler::Make(params, model.config().vocab_size));
   const auto prompt_tokens = static_cast<int64_t>(prompt.size());
   if (prompt_tokens + o.tokens > model.config().context_length) {
-    return absl::InvalidArgumentError(fmt::format("prompt and --tokens {} pass the context of {}",
-                                                  o.tokens, model.config().context_length));
+    return absl::InvalidArgumentError(
+        fmt::format("prompt and --tokens {} pass the context of {}; give fewer", o.tokens,
+                    model.config().context_length));
   }
   CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, prompt_tokens + o.tokens, 1));
   CATENA_RETURN_IF_ERROR(WithCache(prompt, sampler, engine.get()).status());  // warm up

@@ -25,7 +25,7 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::string prompt;
   std::string system;
-  std::vector<int32_t> prompt_tokens;
+  std::string prompt_tokens;
   bool has_prompt = false;
   bool chat = false, json = false, stats = false;
 };
@@ -41,7 +41,7 @@ struct Output {
 };
 
 absl::StatusOr<std::vector<int32_t>> PromptIds(const GenerateOptions& o, const Model& model) {
-  if (!o.has_prompt) return o.prompt_tokens;
+  if (!o.has_prompt) return ParseIds(o.prompt_tokens);
   CATENA_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, model.NeedTokenizer());
   std::string text = o.prompt;
   if (text == "-") text.assign(std::istreambuf_iterator<char>(std::cin), {});
@@ -98,7 +98,7 @@ absl::Status PrintJson(const std::vector<Output>& outputs, const SamplingParams&
                                        {{"load_s", load_s},
                                         {"prompt_tokens", s.prompt_tokens},
                                         {"prefill_s", s.prefill_s},
-                                        {"completion_tokens", s.completion_tokens},
+                                        {"completion_tokens", o.ids.size()},
                                         {"decode_s", s.decode_s},
                                         {"peak_memory_bytes", PeakMemoryBytes()}}}}));
   }
@@ -192,9 +192,8 @@ Action DeclareGenerate(CLI::App& app) {
   o->model.Declare(app);
   o->model.DeclareChatTemplate(app);
   auto* text = app.add_option("-p,--prompt", o->prompt, "The text to go on from; - reads stdin");
-  auto* ids = app.add_option("--prompt-tokens", o->prompt_tokens, "The same as ids: 1,2,3")
-                  ->delimiter(',')
-                  ->excludes(text);
+  auto* ids =
+      app.add_option("--prompt-tokens", o->prompt_tokens, "The same as ids: 1,2,3")->excludes(text);
   auto* chat = app.add_flag("--chat", o->chat, "Ask it as a user, in the model's chat template");
   chat->needs(text);
   app.add_option("--system", o->system, "With --chat: the system message")->needs(chat);

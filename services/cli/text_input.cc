@@ -1,32 +1,55 @@
 #include "services/cli/text_input.h"
 
+#include <algorithm>
+#include <charconv>
 #include <iostream>
 #include <iterator>
 
 namespace catena::cli {
 
 void TextInput::Declare(CLI::App& app, const char* text_option, const char* help) {
-  auto* words = app.add_option(text_option, text, help);
-  app.add_option("--prompt-tokens", ids, "The same as ids: 1,2,3")->delimiter(',')->excludes(words);
+  words_ = app.add_option(text_option, text, help);
+  ids_ = app.add_option("--prompt-tokens", ids, "The same as ids: 1,2,3")->excludes(words_);
 }
 
 absl::StatusOr<std::vector<int32_t>> TextInput::Read(const Model& model) const {
-  std::vector<int32_t> out = ids;
-  if (ids.empty()) {
-    if (text.empty()) {
-      return absl::InvalidArgumentError("there is no text; give some, or --prompt-tokens 1,2,3");
-    }
+  std::vector<int32_t> out;
+  if (ids_->count() > 0) {
+    CATENA_ASSIGN_OR_RETURN(out, ParseIds(ids));
+  } else if (words_->count() > 0) {
     CATENA_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, model.NeedTokenizer());
-    std::string words = text;
-    if (words == "-") words.assign(std::istreambuf_iterator<char>(std::cin), {});
-    out = EncodePrompt(*tokenizer, words);
+    std::string read = text;
+    if (read == "-") read.assign(std::istreambuf_iterator<char>(std::cin), {});
+    out = EncodePrompt(*tokenizer, read);
+  } else {
+    return absl::InvalidArgumentError("there is no text; give some, or --prompt-tokens 1,2,3");
   }
   CATENA_RETURN_IF_ERROR(CheckIds(out, model.config()));
   return out;
 }
 
+absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text) {
+  std::vector<int32_t> ids;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    int32_t id = 0;
+    const char *from = text.data() + begin, *to = text.data() + end;
+    const auto [stopped, error] = std::from_chars(from, to, id);
+    if (error != std::errc() || stopped != to) {
+      return absl::InvalidArgumentError(
+          fmt::format("--prompt-tokens: {} is no token id; write them as 1,2,3",
+                      Quoted(text.substr(begin, end - begin))));
+    }
+    ids.push_back(id);
+    begin = end + 1;
+  }
+  return ids;
+}
+
 absl::Status CheckIds(const std::vector<int32_t>& ids, const ModelConfig& config) {
-  if (ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens; give some text");
+  if (ids.empty())
+    return absl::InvalidArgumentError(
+        "the prompt has no tokens; give some text, or --prompt-tokens 1,2,3");
   const auto tokens = static_cast<int64_t>(ids.size());
   if (tokens > config.context_length) {
     return absl::InvalidArgumentError(

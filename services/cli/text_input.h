@@ -2,22 +2,31 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "services/cli/model_options.h"
 
 namespace catena::cli {
 
-struct TextInput {
+class TextInput {
+ public:
   std::string text;
-  std::vector<int32_t> ids;
+  std::string ids;
 
   // Declares the text as `text_option` ("-p,--prompt", or "text" for a positional), and
   // --prompt-tokens.
   void Declare(CLI::App& app, const char* text_option, const char* help);
   // INVALID_ARGUMENT where there is nothing, or more than the context.
   absl::StatusOr<std::vector<int32_t>> Read(const Model& model) const;
+
+ private:
+  CLI::Option* words_ = nullptr;
+  CLI::Option* ids_ = nullptr;
 };
+
+// "1,2,3" as ids. INVALID_ARGUMENT that shows what is no id.
+absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text);
 
 // Ids are inside the vocabulary and fit the context.
 absl::Status CheckIds(const std::vector<int32_t>& ids, const ModelConfig& config);

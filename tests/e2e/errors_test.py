@@ -229,7 +229,7 @@ class ModelFilesTest(ErrorCase):
                             ("num_hidden_layers", 0), ("num_hidden_layers", 1 << 40),
                             ("num_attention_heads", 0), ("num_attention_heads", 7),
                             ("vocab_size", 0), ("rms_norm_eps", "x")):
-            self.assert_model_fails(self.changed_config(**{name: value}))
+            self.assert_model_fails(self.changed_config(**{name: value}), "config.json", name)
 
     def test_unknown_architecture_names_those_that_work(self):
         folder = self.changed_config(model_type="nonsense", architectures=["NonsenseForCausalLM"])
