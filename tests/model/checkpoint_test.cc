@@ -361,7 +361,7 @@ TEST(CheckpointPath, SaysWhatToDoWhereThereIsNoModel) {
   ExpectRefused(status(dir.Write("x.txt", "hello world")), absl::StatusCode::kDataLoss,
                 {"x.txt", "not a GGUF file"});
   const std::string config = dir.Write("config.json", kTinyConfig);
-  ExpectRefused(status(config), absl::StatusCode::kInvalidArgument, {"random:SEED"});
+  ExpectRefused(status(config), absl::StatusCode::kNotFound, {"random:SEED"});
   ExpectRefused(status(dir.path()), absl::StatusCode::kNotFound, {"model.safetensors"});
   dir.Write("pytorch_model.bin", "x");
   ExpectRefused(status(dir.path()), absl::StatusCode::kNotFound, {"convert them to safetensors"});

@@ -69,8 +69,8 @@ TEST(SamplingParams, EveryBadValueIsRefusedWithItsFlagValueAndRange) {
        "the length in bytes of a --stop string is 1025: it must be from 1 to 1024"},
       {[](P p) { p->n = 0; }, "--n is 0: it must be from 1 to 128"},
       {[](P p) { p->logprobs = true, p->top_logprobs = 21; },
-       "--top-logprobs is 21: it must be from 0 to 20"},
-      {[](P p) { p->top_logprobs = 2; }, "--top-logprobs is 2: it must be 0 without --logprobs"},
+       "--logprobs is 21: it must be from 0 to 20"},
+      {[](P p) { p->top_logprobs = 2; }, "top_logprobs is 2: it must be 0 without logprobs"},
   };
   for (const BadValue& bad : kBad) {
     SamplingParams params;
