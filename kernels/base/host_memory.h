@@ -2,10 +2,13 @@
 // always done.
 #pragma once
 
+#include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/base/huge_buffer.h"
+#include "kernels/base/numerics.h"
 #include "kernels/kernels.h"
 
 namespace catena {
@@ -27,6 +30,27 @@ class HostBuffer : public Buffer {
 
  private:
   HugeBuffer memory_;
+};
+
+// What the reference and the CPU backend are alike in: rows in float32, memory that needs no copy.
+class HostBackend : public Backend {
+ public:
+  explicit HostBackend(Activations activations) : activations_(activations) {}
+
+  Activations activations() const override { return activations_; }
+  DType residual_dtype() const override { return DType::kF32; }
+  std::string numerics_id() const override { return CpuNumericsId(activations_); }
+
+  std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind, size_t bytes) override {
+    return HostBuffer::Make(bytes);
+  }
+  void Copy(Stream&, void* to, const void* from, size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+
+ private:
+  Activations activations_;
 };
 
 // A table or an embedding looked up by rows, kept in the file's layout: an embedding's bytes stay

@@ -6,7 +6,6 @@
 #include "hwy/highway.h"
 
 #include "kernels/base/host_memory.h"
-#include "kernels/base/numerics.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/int8_linear.h"
 #include "kernels/cpu/pack_weight.h"
@@ -44,26 +43,16 @@ class CpuKvPool : public KvPool {
   HugeBuffer memory_;
 };
 
-class CpuBackend : public Backend {
+class CpuBackend : public HostBackend {
  public:
   CpuBackend(const CpuOptions& options, CpuIsa isa)
-      : activations_(options.activations),
+      : HostBackend(options.activations),
         int8_(isa == CpuIsa::kAvx512Vnni ? Int8Avx512Vnni() : Int8Avx2()),
         workers_(options.threads) {}
 
   std::string_view name() const override { return "cpu"; }
   int threads() const override { return workers_.pool.threads(); }
-  Activations activations() const override { return activations_; }
-  DType residual_dtype() const override { return DType::kF32; }
-  std::string numerics_id() const override { return CpuNumericsId(activations_); }
 
-  std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }
-  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind, size_t bytes) override {
-    return HostBuffer::Make(bytes);
-  }
-  void Copy(Stream&, void* to, const void* from, size_t bytes) override {
-    std::memcpy(to, from, bytes);
-  }
   absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
                                                             int64_t max_cols) override {
     return CpuPackedRows::Make(max_rows, max_cols);
@@ -160,7 +149,7 @@ class CpuBackend : public Backend {
  private:
   CpuPackedRows* Start(PackedRows* out, int rows, int64_t cols, const Weight& reader) const {
     PackFormat format;
-    format.int8 = activations_ == Activations::kInt8 && IsQuantised(reader.dtype());
+    format.int8 = activations() == Activations::kInt8 && IsQuantised(reader.dtype());
     if (format.int8) {
       format.offset = reader.dtype() == DType::kQ8_0   ? int8_.q8_offset
                       : reader.dtype() == DType::kQ4_0 ? 8
@@ -171,7 +160,6 @@ class CpuBackend : public Backend {
     return packed;
   }
 
-  Activations activations_;
   const Int8Kernels& int8_;
   Workers workers_;
   std::vector<float> attended_;  // (rows, heads * head_dim)

@@ -6,7 +6,6 @@
 #include "kernels/base/dequantise.h"
 #include "kernels/base/float16.h"
 #include "kernels/base/host_memory.h"
-#include "kernels/base/numerics.h"
 #include "kernels/ref/ops.h"
 
 namespace catena {
@@ -99,23 +98,13 @@ struct SpanCache : ref::KeyValues {
   }
 };
 
-class RefBackend : public Backend {
+class RefBackend : public HostBackend {
  public:
-  explicit RefBackend(Activations activations) : activations_(activations) {}
+  explicit RefBackend(Activations activations) : HostBackend(activations) {}
 
   std::string_view name() const override { return "ref"; }
   int threads() const override { return 1; }
-  Activations activations() const override { return activations_; }
-  DType residual_dtype() const override { return DType::kF32; }
-  std::string numerics_id() const override { return CpuNumericsId(activations_); }
 
-  std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }
-  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind, size_t bytes) override {
-    return HostBuffer::Make(bytes);
-  }
-  void Copy(Stream&, void* to, const void* from, size_t bytes) override {
-    std::memcpy(to, from, bytes);
-  }
   absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int, int64_t) override {
     return std::make_unique<RefPackedRows>();
   }
@@ -229,12 +218,10 @@ class RefBackend : public Backend {
   void PackRow(const std::vector<float>& y, const Weight& reader, PackedRows* out) const {
     auto* rows = static_cast<RefPackedRows*>(out);
     rows->floats.push_back(y);
-    if (IsQuantised(reader.dtype()) && activations_ == Activations::kInt8) {
+    if (IsQuantised(reader.dtype()) && activations() == Activations::kInt8) {
       rows->quantised.push_back(ref::Quantise(y.data(), static_cast<int64_t>(y.size())));
     }
   }
-
-  Activations activations_;
 };
 
 }  // namespace
