@@ -21,11 +21,6 @@ Rows RowsLike(const Rows& x, Buffer& buffer, int64_t cols) {
 
 }  // namespace
 
-int64_t DecoderBlock::bytes() const {
-  return attention_norm->bytes() + qkv->bytes() + output->bytes() + mlp_norm->bytes() +
-         gate_up->bytes() + down->bytes();
-}
-
 absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend) {
   CATENA_ASSIGN_OR_RETURN(BlockTensors t, checkpoint.Block(layer));
   DecoderBlock block;

@@ -18,8 +18,6 @@ struct DecoderBlock {
   std::unique_ptr<Weight> mlp_norm;        // (hidden)
   std::unique_ptr<Weight> gate_up;         // (2 * intermediate, hidden)
   std::unique_ptr<Weight> down;            // (hidden, intermediate)
-
-  int64_t bytes() const;
 };
 
 // Reads one block's tensors and packs them, giving mapped pages back as it goes.

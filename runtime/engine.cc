@@ -40,12 +40,6 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoin
   return engine;
 }
 
-int64_t Engine::weight_bytes() const {
-  int64_t bytes = head_->weight_bytes();
-  for (const auto& stage : stages_) bytes += stage->weight_bytes();
-  return bytes;
-}
-
 int64_t Engine::kv_bytes_in_use() const {
   int64_t bytes = 0;
   for (const auto& stage : stages_) {

@@ -34,8 +34,6 @@ class Engine {
 
   const ModelConfig& config() const { return config_; }
   const EngineOptions& options() const { return options_; }  // max_positions resolved
-  Backend& backend() { return *backend_; }
-  int64_t weight_bytes() const;
   int64_t kv_bytes_in_use() const;
 
   // A new sequence. `rotary`: see ChooseRotaryTable.
@@ -46,8 +44,8 @@ class Engine {
   absl::Status Truncate(SequenceId id, int64_t length);
 
   // Runs the spans through all stages, reserving pages as they need. The last stage's hidden states
-  // in span order, valid until the next call. Errors as Stage::Run, before
-  // anything ran, and RESOURCE_EXHAUSTED.
+  // in span order, valid until the next call. Errors as Stage::Run, and
+  // RESOURCE_EXHAUSTED before anything ran.
   absl::StatusOr<Rows> Forward(absl::Span<const StageSpan> spans);
 
   // Logits of chosen rows of what Forward returned.

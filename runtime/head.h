@@ -14,9 +14,6 @@ class Head {
   static absl::StatusOr<std::unique_ptr<Head>> Load(const Checkpoint& checkpoint, int max_rows,
                                                     Backend* backend);
 
-  int max_rows() const { return max_rows_; }
-  int64_t weight_bytes() const { return weights_.norm->bytes() + weights_.lm_head->bytes(); }
-
   // Logits (rows.size(), vocab) of the chosen rows of `hidden`, valid until the next Run.
   // REQUIRES: 0 < rows.size() <= max_rows.
   Rows Run(const Rows& hidden, absl::Span<const int32_t> rows);

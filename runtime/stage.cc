@@ -24,11 +24,9 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Load(const Checkpoint& checkpoint,
 absl::Status Stage::LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress) {
   if (is_first()) {
     CATENA_ASSIGN_OR_RETURN(embedding_, LoadEmbedding(checkpoint, backend_));
-    weight_bytes_ += embedding_->bytes();
   }
   for (int layer = options_.layers.begin; layer < options_.layers.end; ++layer) {
     CATENA_ASSIGN_OR_RETURN(DecoderBlock block, LoadBlock(checkpoint, layer, backend_));
-    weight_bytes_ += block.bytes();
     blocks_.push_back(std::move(block));
     if (progress) progress(static_cast<double>(blocks_.size()) / options_.layers.size());
   }

@@ -43,8 +43,6 @@ class Stage {
                                                      const LoadProgress& progress = nullptr);
 
   const LayerRange& layers() const { return options_.layers; }
-  int max_rows() const { return options_.max_rows; }
-  int64_t weight_bytes() const { return weight_bytes_; }
   int64_t kv_page_bytes() const { return pool_->page_bytes(); }
   KvCache& cache() { return *cache_; }
 
@@ -75,7 +73,6 @@ class Stage {
   std::unique_ptr<Weight> rotary_;
   int rotary_tables_ = 0;
   std::vector<DecoderBlock> blocks_;
-  int64_t weight_bytes_ = 0;
   DecoderWorkspace workspace_;
   std::unique_ptr<Buffer> residual_;  // (max_rows, hidden)
   std::unique_ptr<KvPool> pool_;
