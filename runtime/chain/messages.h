@@ -1,0 +1,200 @@
+// What the processes of a chain say to one another, as plain values. services/common/codec turns
+// them into the messages of proto/catena/v1/chain.proto and back, and checks what came from
+// outside.
+//
+//   gateway ─ Open, Close, Heartbeat ─▶ every stage of a route       (control)
+//   gateway ─ Steps, SentLengths ─▶ first shard ─ the same ─▶ … ─▶ head   (decode and bulk)
+//   stage ─ NeedFrom, Lengths ─▶ whoever sends it steps
+//   stage ─ Opened, Refused, Unknown, head also Tokens ─▶ gateway
+//
+// Every message may be lost, or come twice; within one lane of one link, order is kept.
+// Thread rules: plain values.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "kernels/base/status.h"
+#include "model/sampler/params.h"
+#include "model/sampler/sampler.h"
+
+namespace catena {
+
+// One run of one process: random, never 0. A restarted process is another peer.
+using Incarnation = uint64_t;
+
+// A process of the chain, as another reaches it.
+struct Replica {
+  std::string address;  // host:port or unix:/path
+  Incarnation incarnation = 0;
+  friend bool operator==(const Replica&, const Replica&) = default;
+};
+
+// A sequence, unique for all time.
+struct SequenceKey {
+  Incarnation gateway = 0;
+  uint64_t number = 0;  // counted by the gateway
+  friend auto operator<=>(const SequenceKey&, const SequenceKey&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const SequenceKey& k) {
+    return H::combine(std::move(h), k.gateway, k.number);
+  }
+};
+
+// As `catena debug` takes it: "1f3a…-12".
+std::string ToString(const SequenceKey& key);
+absl::StatusOr<SequenceKey> ParseSequenceKey(std::string_view text);
+
+// Which of its lives a message about a sequence is of. `epoch` is raised by a Move (another route),
+// `round` by a roll-back (the ids from a position on are others). Lower ones are dropped.
+struct Life {
+  uint32_t epoch = 0;
+  uint32_t round = 0;
+  friend auto operator<=>(const Life&, const Life&) = default;
+};
+
+// --- control: from the gateway ---
+
+// Makes a sequence at a shard and reserves KV pages for all its positions. Again with the same
+// life: answered again.
+struct OpenStage {
+  SequenceKey sequence;
+  Life life;
+  Replica next;               // where its rows go
+  bool next_is_head = false;  // which needs rows only from first_wanted on
+  int64_t prompt_length = 0;  // positions from there on are decodes
+  int64_t max_length = 0;     // positions it may ever have
+  int64_t first_wanted = 0;   // first position whose logits are wanted
+  int64_t window_rows = 0;    // it may send so many past next's length
+  int32_t rotary = 0;         // see ChooseRotaryTable
+  int32_t decode_groups = 1;  // stages of the route with a device of their own
+};
+
+// Makes a sequence at a head. `ids`: those it has already (a Move), of which none is sampled again
+// below `first_token`.
+struct OpenHead {
+  SequenceKey sequence;
+  Life life;
+  std::vector<int32_t> ids;
+  int64_t prompt_length = 0;
+  int64_t max_length = 0;
+  int64_t first_wanted = 0;  // below prompt_length - 1: positions that are scored, not sampled
+  int64_t first_token = 0;   // the first position whose token the gateway lacks
+  int32_t score_top = 0;     // the likeliest ids that a score names
+  uint32_t sequence_index = 0;
+  SamplingParams params;  // without stop strings, which are the gateway's
+};
+
+struct Close {
+  SequenceKey sequence;
+};
+
+// Renews the leases of the sequences it names; what the gateway opened up to number `newest` and
+// does not name is closed. `taken`: results below this position have come.
+struct Heartbeat {
+  uint64_t newest = 0;
+  struct Entry {
+    SequenceKey sequence;
+    int64_t taken = 0;
+  };
+  std::vector<Entry> open;
+};
+
+// --- control: to the gateway ---
+
+struct Opened {
+  SequenceKey sequence;
+  Life life;
+  int64_t length = 0;  // positions that it has computed
+};
+
+// An Open that cannot be (RESOURCE_EXHAUSTED: no KV pages now), or a sequence that cannot go on.
+struct Refused {
+  SequenceKey sequence;
+  Life life;
+  absl::Status status;
+};
+
+// Steps came for a sequence that is not open here.
+struct Unknown {
+  SequenceKey sequence;
+};
+
+// The token for `position`, or, for positions of the prompt, what the model expected there.
+struct Token {
+  SequenceKey sequence;
+  Life life;
+  int64_t position = 0;
+  SampledToken token;
+};
+struct Tokens {
+  std::vector<Token> tokens;
+};
+
+// --- hops: down the chain ---
+
+// Positions [position, position + ids.size()) of one sequence, with the rows of the last `rows` of
+// these positions: all of them between shards, none from the gateway, those wanted to the head.
+struct Step {
+  SequenceKey sequence;
+  Life life;
+  int64_t position = 0;
+  std::vector<int32_t> ids;
+  std::vector<uint64_t> row_hashes;  // one a row that is carried
+  int64_t end() const { return position + static_cast<int64_t>(ids.size()); }
+  int64_t rows() const { return static_cast<int64_t>(row_hashes.size()); }
+  int64_t first_row() const { return end() - rows(); }
+};
+
+// Residual rows, little-endian, one after another; shared by all who queue a part of them.
+using RowPayload = std::shared_ptr<const std::string>;
+
+struct Steps {
+  uint64_t batch = 0;  // the sender's count: decodes of one batch stay together (convoys)
+  std::vector<Step> steps;
+  RowPayload rows;  // of all steps, in order; null where there are none
+};
+
+// What a length is of: in SentLengths the positions sent, in Lengths those computed.
+struct Length {
+  SequenceKey sequence;
+  Life life;
+  int64_t length = 0;
+};
+struct SentLengths {
+  std::vector<Length> lengths;
+};
+
+// --- hops: up the chain ---
+
+struct Lengths {
+  std::vector<Length> lengths;
+};
+
+// Positions from `position` on, please, again or at last. `number` counts the questions about a
+// sequence and hop: each rewinds the sender once.
+struct NeedFrom {
+  SequenceKey sequence;
+  Life life;
+  uint64_t number = 0;
+  int64_t position = 0;
+};
+
+using Message = std::variant<OpenStage, OpenHead, Close, Heartbeat, Opened, Refused, Unknown,
+                             Tokens, Steps, SentLengths, Lengths, NeedFrom>;
+
+// Each lane of a link is a stream of its own, so that bulk rows never delay a decode.
+enum class Lane : uint8_t { kControl, kDecode, kBulk };
+inline constexpr int kLanes = 3;
+
+struct Envelope {
+  Incarnation to = 0;
+  Lane lane = Lane::kControl;
+  Message message;
+};
+
+}  // namespace catena

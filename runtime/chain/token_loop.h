@@ -1,0 +1,56 @@
+// What the gateway's front (gRPC, later HTTP) asks of its token loop: run this sequence, tell me
+// its tokens.
+//
+// Thread rules: TokenLoop's methods from any thread, they never block. A listener is called on the
+// loop's thread and must not block it: it hands over and returns.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "absl/types/span.h"
+
+#include "model/sampler/finish.h"
+#include "runtime/chain/messages.h"
+
+namespace catena {
+
+using LoopClock = std::chrono::steady_clock;
+
+// One sequence; a request with n > 1 submits n of them.
+struct LoopRequest {
+  std::vector<int32_t> prompt;  // not empty, within the context, ids within the vocabulary
+  SamplingParams params;        // validated
+  uint32_t sequence_index = 0;
+  // Scores every position of the prompt, `score_top` ids each, and samples nothing. Token::token.id
+  // is then the prompt's next id, or -1 after the last.
+  bool score = false;
+  int32_t score_top = 0;
+  std::optional<LoopClock::time_point> deadline;
+};
+
+struct LoopTimes {
+  std::chrono::nanoseconds queue{}, prefill{}, decode{};  // as Finish of generation.proto
+};
+
+class LoopListener {
+ public:
+  virtual ~LoopListener() = default;
+  // A route is reserved.
+  virtual void OnStart(const SequenceKey& sequence) = 0;
+  virtual void OnToken(const Token& token) = 0;
+  // The last call. A finish reason where the status is OK (kLength after scores).
+  virtual void OnEnd(const absl::Status& status, FinishReason reason, const LoopTimes& times) = 0;
+};
+
+class TokenLoop {
+ public:
+  virtual ~TokenLoop() = default;
+  // Returns a ticket for Cancel. RESOURCE_EXHAUSTED and the like come by OnEnd.
+  virtual uint64_t Submit(LoopRequest request, std::shared_ptr<LoopListener> listener) = 0;
+  // Frees all that the sequence holds, everywhere; OnEnd(CANCELLED) follows unless it has ended.
+  virtual void Cancel(uint64_t ticket) = 0;
+};
+
+}  // namespace catena
