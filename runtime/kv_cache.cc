@@ -9,29 +9,59 @@ KvCache::KvCache(KvPool* pool, Stream* stream, int64_t window)
   for (int32_t id = pool->pages() - 1; id >= 0; --id) free_.push_back(id);
 }
 
-absl::Status KvCache::Open(SequenceId id, int rotary) {
-  if (!sequences_.try_emplace(id, Sequence{.length = 0, .rotary = rotary, .pages = {}}).second) {
+absl::Status KvCache::Open(SequenceId id, int rotary, int64_t max_length, int64_t max_rows) {
+  if (sequences_.contains(id)) {
     return absl::AlreadyExistsError(fmt::format("sequence {} is open already", id));
   }
+  int64_t pages = PagesFor(max_length);
+  // A page at either end of the window may be held for one position.
+  if (window_ > 0) pages = std::min(pages, PagesFor(window_ + max_rows) + 2);
+  if (pages > total_pages()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} positions need {} pages of KV cache and there are {} in all; ask for fewer "
+                    "tokens, or give the shard more memory",
+                    max_length, pages, total_pages()));
+  }
+  if (pages > free_pages()) {
+    return absl::ResourceExhaustedError(
+        fmt::format("the KV cache has {} of {} pages free and {} are needed", free_pages(),
+                    total_pages(), pages));
+  }
+  set_aside_ += pages;
+  sequences_[id] = {.length = 0, .rotary = rotary, .pages = {}, .held = 0, .promised = pages};
   return absl::OkStatus();
+}
+
+void KvCache::Hold(Sequence* s, int64_t pages) {
+  set_aside_ -= std::clamp<int64_t>(s->promised - s->held, 0, pages);
+  s->held += pages;
+}
+
+void KvCache::GiveBack(Sequence* s, int32_t page) {
+  if (s->held-- <= s->promised) ++set_aside_;
+  free_.push_back(page);
 }
 
 void KvCache::Close(SequenceId id) {
   auto it = sequences_.find(id);
   if (it == sequences_.end()) return;
-  for (int32_t page : it->second.pages) {
-    if (page >= 0) free_.push_back(page);
+  Sequence& s = it->second;
+  for (int32_t page : s.pages) {
+    if (page >= 0) GiveBack(&s, page);
   }
+  set_aside_ -= s.promised;
   sequences_.erase(it);
 }
 
 absl::Status KvCache::Reserve(SequenceId id, int64_t length) {
   auto it = sequences_.find(id);
   if (it == sequences_.end()) return absl::NotFoundError(fmt::format("no sequence {}", id));
-  std::vector<int32_t>& pages = it->second.pages;
+  Sequence& s = it->second;
+  std::vector<int32_t>& pages = s.pages;
   const int64_t more = PagesFor(length) - static_cast<int64_t>(pages.size());
   if (more <= 0) return absl::OkStatus();
-  if (more > free_pages()) {
+  const int64_t own = std::max<int64_t>(0, s.promised - s.held);
+  if (more > free_pages() + own) {
     return absl::ResourceExhaustedError(
         fmt::format("the KV cache has {} of {} pages free and {} are needed; run fewer or shorter "
                     "sequences",
@@ -42,6 +72,7 @@ absl::Status KvCache::Reserve(SequenceId id, int64_t length) {
   pool_->Zero(*stream_, taken);
   pages.insert(pages.end(), taken.rbegin(), taken.rend());
   free_.resize(free_.size() - more);
+  Hold(&s, more);
   return absl::OkStatus();
 }
 
@@ -62,7 +93,7 @@ void KvCache::SetLength(SequenceId id, int64_t length) {
   s.length = length;
   for (int64_t page = FirstVisible(length) / kPagePositions - 1; page >= 0; --page) {
     if (s.pages[page] < 0) break;  // those before it are given back too
-    free_.push_back(s.pages[page]);
+    GiveBack(&s, s.pages[page]);
     s.pages[page] = -1;
   }
 }
@@ -81,7 +112,7 @@ absl::Status KvCache::Truncate(SequenceId id, int64_t length) {
         fmt::format("sequence {} has given back what position {} sees", id, length));
   }
   while (static_cast<int64_t>(s.pages.size()) > PagesFor(length)) {
-    if (s.pages.back() >= 0) free_.push_back(s.pages.back());
+    if (s.pages.back() >= 0) GiveBack(&s, s.pages.back());
     s.pages.pop_back();
   }
   s.length = length;

@@ -21,8 +21,11 @@ class KvCache {
   // attention, 0 for none.
   KvCache(KvPool* pool, Stream* stream, int64_t window);
 
-  // ALREADY_EXISTS where the id is open. `rotary`: see ChooseRotaryTable.
-  absl::Status Open(SequenceId id, int rotary);
+  // ALREADY_EXISTS where the id is open. `rotary`: see ChooseRotaryTable. Sets pages aside for
+  // `max_length` positions that are written at most `max_rows` at a time: within them Reserve does
+  // not fail. RESOURCE_EXHAUSTED where they are not free now, INVALID_ARGUMENT where the pool is
+  // too small for them. Without a length nothing is set aside.
+  absl::Status Open(SequenceId id, int rotary, int64_t max_length = 0, int64_t max_rows = 0);
   // Frees the sequence's pages; an unknown id is fine.
   void Close(SequenceId id);
 
@@ -34,6 +37,8 @@ class KvCache {
     int64_t length = 0;  // positions whose keys and values are written
     int rotary = 0;
     std::vector<int32_t> pages;  // by position / kPagePositions; -1 where given back
+    int64_t held = 0;            // pages of it
+    int64_t promised = 0;        // pages that it may come to hold
   };
   // Null where unknown.
   const Sequence* Find(SequenceId id) const;
@@ -44,10 +49,14 @@ class KvCache {
   // would see were given back: the sequence must then be computed again from an earlier position.
   absl::Status Truncate(SequenceId id, int64_t length);
 
-  int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
+  // Neither held nor promised.
+  int64_t free_pages() const { return static_cast<int64_t>(free_.size()) - set_aside_; }
   int64_t total_pages() const { return pool_->pages(); }
 
  private:
+  // Pages go to or come from a sequence, out of what it was promised while that lasts.
+  void Hold(Sequence* s, int64_t pages);
+  void GiveBack(Sequence* s, int32_t page);
   // First position that a query at `position` sees.
   int64_t FirstVisible(int64_t position) const;
 
@@ -55,6 +64,7 @@ class KvCache {
   Stream* stream_;
   int64_t window_;
   std::vector<int32_t> free_;
+  int64_t set_aside_ = 0;  // of the free pages, those promised
   std::unordered_map<SequenceId, Sequence> sequences_;
 };
 

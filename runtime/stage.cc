@@ -59,12 +59,12 @@ absl::Status Stage::AllocateMemory() {
   return absl::OkStatus();
 }
 
-absl::Status Stage::Open(SequenceId id, int rotary) {
+absl::Status Stage::Open(SequenceId id, int rotary, int64_t max_length) {
   if (rotary < 0 || rotary >= rotary_tables_) {
     return absl::InvalidArgumentError(
         fmt::format("sequence {}: rotary table {} of {}", id, rotary, rotary_tables_));
   }
-  return cache_->Open(id, rotary);
+  return cache_->Open(id, rotary, max_length, options_.max_rows);
 }
 
 absl::Status Stage::CheckDistinct(absl::Span<const StageSpan> spans) {

@@ -47,7 +47,8 @@ class Stage {
   KvCache& cache() { return *cache_; }
 
   // A new sequence. INVALID_ARGUMENT where the model has no such rotary table (ChooseRotaryTable).
-  absl::Status Open(SequenceId id, int rotary);
+  // `max_length`: see KvCache::Open.
+  absl::Status Open(SequenceId id, int rotary, int64_t max_length = 0);
 
   // Runs the spans' rows through the blocks. `hidden`: their residual rows from the stage before,
   // in span order (rows, hidden); ignored by the first stage. Returns this stage's residual rows in

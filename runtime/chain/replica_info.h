@@ -22,6 +22,8 @@ struct ModelInfo {
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t context_length = 0;  // positions that this replica takes
+  // Sequences that may grow past so many positions use the second rotary table; 0: there is one.
+  int64_t rotary_switch = 0;
   friend bool operator==(const ModelInfo&, const ModelInfo&) = default;
 };
 

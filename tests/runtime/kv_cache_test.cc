@@ -43,6 +43,42 @@ TEST_F(KvCacheTest, PagesBelongToOneSequenceAndComeBack) {
   EXPECT_EQ(cache_->Find(1), nullptr);
 }
 
+TEST_F(KvCacheTest, WhatIsPromisedIsThereAndNobodyElseGetsIt) {
+  Make(10, 0);
+  ASSERT_TRUE(cache_->Open(1, 0, 256, 64).ok());
+  EXPECT_EQ(cache_->free_pages(), 6);
+  ASSERT_TRUE(cache_->Open(2, 0).ok());
+  EXPECT_EQ(cache_->Reserve(2, 7 * 64).code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(cache_->Reserve(2, 6 * 64).ok());
+  EXPECT_EQ(cache_->Open(3, 0, 1, 1).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(cache_->Open(3, 0, 11 * 64, 1).code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(cache_->Reserve(1, 256).ok());
+  EXPECT_EQ(cache_->free_pages(), 0);
+  EXPECT_FALSE(cache_->Reserve(1, 257).ok());
+  cache_->SetLength(1, 256);
+  ASSERT_TRUE(cache_->Truncate(1, 64).ok());
+  EXPECT_EQ(cache_->free_pages(), 0);  // they are still promised
+  cache_->Close(1);
+  cache_->Close(2);
+  EXPECT_EQ(cache_->free_pages(), 10);
+}
+
+// A long sequence holds only what its window sees, and is promised no more.
+TEST_F(KvCacheTest, APromiseUnderAWindowCoversTheWholeSequence) {
+  constexpr int64_t kWindow = 100, kRows = 70, kLength = 1500;
+  Make(static_cast<int>(PagesFor(kWindow + kRows)) + 2, kWindow);
+  ASSERT_TRUE(cache_->Open(1, 0, kLength, kRows).ok());
+  EXPECT_EQ(cache_->free_pages(), 0);
+  for (int64_t length = 0; length < kLength;) {
+    length = std::min(kLength, length + kRows);
+    ASSERT_TRUE(cache_->Reserve(1, length).ok()) << length;
+    cache_->SetLength(1, length);
+    EXPECT_EQ(cache_->free_pages(), 0);
+  }
+  cache_->Close(1);
+  EXPECT_EQ(cache_->free_pages(), cache_->total_pages());
+}
+
 // Remembers which pages were zeroed.
 struct RecordingPool : KvPool {
   int pages() const override { return 4; }

@@ -1,0 +1,65 @@
+// The sending end of a hop, for one sequence: which positions went to the next stage, which it has
+// computed, and how many more it may be sent (DESIGN section 4, rules 2 and 9). The rows themselves
+// are the journal's.
+//
+// Thread rules: plain state, one thread at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "runtime/chain/messages.h"
+
+namespace catena {
+
+class Outbox {
+ public:
+  explicit Outbox(int64_t window) : window_(window) {}
+
+  int64_t cursor() const { return cursor_; }            // first position not sent
+  int64_t peer_length() const { return peer_length_; }  // positions the next stage has computed
+  int64_t window_end() const { return peer_length_ + window_; }
+
+  // How many of the positions [cursor, available) may be sent now.
+  int64_t Sendable(int64_t available) const {
+    return std::max<int64_t>(0, std::min(available, window_end()) - cursor_);
+  }
+
+  // The lane for the next message. A sequence leaves the bulk lane only when all that went there
+  // was received: nothing may overtake it.
+  Lane LaneFor(bool decode) const {
+    return decode && bulk_end_ <= peer_length_ ? Lane::kDecode : Lane::kBulk;
+  }
+  void Sent(int64_t end, Lane lane) {
+    cursor_ = end;
+    if (lane == Lane::kBulk) bulk_end_ = end;
+  }
+
+  void PeerComputed(int64_t length) { peer_length_ = length; }
+
+  // The next stage asks for positions from `need.position` on. False where the question is an old
+  // one: each rewinds once.
+  bool Rewind(const NeedFrom& need) {
+    if (need.number <= answered_) return false;
+    answered_ = need.number;
+    cursor_ = bulk_end_ = need.position;
+    peer_length_ = std::min(peer_length_, need.position);
+    return true;
+  }
+
+  // Positions from `length` on are others now (a roll-back).
+  void Truncate(int64_t length) {
+    cursor_ = std::min(cursor_, length);
+    bulk_end_ = std::min(bulk_end_, length);
+    peer_length_ = std::min(peer_length_, length);
+  }
+
+ private:
+  int64_t window_;
+  int64_t cursor_ = 0;
+  int64_t peer_length_ = 0;
+  int64_t bulk_end_ = 0;  // what the bulk lane carries ends here
+  uint64_t answered_ = 0;
+};
+
+}  // namespace catena
