@@ -13,6 +13,8 @@ constexpr std::chrono::milliseconds kRefusalPause{100};
 // After so many refusals stages are asked one by one in layer order: whoever got the first one will
 // get the others, and two gateways cannot hold half a route each for ever.
 constexpr int kRefusalsBeforeTickets = 3;
+// Sequences that stages are asked for at a time.
+constexpr int64_t kMaxOpening = 32;
 
 std::string Describe(const ReplicaInfo& stage) {
   if (stage.role == Role::kHead) return fmt::format("the head at {}", stage.replica.address);
@@ -50,11 +52,11 @@ void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now) {
 
 absl::Status GatewayCore::CheckQueue(const LoopRequest& request, Instant now) const {
   CATENA_RETURN_IF_ERROR(router_.Complete());
-  if (waiting_.size() >= options_.max_waiting) {
+  if (waiting() >= options_.max_waiting) {
     return absl::ResourceExhaustedError(
-        fmt::format("{} requests wait already; try again later", waiting_.size()));
+        fmt::format("{} requests wait already; try again later", waiting()));
   }
-  const Nanoseconds wait = admit_interval_ * static_cast<int64_t>(waiting_.size());
+  const Nanoseconds wait = admit_interval_ * waiting();
   if (request.deadline && now + wait > *request.deadline) {
     return absl::ResourceExhaustedError(
         fmt::format("the wait for a place, about {:.1f} s, is longer than the request's deadline; "
@@ -88,7 +90,7 @@ void GatewayCore::Cancel(uint64_t ticket, Instant now) {
 }
 
 void GatewayCore::Admit(Instant now) {
-  while (!waiting_.empty() && waiting_.front()->not_before <= now) {
+  while (!waiting_.empty() && waiting_.front()->not_before <= now && opening_ < kMaxOpening) {
     Sequence* s = waiting_.front();
     absl::StatusOr<Route> route = router_.Choose();
     if (!route.ok()) {
@@ -102,6 +104,7 @@ void GatewayCore::Admit(Instant now) {
 
 void GatewayCore::OpenOn(Sequence* s, Route route, Instant now) {
   s->state = State::kOpening;
+  ++opening_;
   s->key = {.gateway = options_.self, .number = next_number_++};
   by_number_[s->key.number] = s;
   router_.Took(route);
@@ -182,6 +185,7 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
     return;
   }
   s->state = State::kRunning;
+  --opening_;
   s->started = now;
   if (!waiting_.empty() && admitted_at_ != Instant()) {
     const Nanoseconds interval = now - admitted_at_;
@@ -217,6 +221,7 @@ void GatewayCore::Requeue(Sequence* s, Instant now) {
 }
 
 void GatewayCore::Release(Sequence* s) {
+  if (s->state == State::kOpening) --opening_;
   for (const ReplicaInfo& stage : s->route.stages) {
     Send(stage.replica.incarnation, Lane::kControl, Close{s->key});
   }

@@ -22,8 +22,8 @@ namespace catena {
 
 struct GatewayCoreOptions {
   Incarnation self = 0;
-  size_t max_waiting = 1024;  // sequences in the queue; past it, RESOURCE_EXHAUSTED
-  uint64_t jitter_seed = 1;   // of the pauses after a refusal
+  int64_t max_waiting = 1024;  // sequences in the queue; past it, RESOURCE_EXHAUSTED
+  uint64_t jitter_seed = 1;    // of the pauses after a refusal
 };
 
 // What a listener is to be told, in order.
@@ -60,8 +60,9 @@ class GatewayCore : public Core {
   std::vector<LoopEvent> TakeEvents() { return std::exchange(events_, {}); }
 
   const Router& router() const { return router_; }
-  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
-  int64_t running() const { return static_cast<int64_t>(by_number_.size()); }
+  // A sequence waits until all stages of a route have opened it.
+  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()) + opening_; }
+  int64_t running() const { return static_cast<int64_t>(by_number_.size()) - opening_; }
   std::optional<SequenceView> View(const SequenceKey& key) const;
 
  private:
@@ -119,6 +120,7 @@ class GatewayCore : public Core {
   Router router_;
   std::map<uint64_t, std::unique_ptr<Sequence>> sequences_;  // by ticket
   std::deque<Sequence*> waiting_;
+  int64_t opening_ = 0;
   std::map<uint64_t, Sequence*> by_number_;  // opening and running
   uint64_t next_number_ = 1;
   std::minstd_rand jitter_;

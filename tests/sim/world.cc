@@ -50,13 +50,14 @@ World::Node* World::AddNode(Role role, LayerRange layers) {
   n->info.load.kv_pages = 1;
   if (role == Role::kShard) {
     n->memory = std::make_unique<ToyMemory>(layers, options_.kv_positions, options_.window);
-    n->stage = std::make_unique<StageCore>(StageCoreOptions{.first = layers.begin == 0,
-                                                            .row_bytes = kRowBytes,
-                                                            .vocab_size = kVocab,
-                                                            .max_rows = 32,
-                                                            .max_positions = options_.context,
-                                                            .journal_bytes = options_.journal_bytes},
-                                           n->memory.get());
+    n->stage =
+        std::make_unique<StageCore>(StageCoreOptions{.first = layers.begin == 0,
+                                                     .row_bytes = kRowBytes,
+                                                     .vocab_size = kVocab,
+                                                     .max_rows = 32,
+                                                     .max_positions = options_.context,
+                                                     .journal_bytes = options_.journal_bytes},
+                                    n->memory.get());
   } else if (role == Role::kHead) {
     n->head = std::make_unique<HeadCore>(HeadCoreOptions{.row_bytes = kRowBytes,
                                                          .vocab_size = kVocab,
@@ -64,7 +65,8 @@ World::Node* World::AddNode(Role role, LayerRange layers) {
                                                          .max_rows = 8});
   } else {
     n->gateway = std::make_unique<GatewayCore>(
-        GatewayCoreOptions{.self = incarnation, .max_waiting = options_.max_waiting,
+        GatewayCoreOptions{.self = incarnation,
+                           .max_waiting = options_.max_waiting,
                            .jitter_seed = options_.seed + incarnation});
   }
   nodes_[incarnation] = std::move(node);

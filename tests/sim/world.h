@@ -23,15 +23,15 @@ struct WorldOptions {
   std::vector<LayerRange> shards;  // replicas with any cuts
   int heads = 1;
   int gateways = 1;
-  double loss = 0;       // of messages
-  double duplicate = 0;  // of messages
-  double slow = 0;       // of processes: their batches take 50 times as long
+  double loss = 0;                       // of messages
+  double duplicate = 0;                  // of messages
+  double slow = 0;                       // of processes: their batches take 50 times as long
   std::chrono::microseconds delay{300};  // of a message, at most; bulk ten times that
   int64_t kv_positions = 4096;           // of a shard
   int64_t window = 0;
   int64_t journal_bytes = 1 << 20;
   int64_t context = 512;
-  size_t max_waiting = 1024;
+  int64_t max_waiting = 1024;
 };
 
 // What became of one request.
@@ -75,9 +75,7 @@ class World {
     Instant at;
     uint64_t order;
     std::function<void()> run;
-    bool operator>(const Event& o) const {
-      return std::pair(at, order) > std::pair(o.at, o.order);
-    }
+    bool operator>(const Event& o) const { return std::pair(at, order) > std::pair(o.at, o.order); }
   };
   void At(Instant at, std::function<void()> run);
   double Uniform() { return std::uniform_real_distribution<double>()(random_); }
