@@ -43,6 +43,7 @@ class Stage {
                                                      const LoadProgress& progress = nullptr);
 
   const LayerRange& layers() const { return options_.layers; }
+  int64_t hidden_size() const { return config_.hidden_size; }
   int64_t kv_page_bytes() const { return pool_->page_bytes(); }
   KvCache& cache() { return *cache_; }
 

@@ -51,7 +51,7 @@ void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now) {
 // --- admission ---
 
 absl::Status GatewayCore::CheckQueue(const LoopRequest& request, Instant now) const {
-  CATENA_RETURN_IF_ERROR(router_.Complete());
+  CATENA_RETURN_IF_ERROR(router_.complete());
   if (waiting() >= options_.max_waiting) {
     return absl::ResourceExhaustedError(
         fmt::format("{} requests wait already; try again later", waiting()));

@@ -40,6 +40,7 @@ class HeadCore : public Core {
   // Their logits, (rows, vocab_size).
   void Complete(const float* logits, Instant now);
 
+  int64_t row_bytes() const { return options_.row_bytes; }
   ReplicaLoad load(Instant now) const;
   std::optional<SequenceView> View(const SequenceKey& key);
 

@@ -33,9 +33,18 @@ void Router::Update(std::vector<ReplicaInfo> replicas) {
   replicas_ = std::move(replicas);
   lost_.clear();
   ChooseKind();
+  Changed();
 }
 
-void Router::Lost(Incarnation replica) { lost_.insert(replica); }
+void Router::Lost(Incarnation replica) {
+  lost_.insert(replica);
+  Changed();
+}
+
+void Router::Changed() {
+  complete_ = Choose().status();
+  ++version_;
+}
 
 // What is in use stays in use while it is complete; then whatever is complete, then whatever has
 // most replicas.
@@ -140,8 +149,6 @@ absl::StatusOr<Route> Router::Choose() const {
   }
   return route;
 }
-
-absl::Status Router::Complete() const { return Choose().status(); }
 
 std::string Router::WhyRefused(Incarnation replica) const {
   const ReplicaInfo* other = nullptr;

@@ -33,7 +33,9 @@ class Router {
   // where they are there, but of another model or format.
   absl::StatusOr<Route> Choose() const;
   // OK where Choose finds a route.
-  absl::Status Complete() const;
+  const absl::Status& complete() const { return complete_; }
+  // Raised whenever something above may have changed.
+  uint64_t version() const { return version_; }
 
   // What is served. REQUIRES: some replica was ever seen; otherwise all is empty.
   const ModelInfo& model() const { return model_; }
@@ -55,6 +57,7 @@ class Router {
   static Kind KindOf(const ReplicaInfo& info);
 
   void ChooseKind();
+  void Changed();
   absl::StatusOr<Route> ChooseOf(const Kind& kind) const;
   std::string Missing(const Kind& kind) const;
   std::vector<const ReplicaInfo*> Usable(const Kind& kind, Role role) const;
@@ -65,6 +68,8 @@ class Router {
   std::map<Incarnation, int64_t> taken_;
   std::optional<Kind> kind_;
   ModelInfo model_;
+  absl::Status complete_ = absl::UnavailableError("no replica has been found yet");
+  uint64_t version_ = 0;
 };
 
 }  // namespace catena

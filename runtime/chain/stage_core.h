@@ -75,6 +75,7 @@ class StageCore : public Core {
   // It could not be run: its sequences end with `why`.
   void Fail(const absl::Status& why, Instant now);
 
+  int64_t row_bytes() const { return options_.row_bytes; }
   // Sequences, queue, journal, batches; the KV pool's figures are the caller's.
   ReplicaLoad load(Instant now) const;
   std::optional<SequenceView> View(const SequenceKey& key);

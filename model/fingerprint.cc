@@ -1,0 +1,75 @@
+#include "model/fingerprint.h"
+
+#include <algorithm>
+
+#include <fmt/ranges.h>
+#include <xxhash.h>
+
+namespace catena {
+namespace {
+
+constexpr size_t kSampleBytes = 4096;
+
+class Hash {
+ public:
+  Hash() : state_(XXH3_createState()) { XXH3_64bits_reset(state_); }
+  ~Hash() { XXH3_freeState(state_); }
+  Hash(const Hash&) = delete;
+  Hash& operator=(const Hash&) = delete;
+
+  void Add(absl::Span<const uint8_t> bytes) {
+    XXH3_64bits_update(state_, bytes.data(), bytes.size());
+  }
+  void Add(const std::string& text) {
+    Add({reinterpret_cast<const uint8_t*>(text.data()), text.size() + 1});  // with its end
+  }
+  std::string Hex() const { return fmt::format("{:016x}", XXH3_64bits_digest(state_)); }
+
+ private:
+  XXH3_state_t* state_;
+};
+
+std::string Facts(const ModelConfig& c) {
+  const RopeScaling& r = c.rope_scaling;
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} | {} {} {} {} {} {} {} {}",
+                     c.architecture, c.vocab_size, c.hidden_size, c.intermediate_size, c.n_layers,
+                     c.n_heads, c.n_kv_heads, c.head_dim, c.rotary_dim, c.rope_theta,
+                     static_cast<int>(c.rope_frequency_dtype), c.rms_norm_eps, c.context_length,
+                     c.sliding_window, c.tied_embeddings, c.eos_ids, static_cast<int>(r.kind),
+                     r.factor, r.low_freq_factor, r.high_freq_factor, r.original_max_positions,
+                     r.short_factor, r.long_factor, r.attention_factor);
+}
+
+void AddTensor(const TensorView& t, Hash* hash) {
+  hash->Add(fmt::format("{} {} {} {}", t.name, static_cast<int>(t.dtype), t.rows, t.cols));
+  const size_t n = std::min(kSampleBytes, t.bytes.size());
+  hash->Add(t.bytes.subspan(0, n));
+  hash->Add(t.bytes.subspan((t.bytes.size() - n) / 2, n));
+  hash->Add(t.bytes.subspan(t.bytes.size() - n, n));
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> Fingerprint(const Checkpoint& checkpoint,
+                                        const CheckpointOptions& options) {
+  Hash hash;
+  hash.Add(Facts(checkpoint.config()));
+  if (!options.weights.empty()) {  // the seed says all
+    hash.Add(options.weights);
+    hash.Add(fmt::format("{}", static_cast<int>(options.random_format)));
+    return hash.Hex();
+  }
+  std::vector<std::string> names = checkpoint.tensors().Names();
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    absl::StatusOr<TensorView> tensor = checkpoint.tensors().Find(name);
+    // A tensor of a type that is not read here is none of the model's.
+    if (absl::IsInvalidArgument(tensor.status())) continue;
+    if (!tensor.ok()) return tensor.status();
+    AddTensor(*tensor, &hash);
+    checkpoint.tensors().Release(*tensor);
+  }
+  return hash.Hex();
+}
+
+}  // namespace catena

@@ -1,0 +1,95 @@
+#include "runtime/actor/actor.h"
+
+#include "runtime/chain/limits.h"
+
+namespace catena {
+namespace {
+
+Instant Now() { return std::chrono::steady_clock::now(); }
+
+}  // namespace
+
+Actor::~Actor() { CATENA_CHECK(!thread_.joinable()); }
+
+void Actor::Start() {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+void Actor::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Actor::OnMessage(Incarnation from, Lane lane, ChainMessage message) {
+  Push(Incoming{from, lane, std::move(message)});
+}
+
+void Actor::OnDisconnect(Incarnation peer, const absl::Status& why) { Push(Gone{peer, why}); }
+
+void Actor::Post(std::function<void(Instant)> fn) { Push(std::move(fn)); }
+
+void Actor::Push(Item item) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    // What overflows is lost, as on a broken link, and the protocol asks for it again.
+    if (items_.size() >= limits::kMaxMailbox && std::holds_alternative<Incoming>(item)) return;
+    items_.push_back(std::move(item));
+    wake = sleeping_;
+  }
+  if (wake) wake_.notify_one();
+}
+
+bool Actor::Take(bool wait, std::vector<Item>* items) {
+  items->clear();
+  std::unique_lock lock(mutex_);
+  if (wait && items_.empty() && !stopped_) {
+    sleeping_ = true;
+    auto ready = [this] { return !items_.empty() || stopped_; };
+    if (const std::optional<Instant> until = core_->WakeAt()) {
+      wake_.wait_until(lock, *until, ready);
+    } else {
+      wake_.wait(lock, ready);
+    }
+    sleeping_ = false;
+  }
+  if (stopped_) return false;
+  items->swap(items_);
+  return true;
+}
+
+void Actor::Handle(Item& item, Instant now) {
+  if (auto* in = std::get_if<Incoming>(&item)) {
+    core_->Receive(in->from, in->lane, std::move(in->message), now);
+  } else if (auto* gone = std::get_if<Gone>(&item)) {
+    core_->Disconnected(gone->peer, gone->why, now);
+  } else {
+    std::get<std::function<void(Instant)>>(item)(now);
+  }
+}
+
+void Actor::Flush() {
+  CoreOutput output = core_->TakeOutput();
+  for (const Replica& replica : output.connect) transport_->Connect(replica);
+  for (Envelope& envelope : output.send) transport_->Send(std::move(envelope));
+}
+
+void Actor::Loop() {
+  std::vector<Item> items;
+  bool worked = false;
+  while (Take(!worked, &items)) {
+    const Instant now = Now();
+    for (Item& item : items) Handle(item, now);
+    if (const std::optional<Instant> at = core_->WakeAt(); at && *at <= now) core_->Tick(now);
+    Flush();
+    AfterRound(now);
+    worked = Work();
+  }
+}
+
+}  // namespace catena

@@ -1,0 +1,64 @@
+#include "runtime/actor/gateway_actor.h"
+
+namespace catena {
+
+GatewayActor::GatewayActor(const GatewayCoreOptions& options, Transport* transport)
+    : Actor(&core_, transport), core_(options) {
+  view_.route = core_.router().complete();
+  Start();
+}
+
+GatewayActor::~GatewayActor() { Stop(); }
+
+uint64_t GatewayActor::Submit(LoopRequest request, std::shared_ptr<LoopListener> listener) {
+  const uint64_t ticket = next_ticket_++;
+  Post([this, ticket, request = std::move(request),
+        listener = std::move(listener)](Instant now) mutable {
+    core_.Submit(ticket, std::move(request), std::move(listener), now);
+  });
+  return ticket;
+}
+
+void GatewayActor::Cancel(uint64_t ticket) {
+  Post([this, ticket](Instant now) { core_.Cancel(ticket, now); });
+}
+
+void GatewayActor::SetReplicas(std::vector<ReplicaInfo> replicas) {
+  Post([this, replicas = std::move(replicas)](Instant now) mutable {
+    core_.SetReplicas(std::move(replicas), now);
+  });
+}
+
+void GatewayActor::AfterRound(Instant) {
+  for (const LoopEvent& event : core_.TakeEvents()) Deliver(event);
+  const std::lock_guard lock(mutex_);
+  view_.waiting = core_.waiting();
+  view_.running = core_.running();
+  const Router& router = core_.router();
+  if (router.version() == shown_version_) return;
+  shown_version_ = router.version();
+  view_.route = router.complete();
+  view_.model = router.model();
+  refused_.clear();
+  for (const ReplicaInfo& r : router.replicas()) {
+    std::string why = router.WhyRefused(r.replica.incarnation);
+    if (!why.empty()) refused_.emplace_back(r.replica.incarnation, std::move(why));
+  }
+}
+
+GatewayView GatewayActor::view() const {
+  const std::lock_guard lock(mutex_);
+  return view_;
+}
+
+std::vector<std::pair<Incarnation, std::string>> GatewayActor::refused() const {
+  const std::lock_guard lock(mutex_);
+  return refused_;
+}
+
+void GatewayActor::View(const SequenceKey& key,
+                        std::function<void(std::optional<SequenceView>)> done) {
+  Post([this, key, done = std::move(done)](Instant) { done(core_.View(key)); });
+}
+
+}  // namespace catena

@@ -1,0 +1,55 @@
+// A gateway's token loop at work: its core and the thread that runs it, away from gRPC and text.
+//
+// Thread rules: as Actor and TokenLoop.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runtime/actor/actor.h"
+#include "runtime/chain/gateway_core.h"
+
+namespace catena {
+
+// What `catena status` shows of a gateway.
+struct GatewayView {
+  absl::Status route;  // OK where there is a complete one
+  ModelInfo model;
+  int64_t waiting = 0, running = 0;
+};
+
+class GatewayActor final : public Actor, public TokenLoop {
+ public:
+  // `transport` outlives it.
+  GatewayActor(const GatewayCoreOptions& options, Transport* transport);
+  ~GatewayActor() override;
+
+  uint64_t Submit(LoopRequest request, std::shared_ptr<LoopListener> listener) override;
+  void Cancel(uint64_t ticket) override;
+
+  // All shards and heads that answer now.
+  void SetReplicas(std::vector<ReplicaInfo> replicas);
+
+  // As of the last round.
+  GatewayView view() const;
+  // Why a replica is not used, by incarnation; only of those that are not.
+  std::vector<std::pair<Incarnation, std::string>> refused() const;
+  // Calls `done` on the actor's thread with the sequence here and the replicas of its route.
+  void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
+
+ private:
+  void AfterRound(Instant now) override;
+
+  GatewayCore core_;
+  std::atomic<uint64_t> next_ticket_{1};
+  uint64_t shown_version_ = 0;  // of the router
+  mutable std::mutex mutex_;
+  GatewayView view_;
+  std::vector<std::pair<Incarnation, std::string>> refused_;
+};
+
+}  // namespace catena

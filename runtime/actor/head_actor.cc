@@ -1,0 +1,82 @@
+#include "runtime/actor/head_actor.h"
+
+#include <numeric>
+
+namespace catena {
+
+struct HeadActor::Parts {
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Head> head;
+  int64_t hidden_size;
+  HeadCore core;
+};
+
+absl::StatusOr<std::unique_ptr<HeadActor>> HeadActor::Load(const Checkpoint& checkpoint,
+                                                           const HeadActorOptions& options,
+                                                           Transport* transport) {
+  CATENA_ASSIGN_OR_RETURN(auto backend, NewBackend(options.backend, options.compute));
+  CATENA_ASSIGN_OR_RETURN(auto head, Head::Load(checkpoint, options.max_rows, backend.get()));
+  const ModelConfig& config = checkpoint.config();
+  const HeadCoreOptions core{.row_bytes = RowBytes(backend->residual_dtype(), config.hidden_size),
+                             .vocab_size = config.vocab_size,
+                             .max_positions = options.max_positions,
+                             .max_rows = options.max_rows};
+  auto parts = std::make_unique<Parts>(Parts{.backend = std::move(backend),
+                                             .head = std::move(head),
+                                             .hidden_size = config.hidden_size,
+                                             .core = HeadCore(core)});
+  return std::unique_ptr<HeadActor>(new HeadActor(std::move(parts), transport));
+}
+
+HeadActor::HeadActor(std::unique_ptr<Parts> parts, Transport* transport)
+    : Actor(&parts->core, transport), parts_(std::move(parts)) {
+  AfterRound(std::chrono::steady_clock::now());
+  Start();
+}
+
+HeadActor::~HeadActor() { Stop(); }
+
+bool HeadActor::Work() {
+  HeadCore& core = parts_->core;
+  const std::vector<RowRun>* batch = core.NextBatch(std::chrono::steady_clock::now());
+  if (batch == nullptr) return false;
+  staging_.clear();
+  int64_t rows = 0;
+  for (const RowRun& run : *batch) {
+    staging_.append(*run.payload, run.offset, static_cast<size_t>(run.rows * core.row_bytes()));
+    rows += run.rows;
+  }
+  indices_.resize(static_cast<size_t>(rows));
+  std::iota(indices_.begin(), indices_.end(), 0);
+  const Rows hidden{.data = staging_.data(),
+                    .rows = static_cast<int>(rows),
+                    .cols = parts_->hidden_size,
+                    .stride = parts_->hidden_size,
+                    .dtype = parts_->backend->residual_dtype()};
+  const Rows logits = parts_->head->Run(hidden, indices_);
+  core.Complete(logits.row(0), std::chrono::steady_clock::now());
+  Flush();
+  return true;
+}
+
+void HeadActor::AfterRound(Instant now) {
+  const std::lock_guard lock(mutex_);
+  load_ = parts_->core.load(now);
+  loaded_at_ = now;
+}
+
+ReplicaLoad HeadActor::load() const {
+  const std::lock_guard lock(mutex_);
+  ReplicaLoad load = load_;
+  if (load.queued_rows > 0) {
+    load.oldest_step_ns += (std::chrono::steady_clock::now() - loaded_at_).count();
+  }
+  return load;
+}
+
+void HeadActor::View(const SequenceKey& key,
+                     std::function<void(std::optional<SequenceView>)> done) {
+  Post([this, key, done = std::move(done)](Instant) { done(parts_->core.View(key)); });
+}
+
+}  // namespace catena

@@ -1,0 +1,52 @@
+// A head at work: the last norm, the LM head, the sampler, their core and the thread that runs
+// them.
+//
+// Thread rules: as Actor; load and View from any thread.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "kernels/backends.h"
+#include "runtime/actor/actor.h"
+#include "runtime/chain/head_core.h"
+#include "runtime/head.h"
+
+namespace catena {
+
+struct HeadActorOptions {
+  std::string backend = "auto";
+  BackendOptions compute;
+  int max_rows = 64;  // of a batch
+  int64_t max_positions = 0;
+};
+
+class HeadActor final : public Actor {
+ public:
+  // `transport` outlives it.
+  static absl::StatusOr<std::unique_ptr<HeadActor>> Load(const Checkpoint& checkpoint,
+                                                         const HeadActorOptions& options,
+                                                         Transport* transport);
+  ~HeadActor() override;
+
+  // As of the last round; the age of the oldest step as of now.
+  ReplicaLoad load() const;
+  // Calls `done` on the actor's thread, between two batches.
+  void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
+
+ private:
+  struct Parts;
+  HeadActor(std::unique_ptr<Parts> parts, Transport* transport);
+  bool Work() override;
+  void AfterRound(Instant now) override;
+
+  std::unique_ptr<Parts> parts_;
+  std::string staging_;  // a batch's rows
+  std::vector<int32_t> indices_;
+  mutable std::mutex mutex_;
+  ReplicaLoad load_;
+  Instant loaded_at_{};
+};
+
+}  // namespace catena

@@ -1,0 +1,125 @@
+#include "runtime/actor/stage_actor.h"
+
+namespace catena {
+
+// The stage's KV cache, as its core knows it.
+class StageActor::Memory final : public StageMemory {
+ public:
+  explicit Memory(Stage* stage) : stage_(stage) {}
+  absl::Status Open(uint64_t id, int rotary, int64_t max_length) override {
+    return stage_->Open(id, rotary, max_length);
+  }
+  absl::Status Extend(uint64_t id, int64_t length) override {
+    return stage_->cache().Reserve(id, length);
+  }
+  absl::Status Truncate(uint64_t id, int64_t length) override {
+    return stage_->cache().Truncate(id, length);
+  }
+  void Close(uint64_t id) override { stage_->cache().Close(id); }
+
+ private:
+  Stage* stage_;
+};
+
+struct StageActor::Parts {
+  Parts(std::unique_ptr<Backend> b, std::unique_ptr<Stage> s, const StageCoreOptions& options)
+      : backend(std::move(b)), stage(std::move(s)), memory(stage.get()), core(options, &memory) {}
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Stage> stage;
+  Memory memory;
+  StageCore core;
+};
+
+absl::StatusOr<std::unique_ptr<StageActor>> StageActor::Load(const Checkpoint& checkpoint,
+                                                             const StageActorOptions& options,
+                                                             Transport* transport,
+                                                             const LoadProgress& progress) {
+  CATENA_ASSIGN_OR_RETURN(auto backend, NewBackend(options.backend, options.compute));
+  CATENA_ASSIGN_OR_RETURN(auto stage,
+                          Stage::Load(checkpoint, options.stage, backend.get(), progress));
+  const ModelConfig& config = checkpoint.config();
+  const StageCoreOptions core{.first = options.stage.layers.begin == 0,
+                              .row_bytes = RowBytes(backend->residual_dtype(), config.hidden_size),
+                              .vocab_size = config.vocab_size,
+                              .max_rows = options.stage.max_rows,
+                              .max_positions = options.stage.max_positions,
+                              .journal_bytes = options.journal_bytes};
+  auto parts = std::make_unique<Parts>(std::move(backend), std::move(stage), core);
+  return std::unique_ptr<StageActor>(new StageActor(std::move(parts), transport));
+}
+
+StageActor::StageActor(std::unique_ptr<Parts> parts, Transport* transport)
+    : Actor(&parts->core, transport), parts_(std::move(parts)) {
+  AfterRound(std::chrono::steady_clock::now());
+  Start();
+}
+
+StageActor::~StageActor() { Stop(); }
+
+// The rows that came, one after another; where they came as one they stay where they are.
+Rows StageActor::Input(const StageBatch& batch) {
+  if (batch.input.empty()) return {};
+  const int64_t row_bytes = parts_->core.row_bytes();
+  const char* data = batch.input[0].payload->data() + batch.input[0].offset;
+  if (batch.input.size() > 1) {
+    staging_.clear();
+    for (const RowRun& run : batch.input) {
+      staging_.append(*run.payload, run.offset, static_cast<size_t>(run.rows * row_bytes));
+    }
+    data = staging_.data();
+  }
+  const int64_t cols = parts_->stage->hidden_size();
+  return {.data = const_cast<char*>(data),
+          .rows = static_cast<int>(batch.rows()),
+          .cols = cols,
+          .stride = cols,
+          .dtype = parts_->backend->residual_dtype()};
+}
+
+bool StageActor::Work() {
+  StageCore& core = parts_->core;
+  const StageBatch* batch = core.NextBatch(std::chrono::steady_clock::now());
+  if (batch == nullptr) return false;
+  spans_.clear();
+  absl::Span<const int32_t> ids = batch->ids;
+  for (const StageBatch::Span& span : batch->spans) {
+    const auto n = static_cast<size_t>(span.rows);
+    spans_.push_back({span.id, span.first_position, ids.subspan(0, n)});
+    ids.remove_prefix(n);
+  }
+  const absl::StatusOr<Rows> rows = parts_->stage->Run(spans_, Input(*batch));
+  const Instant now = std::chrono::steady_clock::now();
+  if (rows.ok()) {
+    core.Complete(static_cast<const char*>(rows->data), now);
+  } else {
+    core.Fail(rows.status(), now);
+  }
+  Flush();
+  return true;
+}
+
+void StageActor::AfterRound(Instant now) {
+  const KvCache& cache = parts_->stage->cache();
+  const std::lock_guard lock(mutex_);
+  load_ = parts_->core.load(now);
+  load_.kv_pages = cache.total_pages();
+  load_.kv_pages_used = cache.total_pages() - cache.free_pages();
+  load_.kv_page_bytes = parts_->stage->kv_page_bytes();
+  loaded_at_ = now;
+}
+
+ReplicaLoad StageActor::load() const {
+  const std::lock_guard lock(mutex_);
+  ReplicaLoad load = load_;
+  if (load.queued_rows > 0) {
+    load.oldest_step_ns += (std::chrono::steady_clock::now() - loaded_at_).count();
+  }
+  return load;
+}
+
+void StageActor::View(const SequenceKey& key,
+                      std::function<void(std::optional<SequenceView>)> done) {
+  Post([this, key, done = std::move(done)](Instant) { done(parts_->core.View(key)); });
+}
+
+}  // namespace catena
