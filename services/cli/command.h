@@ -29,6 +29,7 @@ Action DeclareLook(CLI::App& app);
 Action DeclarePerplexity(CLI::App& app);
 Action DeclareLogits(CLI::App& app);
 Action DeclareTokenize(CLI::App& app);
+Action DeclareUp(CLI::App& app);
 Action DeclareBench(CLI::App& app);
 
 }  // namespace catena::cli
