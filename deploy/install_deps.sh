@@ -16,11 +16,17 @@ build  libfmt-dev         messages
 build  nlohmann-json3-dev JSON
 build  libicu-dev         Unicode classes and normalisation of the tokenizer
 build  libcli11-dev       command line
+build  libgrpc++-dev      gRPC, between the processes and for clients
+build  libprotobuf-dev    messages
+build  protobuf-compiler-grpc  C++ of proto/
+build  libspdlog-dev      log
+build  libxxhash-dev      hashes of rows
 build  libgtest-dev       unit tests, built by default
 build  libgmock-dev       matchers of the unit tests
 build  libbenchmark-dev   micro-benchmarks
 build  python3-venv       pip, with which deploy/default_model.sh fetches the default model
 build  ca-certificates    pip checks whom it talks to
+tests  openssl            certificates of the TLS tests
 tests  git                which files tests/tidy checks
 tests  clang              sanitizer and fuzzer builds
 tests  libclang-rt-14-dev runtimes of the sanitizers and of libFuzzer

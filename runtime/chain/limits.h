@@ -15,6 +15,10 @@ inline constexpr int64_t kMaxMessageRows = 512;     // of one Steps message
 inline constexpr int64_t kMaxMessageSteps = 1024;   // sequences in one message of any kind
 inline constexpr int64_t kMaxMessageIds = 1 << 20;  // token ids in one message
 inline constexpr int64_t kMaxMessageBytes = 64 << 20;
+// Of a sequence: an Open at a head names all its ids in one message.
+inline constexpr int64_t kMaxPositions = kMaxMessageIds;
+// That wait on one lane of a link; what comes then is dropped, and asked for again.
+inline constexpr int64_t kMaxQueuedBytes = kMaxMessageBytes;
 inline constexpr int64_t kMaxTopLogprobs = 64;  // alternatives beside a token
 inline constexpr int64_t kMaxLogitBias = 4096;  // entries of a request
 inline constexpr int64_t kMaxStopIds = 1024;    // ids that end a sequence

@@ -184,8 +184,8 @@ struct NeedFrom {
   int64_t position = 0;
 };
 
-using Message = std::variant<OpenStage, OpenHead, Close, Heartbeat, Opened, Refused, Unknown,
-                             Tokens, Steps, SentLengths, Lengths, NeedFrom>;
+using ChainMessage = std::variant<OpenStage, OpenHead, Close, Heartbeat, Opened, Refused, Unknown,
+                                  Tokens, Steps, SentLengths, Lengths, NeedFrom>;
 
 // Each lane of a link is a stream of its own, so that bulk rows never delay a decode.
 enum class Lane : uint8_t { kControl, kDecode, kBulk };
@@ -194,7 +194,7 @@ inline constexpr int kLanes = 3;
 struct Envelope {
   Incarnation to = 0;
   Lane lane = Lane::kControl;
-  Message message;
+  ChainMessage message;
 };
 
 }  // namespace catena

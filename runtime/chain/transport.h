@@ -16,7 +16,7 @@ namespace catena {
 class Receiver {
  public:
   virtual ~Receiver() = default;
-  virtual void OnMessage(Incarnation from, Lane lane, Message message) = 0;
+  virtual void OnMessage(Incarnation from, Lane lane, ChainMessage message) = 0;
   // A link to `peer` is gone. Where this side made it, it is made again, with growing pauses, as
   // long as the peer is connected; FAILED_PRECONDITION (another process, model or version answered
   // there) is final.
