@@ -15,6 +15,9 @@ namespace {
 constexpr Command kCommands[] = {
     {"generate", "Go on from a prompt", DeclareGenerate},
     {"chat", "Talk with the model", DeclareChat},
+    {"up", "Run a cluster on this machine", DeclareUp},
+    {"status", "Show a cluster: its replicas, their load, what is missing", DeclareStatus},
+    {"debug", "Show one sequence as each stage of a cluster holds it", DeclareDebug},
     {"look", "See a text as the model does: tokens, and what it expects next", DeclareLook},
     {"inspect", "Show a model's structure and sizes", DeclareInspect},
     {"plan", "Cut a model into stages of equal weight", DeclarePlan},

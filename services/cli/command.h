@@ -29,6 +29,9 @@ Action DeclareLook(CLI::App& app);
 Action DeclarePerplexity(CLI::App& app);
 Action DeclareLogits(CLI::App& app);
 Action DeclareTokenize(CLI::App& app);
+Action DeclareUp(CLI::App& app);
+Action DeclareStatus(CLI::App& app);
+Action DeclareDebug(CLI::App& app);
 Action DeclareBench(CLI::App& app);
 
 }  // namespace catena::cli
