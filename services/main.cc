@@ -25,6 +25,10 @@ constexpr Command kCommands[] = {
     {"logits", "Print the logits of every position as JSON lines", DeclareLogits},
     {"perplexity", "Measure the perplexity of a file of token ids", DeclarePerplexity},
     {"bench", "Measure speed", DeclareBench},
+    {"gateway", "Role: the public API in front of a cluster", DeclareGateway},
+    {"tokenizer", "Role: text to ids and back", DeclareTokenizer},
+    {"shard", "Role: decoder blocks and their KV cache", DeclareShard},
+    {"head", "Role: the LM head and the sampler", DeclareHead},
 };
 
 constexpr int kUsageStatus = 2;

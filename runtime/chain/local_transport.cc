@@ -229,11 +229,16 @@ void LocalHub::Break(const std::shared_ptr<Link>& link, const absl::Status& why)
   Report(link->maker, link->peer.incarnation, why);
 }
 
-void LocalHub::BreakLinks(const std::string& address) {
+void LocalHub::BreakLinks(const std::string& address, const std::string& other) {
   const std::lock_guard lock(mu_);
+  const auto fits = [&](const std::string& one, const std::string& two) {
+    return one == address && (other.empty() || two == other);
+  };
   for (auto& [_, node] : nodes_) {
     for (const auto& [peer, link] : node.links) {
-      if (!link->up || (node.self.address != address && link->peer.address != address)) continue;
+      const std::string& a = node.self.address;
+      const std::string& b = link->peer.address;
+      if (!link->up || !(fits(a, b) || fits(b, a))) continue;
       Break(link, absl::UnavailableError("the link broke"));
       Report(peer, link->maker, absl::UnavailableError("the link broke"));
       link->reported = false;

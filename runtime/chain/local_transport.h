@@ -32,9 +32,9 @@ class LocalHub {
   LocalHub(const LocalHub&) = delete;
   LocalHub& operator=(const LocalHub&) = delete;
 
-  // Breaks all links to and from the process at `address`, as a network would, and makes them
-  // again: what is queued on them is lost.
-  void BreakLinks(const std::string& address);
+  // Breaks all links between the process at `address` and `other`, or any, as a network would, and
+  // makes them again: what is queued on them is lost.
+  void BreakLinks(const std::string& address, const std::string& other = "");
 
  private:
   friend class LocalTransport;

@@ -23,6 +23,10 @@ struct Command {
 
 Action DeclareGenerate(CLI::App& app);
 Action DeclareChat(CLI::App& app);
+Action DeclareGateway(CLI::App& app);
+Action DeclareTokenizer(CLI::App& app);
+Action DeclareShard(CLI::App& app);
+Action DeclareHead(CLI::App& app);
 Action DeclareInspect(CLI::App& app);
 Action DeclarePlan(CLI::App& app);
 Action DeclareLook(CLI::App& app);
