@@ -19,6 +19,7 @@ inline constexpr int64_t kMaxMessageBytes = 64 << 20;
 inline constexpr int64_t kMaxPositions = kMaxMessageIds;
 // That wait on one lane of a link; what comes then is dropped, and asked for again.
 inline constexpr int64_t kMaxQueuedBytes = kMaxMessageBytes;
+inline constexpr int64_t kMaxPeers = 1024;      // processes with links to one
 inline constexpr int64_t kMaxTopLogprobs = 64;  // alternatives beside a token
 inline constexpr int64_t kMaxLogitBias = 4096;  // entries of a request
 inline constexpr int64_t kMaxStopIds = 1024;    // ids that end a sequence

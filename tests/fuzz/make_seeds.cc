@@ -5,7 +5,9 @@
 #include <string>
 #include <string_view>
 
+#include "services/common/codec.h"
 #include "tests/model/tiny_models.h"
+#include "tests/runtime/sample_messages.h"
 
 namespace {
 
@@ -42,6 +44,12 @@ std::string Safetensors(std::string_view header, size_t data_bytes) {
   return out.append(header).append(data_bytes, 'x');
 }
 
+std::string FrameBytes(const catena::ChainMessage& message) {
+  catena::v1::Frame frame;
+  Encode(message, {catena::DType::kBF16, catena::kSampleRowBytes}, &frame);
+  return frame.SerializeAsString();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -66,6 +74,10 @@ int main(int argc, char** argv) {
                     R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[16,22]}})",
                     22));
   write("safetensors_fuzz", "none", Safetensors("{}", 0));
+  const std::vector<catena::ChainMessage> messages = catena::SampleMessages();
+  for (size_t i = 0; i < messages.size(); ++i) {
+    write("frame_fuzz", std::to_string(i).c_str(), FrameBytes(messages[i]));
+  }
   const std::string text = std::string(1, '\0') + "ab <x> it's 12 A\u0301bC \U0001F999\n";
   write("tokenizer_json_fuzz", "sentencepiece", kSentencePieceJson + text);
   write("tokenizer_json_fuzz", "byte_level", kByteLevelJson + text);
