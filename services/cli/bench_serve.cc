@@ -37,7 +37,7 @@ absl::StatusOr<v1::Model> AskModel(const ServeOptions& o,
                                    const std::shared_ptr<grpc::Channel>& channel) {
   const auto stub = v1::GenerationService::NewStub(channel);
   grpc::ClientContext context;
-  SetTimeout(kAnswerBound, &context);
+  o.gateway.Prepare(kAnswerBound, &context);
   v1::ListModelsResponse response;
   CATENA_RETURN_IF_ERROR(o.gateway.ToStatus(stub->ListModels(&context, {}, &response)));
   if (response.models().empty() || response.models(0).vocab_size() < 1 ||
@@ -108,7 +108,7 @@ class Load {
 
 absl::Status RunLoad(const ServeOptions& o, const std::shared_ptr<grpc::Channel>& channel) {
   load::Report report;
-  load::LoadClient client(channel);
+  load::LoadClient client(channel, o.gateway.Authorization());
   const double seconds = Load(o, &client, &report).Run();
   CATENA_RETURN_IF_ERROR(o.json ? WriteJson(report.Json(seconds)) : Write(report.Table(seconds)));
   if (InterruptFlag()) return absl::CancelledError("interrupted");
@@ -116,7 +116,7 @@ absl::Status RunLoad(const ServeOptions& o, const std::shared_ptr<grpc::Channel>
 }
 
 absl::Status RunFairness(const ServeOptions& o, const std::shared_ptr<grpc::Channel>& channel) {
-  load::LoadClient client(channel);
+  load::LoadClient client(channel, o.gateway.Authorization());
   CATENA_ASSIGN_OR_RETURN(const load::Fairness f,
                           load::MeasureFairness({.mix = o.mix,
                                                  .streams = o.concurrency,
@@ -129,7 +129,7 @@ absl::Status RunFairness(const ServeOptions& o, const std::shared_ptr<grpc::Chan
 
 absl::Status RunServe(ServeOptions& o) {
   if (o.requests == 0 && o.duration_s == 0) o.requests = 100;
-  const auto channel = o.gateway.Connect();
+  CATENA_ASSIGN_OR_RETURN(const auto channel, o.gateway.Connect());
   CATENA_ASSIGN_OR_RETURN(const v1::Model model, AskModel(o, channel));
   o.mix.vocab_size = model.vocab_size();
   o.mix.context_length = model.context_length();

@@ -17,9 +17,10 @@ struct DebugOptions {
 };
 
 absl::Status RunDebug(const DebugOptions& o) {
-  const auto stub = v1::ClusterService::NewStub(o.gateway.Connect());
+  CATENA_ASSIGN_OR_RETURN(const auto channel, o.gateway.Connect());
+  const auto stub = v1::ClusterService::NewStub(channel);
   grpc::ClientContext context;
-  SetTimeout(kAnswerBound, &context);
+  o.gateway.Prepare(kAnswerBound, &context);
   v1::DebugSequenceRequest request;
   request.set_sequence_id(o.sequence);
   v1::DebugSequenceResponse response;

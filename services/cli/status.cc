@@ -24,18 +24,22 @@ struct StatusOptions {
 
 class Asker {
  public:
-  explicit Asker(const StatusOptions& o)
-      : options_(o), stub_(v1::ClusterService::NewStub(o.gateway.Connect())) {}
+  static absl::StatusOr<Asker> Make(const StatusOptions& o) {
+    CATENA_ASSIGN_OR_RETURN(const auto channel, o.gateway.Connect());
+    return Asker(o, v1::ClusterService::NewStub(channel));
+  }
 
   absl::StatusOr<v1::GetStatusResponse> Ask() {
     grpc::ClientContext context;
-    SetTimeout(kAnswerBound, &context);
+    options_.gateway.Prepare(kAnswerBound, &context);
     v1::GetStatusResponse response;
     CATENA_RETURN_IF_ERROR(options_.gateway.ToStatus(stub_->GetStatus(&context, {}, &response)));
     return response;
   }
 
  private:
+  Asker(const StatusOptions& o, std::unique_ptr<v1::ClusterService::Stub> stub)
+      : options_(o), stub_(std::move(stub)) {}
   const StatusOptions& options_;
   std::unique_ptr<v1::ClusterService::Stub> stub_;
 };
@@ -46,7 +50,8 @@ absl::Status Show(const StatusOptions& o, const v1::GetStatusResponse& status) {
 }
 
 absl::Status ShowOnce(const StatusOptions& o) {
-  CATENA_ASSIGN_OR_RETURN(const v1::GetStatusResponse status, Asker(o).Ask());
+  CATENA_ASSIGN_OR_RETURN(Asker asker, Asker::Make(o));
+  CATENA_ASSIGN_OR_RETURN(const v1::GetStatusResponse status, asker.Ask());
   CATENA_RETURN_IF_ERROR(Show(o, status));
   const auto why_not = WhyNotReady(status);
   if (!why_not) return absl::OkStatus();
@@ -55,7 +60,7 @@ absl::Status ShowOnce(const StatusOptions& o) {
 
 // Until Ctrl-C, which is no error here. A gateway that does not answer may come back.
 absl::Status Watch(const StatusOptions& o) {
-  Asker asker(o);
+  CATENA_ASSIGN_OR_RETURN(Asker asker, Asker::Make(o));
   const bool terminal = !o.json && isatty(STDOUT_FILENO) == 1;
   while (!InterruptFlag()) {
     const auto status = asker.Ask();

@@ -22,7 +22,7 @@ struct UpOptions {
   std::string listen = "127.0.0.1:0";
   bool json = false;
   // Handed on to the roles as they are given.
-  std::vector<std::string> compute_flags, cache_flags, gateway_flags;
+  std::vector<std::string> role_flags, model_flags, stage_flags, shard_flags, gateway_flags;
 };
 
 // Declares an option that is not understood here but handed on to roles.
@@ -61,8 +61,9 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
   up::ClusterOptions cluster;
   cluster.listen = o.listen;
-  cluster.compute_flags = o.compute_flags;
-  cluster.cache_flags = o.cache_flags;
+  cluster.role_flags = o.role_flags;
+  cluster.stage_flags = o.stage_flags;
+  cluster.shard_flags = o.shard_flags;
   cluster.gateway_flags = o.gateway_flags;
   const int n_layers = model.config().n_layers;
   if (o.layers.empty()) {
@@ -75,8 +76,8 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   std::error_code error;
   cluster.program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   if (error) return absl::InternalError("the path of this program is unknown: is /proc mounted?");
-  cluster.model_flags = {"--model", o.model.model};
-  auto& flags = cluster.model_flags;
+  auto& flags = cluster.model_flags = o.model_flags;
+  flags.insert(flags.end(), {"--model", o.model.model});
   if (!o.model.weights.empty()) flags.insert(flags.end(), {"--weights", o.model.weights});
   if (!o.model.weight_format.empty()) {
     flags.insert(flags.end(), {"--weight-format", o.model.weight_format});
@@ -118,6 +119,26 @@ absl::Status RunUp(const UpOptions& o) {
   return console.written();
 }
 
+void DeclareHandedOn(CLI::App& app, UpOptions* o) {
+  HandOn(app, "--threads", "Threads of each shard and the head (default: all cores)",
+         &o->stage_flags)
+      ->check(CLI::Range(1, 1024));
+  HandOn(app, "--activations", "int8 (default) or f32, of quantised weights", &o->stage_flags)
+      ->check(CLI::IsMember({"int8", "f32"}));
+  HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->stage_flags)
+      ->check(CLI::IsMember({"f16", "f32"}));
+  HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
+  HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
+  HandOn(app, "--kv-memory", "Of each shard's KV cache, as 2GiB", &o->shard_flags);
+  HandOn(app, "--name", "What clients call the model (default: its file's name)", &o->model_flags);
+  HandOn(app, "--api-keys", "File of keys that clients need, one a line", &o->gateway_flags);
+  HandOn(app, "--log-level", "trace, debug, info (default), warn, error or off", &o->role_flags);
+  const char* tls = "TLS, of all roles";
+  HandOn(app, "--tls-cert", "PEM file: their certificate", &o->role_flags)->group(tls);
+  HandOn(app, "--tls-key", "PEM file: its key", &o->role_flags)->group(tls);
+  HandOn(app, "--tls-ca", "PEM file: the authority it is of", &o->role_flags)->group(tls);
+}
+
 }  // namespace
 
 Action DeclareUp(CLI::App& app) {
@@ -130,15 +151,7 @@ Action DeclareUp(CLI::App& app) {
       ->delimiter(',');
   app.add_option("--listen", o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)");
   app.add_flag("--json", o->json, "One JSON object on stdout once all serve");
-  HandOn(app, "--threads", "Threads of each shard and the head (default: all cores)",
-         &o->compute_flags)
-      ->check(CLI::Range(1, 1024));
-  HandOn(app, "--activations", "int8 (default) or f32, of quantised weights", &o->compute_flags)
-      ->check(CLI::IsMember({"int8", "f32"}));
-  HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->compute_flags);
-  HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->cache_flags)
-      ->check(CLI::IsMember({"f16", "f32"}));
-  HandOn(app, "--kv-memory", "Bytes of each shard's KV cache, for example 2GiB", &o->cache_flags);
+  DeclareHandedOn(app, o.get());
   return [o] { return RunUp(*o); };
 }
 

@@ -34,6 +34,9 @@ class LoadClient::Call : public grpc::ClientReadReactor<v1::GenerateResponse> {
   }
 
   void Begin(v1::GenerationService::Stub* stub) {
+    if (!owner_->authorization_.empty()) {
+      context_.AddMetadata("authorization", owner_->authorization_);
+    }
     start_ = last_ = Clock::now();
     stub->async()->Generate(&context_, &request_, this);
     StartRead(&response_);
@@ -97,8 +100,8 @@ class LoadClient::Call : public grpc::ClientReadReactor<v1::GenerateResponse> {
   CallResult result_;
 };
 
-LoadClient::LoadClient(std::shared_ptr<grpc::Channel> channel)
-    : stub_(v1::GenerationService::NewStub(std::move(channel))) {}
+LoadClient::LoadClient(const std::shared_ptr<grpc::Channel>& channel, std::string authorization)
+    : stub_(v1::GenerationService::NewStub(channel)), authorization_(std::move(authorization)) {}
 
 LoadClient::~LoadClient() {
   CancelAll();

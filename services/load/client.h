@@ -42,7 +42,8 @@ struct CallResult {
 
 class LoadClient {
  public:
-  explicit LoadClient(std::shared_ptr<grpc::Channel> channel);
+  // `authorization`: of each call; "" for none.
+  LoadClient(const std::shared_ptr<grpc::Channel>& channel, std::string authorization);
   ~LoadClient();  // cancels what runs and waits for it
 
   void Start(RequestSpec spec, int kind = 0);
@@ -58,6 +59,7 @@ class LoadClient {
   void OnFinished(Call* call);
 
   std::unique_ptr<v1::GenerationService::Stub> stub_;
+  const std::string authorization_;
   std::map<const Call*, std::unique_ptr<Call>> calls_;  // on the caller's thread
   int running_ = 0;                                     // the same
   std::atomic<int64_t> tokens_ = 0;

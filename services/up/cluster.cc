@@ -33,6 +33,7 @@ class Planner {
     p.spec.name = name;
     p.spec.argv = {options_.program, role};
     for (const Strings* f : flags) Append(&p.spec.argv, *f);
+    Append(&p.spec.argv, options_.role_flags);
     p.spec.listen = fmt::format("unix:{}/{}", folder_, file);
     p.spec.stop_phase = kOthersPhase;
     return p;
@@ -45,7 +46,7 @@ class Planner {
     const Strings range = {"--layers", fmt::format("{}-{}", r.begin, r.end)};
     ClusterProcess p =
         Internal("shard", name,
-                 {&options_.model_flags, &range, &options_.compute_flags, &options_.cache_flags});
+                 {&options_.model_flags, &range, &options_.stage_flags, &options_.shard_flags});
     p.layers = r;
     return p;
   }
@@ -59,6 +60,7 @@ class Planner {
       Append(&p.spec.argv, {"--" + o.role, o.spec.listen});
     }
     Append(&p.spec.argv, options_.gateway_flags);
+    Append(&p.spec.argv, options_.role_flags);
     p.spec.listen = options_.listen;
     p.spec.stop_phase = kGatewayPhase;
     return p;
@@ -83,7 +85,7 @@ std::vector<ClusterProcess> PlanCluster(const ClusterOptions& options, const std
   for (int stage = 0; stage < static_cast<int>(options.layers.size()); ++stage) {
     for (int r = 0; r < planner.Replicas(stage); ++r) all.push_back(planner.Shard(stage, r));
   }
-  all.push_back(planner.Internal("head", "head", {&options.model_flags, &options.compute_flags}));
+  all.push_back(planner.Internal("head", "head", {&options.model_flags, &options.stage_flags}));
   all.insert(all.begin(), planner.Gateway(all));
   return all;
 }

@@ -24,9 +24,10 @@ struct ClusterOptions {
   std::map<int, int> replicas;     // of a stage; 1 where absent
   std::string listen;              // the gateway's: host:port
   // Flags that are handed on, after the role's own.
-  std::vector<std::string> model_flags;    // of all that open the model
-  std::vector<std::string> compute_flags;  // of shards and head
-  std::vector<std::string> cache_flags;    // of shards
+  std::vector<std::string> role_flags;   // of all
+  std::vector<std::string> model_flags;  // of all that open the model
+  std::vector<std::string> stage_flags;  // of shards and head
+  std::vector<std::string> shard_flags;
   std::vector<std::string> gateway_flags;
 };
 

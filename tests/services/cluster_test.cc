@@ -19,9 +19,10 @@ ClusterOptions TwoStages() {
   options.layers = {{0, 3}, {3, 5}};
   options.listen = "127.0.0.1:0";
   options.model_flags = {"--model", "m"};
-  options.compute_flags = {"--threads", "1"};
-  options.cache_flags = {"--kv-dtype", "f32"};
-  options.gateway_flags = {"--tls-cert", "c"};
+  options.stage_flags = {"--threads", "1"};
+  options.shard_flags = {"--kv-memory", "1GiB"};
+  options.gateway_flags = {"--api-keys", "k"};
+  options.role_flags = {"--tls-cert", "c"};
   return options;
 }
 
@@ -31,14 +32,17 @@ TEST(ClusterTest, EachRoleGetsItsFlagsAndTheGatewayAllAddresses) {
   EXPECT_THAT(all[0].spec.argv,
               ElementsAre("catena", "gateway", "--tokenizer", "unix:dir/tokenizer", "--shard",
                           "unix:dir/shard-0", "--shard", "unix:dir/shard-1", "--head",
-                          "unix:dir/head", "--tls-cert", "c"));
+                          "unix:dir/head", "--api-keys", "k", "--tls-cert", "c"));
   EXPECT_EQ(all[0].spec.listen, "127.0.0.1:0");
-  EXPECT_THAT(all[1].spec.argv, ElementsAre("catena", "tokenizer", "--model", "m"));
-  EXPECT_THAT(all[3].spec.argv, ElementsAre("catena", "shard", "--model", "m", "--layers", "3-5",
-                                            "--threads", "1", "--kv-dtype", "f32"));
+  EXPECT_THAT(all[1].spec.argv,
+              ElementsAre("catena", "tokenizer", "--model", "m", "--tls-cert", "c"));
+  EXPECT_THAT(all[3].spec.argv,
+              ElementsAre("catena", "shard", "--model", "m", "--layers", "3-5", "--threads", "1",
+                          "--kv-memory", "1GiB", "--tls-cert", "c"));
   EXPECT_EQ(all[3].spec.listen, "unix:dir/shard-1");
   EXPECT_EQ(all[3].layers, (LayerRange{3, 5}));
-  EXPECT_THAT(all[4].spec.argv, ElementsAre("catena", "head", "--model", "m", "--threads", "1"));
+  EXPECT_THAT(all[4].spec.argv,
+              ElementsAre("catena", "head", "--model", "m", "--threads", "1", "--tls-cert", "c"));
 }
 
 TEST(ClusterTest, TheGatewayStopsFirst) {

@@ -117,7 +117,7 @@ class ClientTest : public testing::Test {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
-    client_ = std::make_unique<LoadClient>(server_->InProcessChannel({}));
+    client_ = std::make_unique<LoadClient>(server_->InProcessChannel({}), "");
   }
   static RequestSpec Spec(Answer answer, int32_t max_tokens) {
     RequestSpec spec;
