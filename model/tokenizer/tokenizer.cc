@@ -114,21 +114,4 @@ std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special) 
   return text;
 }
 
-std::string Tokenizer::Piece(int32_t id) const {
-  std::string_view bytes = Bytes(id);
-  std::string out;
-  while (!bytes.empty()) {
-    const Utf8Sequence s = ScanUtf8(bytes, 0);
-    if (s.valid) {
-      out.append(bytes.substr(0, s.size));
-    } else {
-      for (const char b : bytes.substr(0, s.size)) {
-        out += fmt::format("<0x{:02X}>", static_cast<uint8_t>(b));
-      }
-    }
-    bytes.remove_prefix(s.size);
-  }
-  return out;
-}
-
 }  // namespace catena

@@ -75,7 +75,7 @@ class Tokenizer {
 
   // A token as a human reads it, by itself: leading spaces kept, bytes that are no character
   // written <0xHH>. "" where there is no such token.
-  std::string Piece(int32_t id) const;
+  std::string Piece(int32_t id) const { return ReadableBytes(Bytes(id)); }
   // The bytes it adds to a text; not always whole characters.
   std::string_view Bytes(int32_t id) const {
     return decoder_->Has(id) ? decoder_->Bytes(id) : std::string_view();

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include <fmt/format.h>
+
 namespace catena {
 namespace {
 
@@ -122,6 +124,22 @@ void Utf8Stream::Push(std::string_view bytes, std::string* out) {
     out->append(kReplacementCharacter);
     bytes.remove_prefix(s.size);
   }
+}
+
+std::string ReadableBytes(std::string_view bytes) {
+  std::string out;
+  while (!bytes.empty()) {
+    const Utf8Sequence s = ScanUtf8(bytes, 0);
+    if (s.valid) {
+      out.append(bytes.substr(0, s.size));
+    } else {
+      for (const char b : bytes.substr(0, s.size)) {
+        out += fmt::format("<0x{:02X}>", static_cast<uint8_t>(b));
+      }
+    }
+    bytes.remove_prefix(s.size);
+  }
+  return out;
 }
 
 }  // namespace catena

@@ -29,6 +29,9 @@ bool IsValidUtf8(std::string_view text);
 // Appends `bytes` to `out`, with ill-formed parts replaced.
 void AppendValidUtf8(std::string_view bytes, std::string* out);
 
+// As a human reads bytes: characters as they are, bytes that are none written <0xHH>.
+std::string ReadableBytes(std::string_view bytes);
+
 // The code point that starts at `at`, and its size in bytes.
 // REQUIRES: `text` is valid UTF-8, at < text.size() and `at` starts a character.
 struct CodePoint {

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "runtime/generate.h"
+#include "runtime/prompt.h"
 #include "runtime/score.h"
 #include "services/cli/model_options.h"
 #include "services/cli/output.h"

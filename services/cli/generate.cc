@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "runtime/prompt.h"
 #include "runtime/text_stream.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/model_options.h"
@@ -157,7 +158,8 @@ absl::Status RunGenerate(GenerateOptions& o) {
       o.sampling.Resolve(model.checkpoint->generation(), model.config().vocab_size));
   CATENA_ASSIGN_OR_RETURN(const Sampler sampler, Sampler::Make(params, model.config().vocab_size));
   CATENA_ASSIGN_OR_RETURN(std::vector<int32_t> prompt, PromptIds(o, model));
-  CATENA_RETURN_IF_ERROR(CheckIds(prompt, model.config()));
+  CATENA_RETURN_IF_ERROR(
+      CheckPrompt(prompt, model.config().vocab_size, model.config().context_length));
   const auto prompt_tokens = static_cast<int64_t>(prompt.size());
   CATENA_ASSIGN_OR_RETURN(
       const auto engine,

@@ -122,15 +122,6 @@ absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOpt
   return found;
 }
 
-std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
-  std::vector<int32_t> ids = tokenizer.Encode(text);
-  const int32_t bos = tokenizer.bos_id();
-  if (tokenizer.add_bos() && bos >= 0 && (ids.empty() || ids[0] != bos)) {
-    ids.insert(ids.begin(), bos);
-  }
-  return ids;
-}
-
 absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Model& model, const RunOptions& options,
                                                    int64_t positions, int64_t sequences) {
   CATENA_ASSIGN_OR_RETURN(const auto layers, Cuts(options, model.config().n_layers));

@@ -68,9 +68,6 @@ absl::StatusOr<Model> OpenModelShapes(const ModelOptions& options);
 // The template that --chat-template names, or the model's own.
 absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOptions& options);
 
-// Text as the model was trained to read it: with its BOS where it wants one.
-std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
-
 // Reads the weights, with a progress bar where stderr is a terminal. `positions` of a sequence (0:
 // the model's context), `sequences` at a time.
 absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Model& model, const RunOptions& options,

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "model/json.h"
+#include "runtime/prompt.h"
 #include "runtime/score.h"
 #include "services/cli/output.h"
 #include "services/cli/progress.h"
@@ -33,7 +34,8 @@ absl::StatusOr<std::vector<int32_t>> ReadTokens(const std::string& path) {
 absl::Status RunPerplexity(const PerplexityOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
   CATENA_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, ReadTokens(o.file));
-  CATENA_RETURN_IF_ERROR(CheckIds(ids, model.config()));
+  CATENA_RETURN_IF_ERROR(
+      CheckPrompt(ids, model.config().vocab_size, model.config().context_length));
   const auto tokens = static_cast<int64_t>(ids.size());
   CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, tokens, 1));
   double negative_log_likelihood = 0;

@@ -5,6 +5,8 @@
 #include <iostream>
 #include <iterator>
 
+#include "runtime/prompt.h"
+
 namespace catena::cli {
 
 void TextInput::Declare(CLI::App& app, const char* text_option, const char* help) {
@@ -24,7 +26,8 @@ absl::StatusOr<std::vector<int32_t>> TextInput::Read(const Model& model) const {
   } else {
     return absl::InvalidArgumentError("there is no text; give some, or --prompt-tokens 1,2,3");
   }
-  CATENA_RETURN_IF_ERROR(CheckIds(out, model.config()));
+  CATENA_RETURN_IF_ERROR(
+      CheckPrompt(out, model.config().vocab_size, model.config().context_length));
   return out;
 }
 
@@ -44,25 +47,6 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text) {
     begin = end + 1;
   }
   return ids;
-}
-
-absl::Status CheckIds(const std::vector<int32_t>& ids, const ModelConfig& config) {
-  if (ids.empty())
-    return absl::InvalidArgumentError(
-        "the prompt has no tokens; give some text, or --prompt-tokens 1,2,3");
-  const auto tokens = static_cast<int64_t>(ids.size());
-  if (tokens > config.context_length) {
-    return absl::InvalidArgumentError(
-        fmt::format("the prompt has {} tokens, the model's context {}; shorten the prompt", tokens,
-                    config.context_length));
-  }
-  for (int32_t id : ids) {
-    if (id < 0 || id >= config.vocab_size) {
-      return absl::InvalidArgumentError(fmt::format(
-          "token id {} is outside the vocabulary; ids are 0 to {}", id, config.vocab_size - 1));
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace catena::cli

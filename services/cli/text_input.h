@@ -28,7 +28,4 @@ class TextInput {
 // "1,2,3" as ids. INVALID_ARGUMENT that shows what is no id.
 absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text);
 
-// Ids are inside the vocabulary and fit the context.
-absl::Status CheckIds(const std::vector<int32_t>& ids, const ModelConfig& config);
-
 }  // namespace catena::cli

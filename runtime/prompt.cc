@@ -1,0 +1,34 @@
+#include "runtime/prompt.h"
+
+namespace catena {
+
+std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<int32_t> ids = tokenizer.Encode(text);
+  const int32_t bos = tokenizer.bos_id();
+  if (tokenizer.add_bos() && bos >= 0 && (ids.empty() || ids[0] != bos)) {
+    ids.insert(ids.begin(), bos);
+  }
+  return ids;
+}
+
+absl::Status CheckPrompt(absl::Span<const int32_t> ids, int64_t vocab_size,
+                         int64_t context_length) {
+  if (ids.empty()) {
+    return absl::InvalidArgumentError(
+        "the prompt has no tokens; give some text, or --prompt-tokens 1,2,3");
+  }
+  if (static_cast<int64_t>(ids.size()) > context_length) {
+    return absl::InvalidArgumentError(
+        fmt::format("the prompt has {} tokens, the model's context {}; shorten the prompt",
+                    ids.size(), context_length));
+  }
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= vocab_size) {
+      return absl::InvalidArgumentError(fmt::format(
+          "token id {} is outside the vocabulary; ids are 0 to {}", id, vocab_size - 1));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace catena

@@ -1,0 +1,22 @@
+// A prompt before it is run: text to ids as the model was trained to read it, and whether the model
+// can take them. The same in one process and in a cluster.
+//
+// Thread rules: pure functions, any thread.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "absl/types/span.h"
+
+#include "model/tokenizer/tokenizer.h"
+
+namespace catena {
+
+// With its BOS where the model wants one.
+std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
+
+// INVALID_ARGUMENT where there are no ids, more than the context, or one outside the vocabulary.
+absl::Status CheckPrompt(absl::Span<const int32_t> ids, int64_t vocab_size, int64_t context_length);
+
+}  // namespace catena

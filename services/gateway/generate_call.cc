@@ -1,0 +1,249 @@
+#include "services/gateway/generate_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "services/common/request_limits.h"
+#include "services/gateway/request.h"
+
+namespace catena {
+namespace {
+
+// What a token with its log-probabilities takes here and, about, in a message.
+size_t BytesOf(const SampledToken& token) { return 16 + 24 * token.top.size(); }
+
+}  // namespace
+
+GenerateCall::GenerateCall(const Front& front, std::shared_ptr<const ModelFacts> facts,
+                           const v1::GenerateRequest& request, SamplingParams params,
+                           std::chrono::system_clock::time_point deadline)
+    : StreamCall(Strand::Make(front.pool)),
+      front_(front),
+      facts_(std::move(facts)),
+      params_(std::move(params)),
+      deadline_(deadline) {
+  if (request.has_tokens()) {
+    prompt_ids_.emplace(request.tokens().ids().begin(), request.tokens().ids().end());
+  } else if (request.has_chat()) {
+    *to_encode_.mutable_chat() = request.chat();
+  } else {
+    to_encode_.set_text(request.text());
+    to_encode_.set_add_special_tokens(true);
+  }
+}
+
+void GenerateCall::Begin() {
+  if (over()) return;
+  if (prompt_ids_) return OnPrompt(std::move(*prompt_ids_));
+  encoding_ = front_.tokenizer->Encode(
+      std::move(to_encode_), deadline_, strand(),
+      [self = Self<GenerateCall>()](absl::StatusOr<v1::EncodeResponse> encoded) {
+        self->encoding_ = nullptr;
+        if (!encoded.ok()) return self->Fail(encoded.status());
+        self->OnPrompt({encoded->ids().begin(), encoded->ids().end()});
+      });
+}
+
+void GenerateCall::OnPrompt(std::vector<int32_t> ids) {
+  if (over()) return;
+  if (absl::Status status = CheckPromptIds(ids, *facts_); !status.ok()) return Fail(status);
+  prompt_tokens_ = static_cast<int64_t>(ids.size());
+  sequences_.resize(static_cast<size_t>(params_.n));
+  for (uint32_t i = 0; i < sequences_.size(); ++i) {
+    Open(i);
+    LoopRequest request{
+        .prompt = ids,
+        .params = params_,
+        .sequence_index = i,
+        .deadline = LoopDeadline(deadline_, std::chrono::system_clock::now(), LoopClock::now())};
+    auto inbox = std::make_shared<LoopInbox>(
+        strand(), [self = Self<GenerateCall>(), i](LoopInbox::Events events) {
+          self->OnEvents(i, std::move(events));
+        });
+    sequences_[i].ticket = front_.loop->Submit(std::move(request), std::move(inbox));
+  }
+}
+
+void GenerateCall::Open(uint32_t index) {
+  if (!facts_->has_tokenizer) return;
+  v1::DecodeRules rules;
+  rules.mutable_stop()->Assign(params_.stop.begin(), params_.stop.end());
+  rules.set_min_tokens(params_.min_tokens);
+  // Weak: the stream is the call's.
+  std::weak_ptr<GenerateCall> weak = Self<GenerateCall>();
+  sequences_[index].decode = front_.tokenizer->OpenDecode(
+      std::move(rules), strand(), [weak, index](absl::StatusOr<DecodeStream::Progress> progress) {
+        if (const auto self = weak.lock()) self->OnProgress(index, std::move(progress));
+      });
+}
+
+void GenerateCall::OnEvents(uint32_t index, LoopInbox::Events events) {
+  Sequence& s = sequences_[index];
+  if (events.end) s.end = std::move(events.end);
+  if (over()) return;
+  if (events.started) s.key = events.started;
+  if (!s.stopped) TakeTokens(s, std::move(events.tokens));
+  if (s.end && !s.stopped) {
+    if (!s.end->status.ok()) return Fail(s.end->status);
+    if (s.decode) {
+      s.decode->End();
+    } else {
+      s.text_ended = true;
+    }
+  }
+  CheckBuffered();
+  Pump();
+}
+
+void GenerateCall::TakeTokens(Sequence& s, std::vector<SampledToken> tokens) {
+  if (tokens.empty()) return;
+  std::vector<int32_t> ids;
+  for (SampledToken& token : tokens) {
+    ids.push_back(token.id);
+    buffered_bytes_ += BytesOf(token);
+    s.waiting.push_back(std::move(token));
+  }
+  if (s.decode) return s.decode->Push(ids);
+  AddReady(s, "", static_cast<int64_t>(ids.size()));
+}
+
+void GenerateCall::OnProgress(uint32_t index, absl::StatusOr<DecodeStream::Progress> progress) {
+  if (over()) return;
+  if (!progress.ok()) return Fail(progress.status());
+  Sequence& s = sequences_[index];
+  buffered_bytes_ += progress->text.size();
+  AddReady(s, std::move(progress->text), progress->ids_used);
+  s.text_ended = progress->ended;
+  if (progress->stopped) {  // what the loop has made past it, or still makes, is nobody's
+    s.stopped = true;
+    for (const SampledToken& token : s.waiting) buffered_bytes_ -= BytesOf(token);
+    s.waiting.clear();
+    if (!s.end) front_.loop->Cancel(*s.ticket);
+  }
+  CheckBuffered();
+  Pump();
+}
+
+void GenerateCall::AddReady(Sequence& s, std::string text, int64_t n_tokens) {
+  if (text.empty() && n_tokens == 0) return;
+  Piece piece{.text = std::move(text), .tokens = {}, .bytes = 0};
+  piece.bytes = piece.text.size();
+  for (; n_tokens > 0; --n_tokens) {
+    piece.bytes += BytesOf(s.waiting.front());
+    piece.tokens.push_back(std::move(s.waiting.front()));
+    s.waiting.pop_front();
+    ++s.completion_tokens;
+  }
+  s.ready.push_back(std::move(piece));
+}
+
+void GenerateCall::CheckBuffered() {
+  if (over() || buffered_bytes_ <= front_.max_buffered_bytes) return;
+  FailNow(absl::ResourceExhaustedError(
+      fmt::format("more than {} bytes of output wait for the client; read the stream faster",
+                  front_.max_buffered_bytes)));
+}
+
+bool GenerateCall::HasNews(const Sequence& s) const {
+  return (s.key && !s.start_sent) || !s.ready.empty() || (s.text_ended && s.end && !s.finish_sent);
+}
+
+bool GenerateCall::HavePieces(const Piece& piece) {
+  if (!params_.logprobs || !facts_->has_tokenizer) return true;
+  std::vector<int32_t> ids;
+  for (const SampledToken& token : piece.tokens) {
+    ids.push_back(token.id);
+    for (const TokenLogprob& t : token.top) ids.push_back(t.id);
+  }
+  std::vector<int32_t> missing = front_.tokenizer->MissingPieces(ids);
+  if (missing.empty()) return true;
+  if (fetching_ || over()) return false;
+  missing.resize(std::min(missing.size(), static_cast<size_t>(limits::kMaxPieceIds)));
+  fetching_ = front_.tokenizer->FetchPieces(std::move(missing), deadline_, strand(),
+                                            [self = Self<GenerateCall>()](absl::Status s) {
+                                              self->fetching_ = nullptr;
+                                              if (!s.ok()) return self->Fail(s);
+                                              self->Pump();
+                                            });
+  return false;
+}
+
+bool GenerateCall::Compose(v1::GenerateResponse* response) {
+  const auto n = static_cast<uint32_t>(sequences_.size());
+  for (uint32_t i = 0; i < n; ++i) {
+    const uint32_t index = (turn_ + i) % n;
+    const Sequence& s = sequences_[index];
+    if (!HasNews(s)) continue;
+    const bool start = s.key && !s.start_sent;
+    if (!start && !s.ready.empty() && !HavePieces(s.ready.front())) continue;
+    ComposeOf(index, response);
+    turn_ = index + 1;
+    return true;
+  }
+  return false;
+}
+
+void GenerateCall::ComposeOf(uint32_t index, v1::GenerateResponse* response) {
+  Sequence& s = sequences_[index];
+  response->set_index(index);
+  if (s.key && !std::exchange(s.start_sent, true)) {
+    v1::Start* start = response->mutable_start();
+    start->set_seed(params_.seed);
+    start->set_prompt_tokens(prompt_tokens_);
+    start->set_sequence_id(ToString(*s.key));
+  }
+  size_t bytes = 0;
+  while (!s.ready.empty() && bytes < kMaxResponseBytes && HavePieces(s.ready.front())) {
+    const Piece& piece = s.ready.front();
+    response->mutable_text()->append(piece.text);
+    AddTokens(piece, response);
+    bytes += piece.bytes;
+    buffered_bytes_ -= piece.bytes;
+    s.ready.pop_front();
+  }
+  if (!s.ready.empty() || !s.text_ended || !s.end || s.finish_sent) return;
+  s.finish_sent = true;
+  v1::Finish* finish = response->mutable_finish();
+  finish->set_reason(ReasonOf(s));
+  finish->set_completion_tokens(s.completion_tokens);
+  finish->set_queue_ns(s.end->times.queue.count());
+  finish->set_prefill_ns(s.end->times.prefill.count());
+  finish->set_decode_ns(s.end->times.decode.count());
+}
+
+void GenerateCall::AddTokens(const Piece& piece, v1::GenerateResponse* response) const {
+  auto fill = [&](int32_t id, float logprob, v1::TokenLogprob* out) {
+    out->set_id(id);
+    out->set_piece(front_.tokenizer->Piece(id));
+    out->set_logprob(logprob);
+  };
+  for (const SampledToken& token : piece.tokens) {
+    response->add_token_ids(token.id);
+    if (!params_.logprobs) continue;
+    v1::TokenLogprobs* out = response->add_logprobs();
+    fill(token.id, token.logprob, out->mutable_chosen());
+    for (const TokenLogprob& t : token.top) fill(t.id, t.logprob, out->add_top());
+  }
+}
+
+v1::FinishReason GenerateCall::ReasonOf(const Sequence& s) const {
+  const bool stop = s.stopped || s.end->reason == FinishReason::kStop;
+  return stop ? v1::FINISH_REASON_STOP : v1::FINISH_REASON_LENGTH;
+}
+
+bool GenerateCall::Complete() const {
+  return !sequences_.empty() && std::all_of(sequences_.begin(), sequences_.end(),
+                                            [](const Sequence& s) { return s.finish_sent; });
+}
+
+void GenerateCall::Abandon() {
+  if (encoding_) std::exchange(encoding_, nullptr)();
+  if (fetching_) std::exchange(fetching_, nullptr)();
+  for (Sequence& s : sequences_) {
+    if (s.decode) s.decode->Cancel();
+    s.waiting.clear();
+    if (s.ticket && !s.end) front_.loop->Cancel(*s.ticket);
+  }
+}
+
+}  // namespace catena

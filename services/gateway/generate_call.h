@@ -1,0 +1,81 @@
+// One Generate request: prompt to ids, ids to the token loop, tokens to the tokenizer, text to the
+// client.
+//
+// Thread rules: made on a thread of gRPC, then on its strand (stream_call.h).
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "catena/v1/generation.grpc.pb.h"
+
+#include "services/gateway/front.h"
+#include "services/gateway/loop_inbox.h"
+#include "services/gateway/stream_call.h"
+
+namespace catena {
+
+class GenerateCall final : public StreamCall<v1::GenerateResponse> {
+ public:
+  // REQUIRES: request and params were checked against the facts.
+  GenerateCall(const Front& front, std::shared_ptr<const ModelFacts> facts,
+               const v1::GenerateRequest& request, SamplingParams params,
+               std::chrono::system_clock::time_point deadline);
+
+ private:
+  // Tokens with their text, ready to be sent.
+  struct Piece {
+    std::string text;
+    std::vector<SampledToken> tokens;
+    size_t bytes = 0;
+  };
+  struct Sequence {
+    std::optional<uint64_t> ticket;  // of the loop
+    std::optional<SequenceKey> key;
+    bool start_sent = false;
+    std::shared_ptr<DecodeStream> decode;  // null where the model has no tokenizer
+    std::deque<SampledToken> waiting;      // for their text
+    std::deque<Piece> ready;
+    int64_t completion_tokens = 0;
+    bool text_ended = false, stopped = false, finish_sent = false;
+    std::optional<LoopInbox::End> end;  // of the loop
+  };
+
+  void Begin() override;
+  bool Compose(v1::GenerateResponse* response) override;
+  bool Complete() const override;
+  void Abandon() override;
+
+  void OnPrompt(std::vector<int32_t> ids);
+  void Open(uint32_t index);
+  void OnEvents(uint32_t index, LoopInbox::Events events);
+  void OnProgress(uint32_t index, absl::StatusOr<DecodeStream::Progress> progress);
+  void TakeTokens(Sequence& s, std::vector<SampledToken> tokens);
+  void AddReady(Sequence& s, std::string text, int64_t n_tokens);
+  // Ends the request where too much waits for the client.
+  void CheckBuffered();
+
+  bool HasNews(const Sequence& s) const;
+  // Whether the bytes of all tokens of a piece are known; asks for them otherwise.
+  bool HavePieces(const Piece& piece);
+  void ComposeOf(uint32_t index, v1::GenerateResponse* response);
+  void AddTokens(const Piece& piece, v1::GenerateResponse* response) const;
+  v1::FinishReason ReasonOf(const Sequence& s) const;
+
+  const Front& front_;
+  const std::shared_ptr<const ModelFacts> facts_;
+  const SamplingParams params_;
+  const std::chrono::system_clock::time_point deadline_;
+  std::optional<std::vector<int32_t>> prompt_ids_;  // as the client gave them
+  v1::EncodeRequest to_encode_;                     // or this
+  int64_t prompt_tokens_ = 0;
+
+  std::vector<Sequence> sequences_;
+  uint32_t turn_ = 0;  // whose news are sent next
+  size_t buffered_bytes_ = 0;
+  TokenizerClient::Canceller encoding_, fetching_;
+};
+
+}  // namespace catena

@@ -1,0 +1,75 @@
+// What the token loop says of one sequence, handed over to the request's strand: the loop's thread
+// only appends to a list. What comes while a hand-over waits goes with it.
+//
+// Thread rules: the listener's methods on the loop's thread; `take` runs on the strand.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "runtime/chain/token_loop.h"
+#include "services/common/worker_pool.h"
+
+namespace catena {
+
+class LoopInbox final : public LoopListener, public std::enable_shared_from_this<LoopInbox> {
+ public:
+  struct End {
+    absl::Status status;
+    FinishReason reason = FinishReason::kLength;
+    LoopTimes times;
+  };
+  struct Events {
+    std::optional<SequenceKey> started;
+    std::vector<SampledToken> tokens;
+    std::optional<End> end;
+  };
+
+  LoopInbox(std::shared_ptr<Strand> strand, std::function<void(Events)> take)
+      : strand_(std::move(strand)), take_(std::move(take)) {}
+
+  void OnStart(const SequenceKey& sequence) override {
+    Add([&](Events& e) { e.started = sequence; });
+  }
+  void OnToken(const Token& token) override {
+    Add([&](Events& e) { e.tokens.push_back(token.token); });
+  }
+  void OnEnd(const absl::Status& status, FinishReason reason, const LoopTimes& times) override {
+    Add([&](Events& e) { e.end = End{status, reason, times}; });
+  }
+
+ private:
+  template <typename F>
+  void Add(F add) {
+    {
+      std::lock_guard lock(mutex_);
+      add(events_);
+      if (std::exchange(posted_, true)) return;
+    }
+    strand_->Post([self = shared_from_this()] { self->Deliver(); });
+  }
+
+  void Deliver() {
+    Events events;
+    {
+      std::lock_guard lock(mutex_);
+      std::swap(events, events_);
+      posted_ = false;
+    }
+    const bool last = events.end.has_value();
+    take_(std::move(events));
+    if (last) take_ = nullptr;  // which holds the request
+  }
+
+  const std::shared_ptr<Strand> strand_;
+  std::function<void(Events)> take_;
+  std::mutex mutex_;
+  Events events_;
+  bool posted_ = false;
+};
+
+}  // namespace catena

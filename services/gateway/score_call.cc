@@ -1,0 +1,139 @@
+#include "services/gateway/score_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "services/common/request_limits.h"
+#include "services/gateway/request.h"
+
+namespace catena {
+namespace {
+
+// Positions whose pieces are asked for together.
+constexpr size_t kFetchPositions = 512;
+
+size_t BytesOf(const SampledToken& score) { return 32 + 24 * score.top.size(); }
+
+}  // namespace
+
+ScoreCall::ScoreCall(const Front& front, std::shared_ptr<const ModelFacts> facts,
+                     const v1::ScoreRequest& request,
+                     std::chrono::system_clock::time_point deadline)
+    : StreamCall(Strand::Make(front.pool)),
+      front_(front),
+      facts_(std::move(facts)),
+      deadline_(deadline),
+      top_(request.top()),
+      prompt_(request.tokens().ids().begin(), request.tokens().ids().end()),
+      text_(request.text()),
+      has_ids_(request.has_tokens()) {}
+
+void ScoreCall::Begin() {
+  if (over()) return;
+  if (has_ids_) return OnPrompt(std::move(prompt_));
+  v1::EncodeRequest request;
+  request.set_text(std::move(text_));
+  request.set_add_special_tokens(true);
+  encoding_ = front_.tokenizer->Encode(
+      std::move(request), deadline_, strand(),
+      [self = Self<ScoreCall>()](absl::StatusOr<v1::EncodeResponse> encoded) {
+        self->encoding_ = nullptr;
+        if (!encoded.ok()) return self->Fail(encoded.status());
+        self->OnPrompt({encoded->ids().begin(), encoded->ids().end()});
+      });
+}
+
+void ScoreCall::OnPrompt(std::vector<int32_t> ids) {
+  if (over()) return;
+  if (absl::Status status = CheckPromptIds(ids, *facts_); !status.ok()) return Fail(status);
+  prompt_ = std::move(ids);
+  LoopRequest request{
+      .prompt = prompt_,
+      .params = {},
+      .score = true,
+      .score_top = std::max(1, top_),  // 0 would sample
+      .deadline = LoopDeadline(deadline_, std::chrono::system_clock::now(), LoopClock::now())};
+  auto take = [self = Self<ScoreCall>()](LoopInbox::Events events) {
+    self->OnEvents(std::move(events));
+  };
+  ticket_ = front_.loop->Submit(std::move(request),
+                                std::make_shared<LoopInbox>(strand(), std::move(take)));
+}
+
+void ScoreCall::OnEvents(LoopInbox::Events events) {
+  if (events.end) ended_ = true;
+  if (over()) return;
+  for (SampledToken& score : events.tokens) {
+    buffered_bytes_ += BytesOf(score);
+    scores_.push_back(std::move(score));
+  }
+  if (sent_ + scores_.size() > prompt_.size()) {
+    return FailNow(absl::InternalError("the model scored more positions than there are"));
+  }
+  if (buffered_bytes_ > front_.max_buffered_bytes) {
+    return FailNow(absl::ResourceExhaustedError(
+        fmt::format("more than {} bytes of scores wait for the client; read the stream faster, or "
+                    "ask for a smaller top",
+                    front_.max_buffered_bytes)));
+  }
+  if (ended_ && !events.end->status.ok()) return Fail(events.end->status);
+  if (ended_ && sent_ + scores_.size() < prompt_.size()) {
+    return Fail(absl::InternalError("the model did not score all positions"));
+  }
+  Pump();
+}
+
+bool ScoreCall::HavePieces(const SampledToken& score) {
+  if (!facts_->has_tokenizer) return true;
+  auto add = [](const SampledToken& s, std::vector<int32_t>* ids) {
+    for (const TokenLogprob& t : s.top) ids->push_back(t.id);
+  };
+  std::vector<int32_t> ids{prompt_[sent_]};
+  add(score, &ids);
+  if (front_.tokenizer->MissingPieces(ids).empty()) return true;
+  if (fetching_ || over()) return false;
+  const size_t n = std::min(scores_.size(), kFetchPositions);
+  for (size_t i = 1; i < n; ++i) {
+    ids.push_back(prompt_[sent_ + i]);
+    add(scores_[i], &ids);
+  }
+  std::vector<int32_t> missing = front_.tokenizer->MissingPieces(ids);
+  missing.resize(std::min(missing.size(), static_cast<size_t>(limits::kMaxPieceIds)));
+  fetching_ = front_.tokenizer->FetchPieces(std::move(missing), deadline_, strand(),
+                                            [self = Self<ScoreCall>()](absl::Status status) {
+                                              self->fetching_ = nullptr;
+                                              if (!status.ok()) return self->Fail(status);
+                                              self->Pump();
+                                            });
+  return false;
+}
+
+bool ScoreCall::Compose(v1::ScoreResponse* response) {
+  if (scores_.empty() || !HavePieces(scores_.front())) return false;
+  SampledToken score = std::move(scores_.front());
+  scores_.pop_front();
+  buffered_bytes_ -= BytesOf(score);
+  score.top.resize(std::min(score.top.size(), static_cast<size_t>(top_)));
+  auto fill = [&](int32_t id, float logprob, v1::TokenLogprob* out) {
+    out->set_id(id);
+    out->set_piece(front_.tokenizer->Piece(id));
+    out->set_logprob(logprob);
+  };
+  response->set_position(static_cast<int64_t>(sent_));
+  fill(prompt_[sent_], expected_, response->mutable_token());
+  response->set_has_logprob(sent_ > 0);
+  for (const TokenLogprob& t : score.top) fill(t.id, t.logprob, response->add_next());
+  expected_ = score.logprob;
+  ++sent_;
+  return true;
+}
+
+bool ScoreCall::Complete() const { return ended_ && sent_ == prompt_.size(); }
+
+void ScoreCall::Abandon() {
+  if (encoding_) std::exchange(encoding_, nullptr)();
+  if (fetching_) std::exchange(fetching_, nullptr)();
+  if (ticket_ && !ended_) front_.loop->Cancel(*ticket_);
+}
+
+}  // namespace catena
