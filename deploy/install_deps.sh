@@ -27,6 +27,8 @@ build  libbenchmark-dev   micro-benchmarks
 build  python3-venv       pip, with which deploy/default_model.sh fetches the default model
 build  ca-certificates    pip checks whom it talks to
 tests  openssl            certificates of the TLS tests
+tests  ruby-grpc          a client in Ruby
+tests  ruby-grpc-tools    its stubs
 tests  git                which files tests/tidy checks
 tests  clang              sanitizer and fuzzer builds
 tests  libclang-rt-14-dev runtimes of the sanitizers and of libFuzzer

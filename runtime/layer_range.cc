@@ -17,7 +17,24 @@ absl::StatusOr<int> ParseLayer(std::string_view text, std::string_view whole) {
   return value;
 }
 
+absl::StatusOr<LayerRange> ParseRange(std::string_view part, std::string_view whole) {
+  const size_t dash = std::min(part.find('-'), part.size());
+  LayerRange range;
+  CATENA_ASSIGN_OR_RETURN(range.begin, ParseLayer(part.substr(0, dash), whole));
+  CATENA_ASSIGN_OR_RETURN(range.end,
+                          ParseLayer(part.substr(std::min(dash + 1, part.size())), whole));
+  return range;
+}
+
 }  // namespace
+
+absl::StatusOr<LayerRange> ParseLayerRange(std::string_view text, int n_layers) {
+  if (text.empty()) return LayerRange{0, n_layers};
+  CATENA_ASSIGN_OR_RETURN(const LayerRange range, ParseRange(text, text));
+  if (range.begin < range.end && range.end <= n_layers) return range;
+  return absl::InvalidArgumentError(
+      fmt::format("--layers {}: no blocks of a model that has {}", text, n_layers));
+}
 
 absl::StatusOr<std::vector<LayerRange>> ParseLayers(std::string_view text, int n_layers) {
   std::vector<LayerRange> ranges;
@@ -25,11 +42,7 @@ absl::StatusOr<std::vector<LayerRange>> ParseLayers(std::string_view text, int n
   for (size_t begin = 0; begin <= text.size();) {
     const size_t comma = std::min(text.find(',', begin), text.size());
     const std::string_view part = text.substr(begin, comma - begin);
-    const size_t dash = std::min(part.find('-'), part.size());
-    LayerRange range;
-    CATENA_ASSIGN_OR_RETURN(range.begin, ParseLayer(part.substr(0, dash), text));
-    CATENA_ASSIGN_OR_RETURN(range.end,
-                            ParseLayer(part.substr(std::min(dash + 1, part.size())), text));
+    CATENA_ASSIGN_OR_RETURN(const LayerRange range, ParseRange(part, text));
     if (range.begin != at || range.end <= range.begin || range.end > n_layers) {
       return absl::InvalidArgumentError(fmt::format(
           "--layers {}: the model has {} blocks, and \"{}\" does not go on from {} within them",

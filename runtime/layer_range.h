@@ -17,6 +17,9 @@ struct LayerRange {
 // "0-16,16-30" as ranges that tile [0, n_layers). INVALID_ARGUMENT where they do not.
 absl::StatusOr<std::vector<LayerRange>> ParseLayers(std::string_view text, int n_layers);
 
+// "8-16" as one range within [0, n_layers); "" as all of it. INVALID_ARGUMENT where it is none.
+absl::StatusOr<LayerRange> ParseLayerRange(std::string_view text, int n_layers);
+
 // What each block costs, and what the first stage has besides, in any one unit. The head is a stage
 // of its own.
 struct LayerCosts {

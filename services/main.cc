@@ -15,6 +15,9 @@ namespace {
 constexpr Command kCommands[] = {
     {"generate", "Go on from a prompt", DeclareGenerate},
     {"chat", "Talk with the model", DeclareChat},
+    {"up", "Run a cluster on this machine", DeclareUp},
+    {"status", "Show a cluster: its replicas, their load, what is missing", DeclareStatus},
+    {"debug", "Show one sequence as each stage of a cluster holds it", DeclareDebug},
     {"look", "See a text as the model does: tokens, and what it expects next", DeclareLook},
     {"inspect", "Show a model's structure and sizes", DeclareInspect},
     {"plan", "Cut a model into stages of equal weight", DeclarePlan},
@@ -22,6 +25,10 @@ constexpr Command kCommands[] = {
     {"logits", "Print the logits of every position as JSON lines", DeclareLogits},
     {"perplexity", "Measure the perplexity of a file of token ids", DeclarePerplexity},
     {"bench", "Measure speed", DeclareBench},
+    {"gateway", "Role: the public API in front of a cluster", DeclareGateway},
+    {"tokenizer", "Role: text to ids and back", DeclareTokenizer},
+    {"shard", "Role: decoder blocks and their KV cache", DeclareShard},
+    {"head", "Role: the LM head and the sampler", DeclareHead},
 };
 
 constexpr int kUsageStatus = 2;

@@ -45,12 +45,21 @@ tidy() {
   return $status
 }
 
-# Programs that compare us with Python's own libraries, in a virtual environment.
-oracles() {
-  [ -d "$CATENA_SHARED" ] || cannot "no shared test data"
+# tests/requirements.txt in a virtual environment.
+python_packages() {
   python3 -m venv build/venv
   build/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt ||
     cannot "could not install tests/requirements.txt"
+}
+
+proto_lint() { build/venv/bin/buf lint proto; }
+
+# Clients in other languages.
+clients() { run_unittests build/venv/bin/python tests/clients; }
+
+# Programs that compare us with Python's own libraries.
+oracles() {
+  [ -d "$CATENA_SHARED" ] || cannot "no shared test data"
   oracle tests/model/tokenizer_oracle.py --tool build/release/bin/tokenizer_tool --count 5000 \
     "$CATENA_SHARED/phi3/tokenizer.json" "$CATENA_SMOLLM2_GGUF"
   oracle tests/model/chat_oracle.py --tool build/release/bin/tokenizer_tool \
@@ -187,12 +196,15 @@ result_of() {
   done
 }
 
-# step NAME FUNCTION [NEEDED]: runs FUNCTION unless the step NEEDED did not pass.
+# step NAME FUNCTION NEEDED…: runs FUNCTION unless a step NEEDED did not pass.
 step() {
-  local name=$1 function=$2 needed=${3:-} log=$logs/${1// /-}.log status start=$SECONDS
+  local name=$1 function=$2 log=$logs/${1// /-}.log status start=$SECONDS needed missing=
   rm -f "$logs/cases" "$logs/note"
-  if [ -n "$needed" ] && [ "$(result_of "$needed")" != passed ]; then
-    echo "needs: $needed" >"$logs/note"
+  for needed in "${@:3}"; do
+    [ "$(result_of "$needed")" = passed ] || missing=$needed
+  done
+  if [ -n "$missing" ]; then
+    echo "needs: $missing" >"$logs/note"
     status=$skipped_status
   else
     echo "== $name"
@@ -257,7 +269,10 @@ main() {
     step "tests" test_release "release build"
     step "end to end" e2e "release build"
     step "tidy" tidy
-    step "oracles" oracles "release build"
+    step "python packages" python_packages
+    step "proto lint" proto_lint "python packages"
+    step "oracles" oracles "release build" "python packages"
+    step "clients" clients "release build" "python packages"
     step "asan build" build_asan
     step "asan tests" test_asan "asan build"
     step "fuzzers" fuzz "asan build"

@@ -11,7 +11,8 @@ Instant Now() { return std::chrono::steady_clock::now(); }
 
 Actor::~Actor() { CATENA_CHECK(!thread_.joinable()); }
 
-void Actor::Start() {
+void Actor::Start(Transport* transport) {
+  transport_ = transport;
   thread_ = std::thread([this] { Loop(); });
 }
 

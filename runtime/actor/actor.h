@@ -3,8 +3,8 @@
 // its state.
 //
 // Thread rules: OnMessage, OnDisconnect and Post from any thread, they never block. The virtual
-// functions run on the actor's thread. A subclass calls Start when it is whole, and Stop in its
-// destructor.
+// functions run on the actor's thread. Start and Stop are the owner's: messages wait until Start,
+// and Stop must have returned before the transport or the actor goes.
 #pragma once
 
 #include <condition_variable>
@@ -23,16 +23,19 @@ class Actor : public Receiver {
  public:
   ~Actor() override;
 
+  // `transport` outlives the thread.
+  void Start(Transport* transport);
+  // Ends the thread; what waits is dropped. Again: does nothing.
+  void Stop();
+
   void OnMessage(Incarnation from, Lane lane, ChainMessage message) override;
   void OnDisconnect(Incarnation peer, const absl::Status& why) override;
   // Runs `fn` on the actor's thread, soon; not at all once it is stopped.
   void Post(std::function<void(Instant)> fn);
 
  protected:
-  // `core` and `transport` outlive the thread.
-  Actor(Core* core, Transport* transport) : core_(core), transport_(transport) {}
-  void Start();
-  void Stop();
+  // `core` outlives the thread.
+  explicit Actor(Core* core) : core_(core) {}
 
   // Does one piece of work, the heavy part of which is not the core's; false where there is none.
   virtual bool Work() { return false; }
@@ -61,7 +64,7 @@ class Actor : public Receiver {
   void Handle(Item& item, Instant now);
 
   Core* core_;
-  Transport* transport_;
+  Transport* transport_ = nullptr;
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -2,10 +2,8 @@
 
 namespace catena {
 
-GatewayActor::GatewayActor(const GatewayCoreOptions& options, Transport* transport)
-    : Actor(&core_, transport), core_(options) {
+GatewayActor::GatewayActor(const GatewayCoreOptions& options) : Actor(&core_), core_(options) {
   view_.route = core_.router().complete();
-  Start();
 }
 
 GatewayActor::~GatewayActor() { Stop(); }

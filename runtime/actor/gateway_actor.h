@@ -24,9 +24,8 @@ struct GatewayView {
 
 class GatewayActor final : public Actor, public TokenLoop {
  public:
-  // `transport` outlives it.
-  GatewayActor(const GatewayCoreOptions& options, Transport* transport);
-  ~GatewayActor() override;
+  explicit GatewayActor(const GatewayCoreOptions& options);
+  ~GatewayActor() override;  // Stop
 
   uint64_t Submit(LoopRequest request, std::shared_ptr<LoopListener> listener) override;
   void Cancel(uint64_t ticket) override;

@@ -12,8 +12,7 @@ struct HeadActor::Parts {
 };
 
 absl::StatusOr<std::unique_ptr<HeadActor>> HeadActor::Load(const Checkpoint& checkpoint,
-                                                           const HeadActorOptions& options,
-                                                           Transport* transport) {
+                                                           const HeadActorOptions& options) {
   CATENA_ASSIGN_OR_RETURN(auto backend, NewBackend(options.backend, options.compute));
   CATENA_ASSIGN_OR_RETURN(auto head, Head::Load(checkpoint, options.max_rows, backend.get()));
   const ModelConfig& config = checkpoint.config();
@@ -25,13 +24,11 @@ absl::StatusOr<std::unique_ptr<HeadActor>> HeadActor::Load(const Checkpoint& che
                                              .head = std::move(head),
                                              .hidden_size = config.hidden_size,
                                              .core = HeadCore(core)});
-  return std::unique_ptr<HeadActor>(new HeadActor(std::move(parts), transport));
+  return std::unique_ptr<HeadActor>(new HeadActor(std::move(parts)));
 }
 
-HeadActor::HeadActor(std::unique_ptr<Parts> parts, Transport* transport)
-    : Actor(&parts->core, transport), parts_(std::move(parts)) {
+HeadActor::HeadActor(std::unique_ptr<Parts> parts) : Actor(&parts->core), parts_(std::move(parts)) {
   AfterRound(std::chrono::steady_clock::now());
-  Start();
 }
 
 HeadActor::~HeadActor() { Stop(); }
@@ -58,6 +55,12 @@ bool HeadActor::Work() {
   Flush();
   return true;
 }
+
+int64_t HeadActor::row_bytes() const { return parts_->core.row_bytes(); }
+
+DType HeadActor::row_dtype() const { return parts_->backend->residual_dtype(); }
+
+std::string HeadActor::numerics_id() const { return parts_->backend->numerics_id(); }
 
 void HeadActor::AfterRound(Instant now) {
   const std::lock_guard lock(mutex_);

@@ -24,11 +24,14 @@ struct HeadActorOptions {
 
 class HeadActor final : public Actor {
  public:
-  // `transport` outlives it.
   static absl::StatusOr<std::unique_ptr<HeadActor>> Load(const Checkpoint& checkpoint,
-                                                         const HeadActorOptions& options,
-                                                         Transport* transport);
-  ~HeadActor() override;
+                                                         const HeadActorOptions& options);
+  ~HeadActor() override;  // Stop
+
+  // What its hops carry, and the name of its arithmetic.
+  int64_t row_bytes() const;
+  DType row_dtype() const;
+  std::string numerics_id() const;
 
   // As of the last round; the age of the oldest step as of now.
   ReplicaLoad load() const;
@@ -37,7 +40,7 @@ class HeadActor final : public Actor {
 
  private:
   struct Parts;
-  HeadActor(std::unique_ptr<Parts> parts, Transport* transport);
+  explicit HeadActor(std::unique_ptr<Parts> parts);
   bool Work() override;
   void AfterRound(Instant now) override;
 

@@ -32,7 +32,6 @@ struct StageActor::Parts {
 
 absl::StatusOr<std::unique_ptr<StageActor>> StageActor::Load(const Checkpoint& checkpoint,
                                                              const StageActorOptions& options,
-                                                             Transport* transport,
                                                              const LoadProgress& progress) {
   CATENA_ASSIGN_OR_RETURN(auto backend, NewBackend(options.backend, options.compute));
   CATENA_ASSIGN_OR_RETURN(auto stage,
@@ -45,13 +44,12 @@ absl::StatusOr<std::unique_ptr<StageActor>> StageActor::Load(const Checkpoint& c
                               .max_positions = options.stage.max_positions,
                               .journal_bytes = options.journal_bytes};
   auto parts = std::make_unique<Parts>(std::move(backend), std::move(stage), core);
-  return std::unique_ptr<StageActor>(new StageActor(std::move(parts), transport));
+  return std::unique_ptr<StageActor>(new StageActor(std::move(parts)));
 }
 
-StageActor::StageActor(std::unique_ptr<Parts> parts, Transport* transport)
-    : Actor(&parts->core, transport), parts_(std::move(parts)) {
+StageActor::StageActor(std::unique_ptr<Parts> parts)
+    : Actor(&parts->core), parts_(std::move(parts)) {
   AfterRound(std::chrono::steady_clock::now());
-  Start();
 }
 
 StageActor::~StageActor() { Stop(); }
@@ -97,6 +95,12 @@ bool StageActor::Work() {
   Flush();
   return true;
 }
+
+int64_t StageActor::row_bytes() const { return parts_->core.row_bytes(); }
+
+DType StageActor::row_dtype() const { return parts_->backend->residual_dtype(); }
+
+std::string StageActor::numerics_id() const { return parts_->backend->numerics_id(); }
 
 void StageActor::AfterRound(Instant now) {
   const KvCache& cache = parts_->stage->cache();

@@ -23,12 +23,15 @@ struct StageActorOptions {
 
 class StageActor final : public Actor {
  public:
-  // `transport` outlives it.
   static absl::StatusOr<std::unique_ptr<StageActor>> Load(const Checkpoint& checkpoint,
                                                           const StageActorOptions& options,
-                                                          Transport* transport,
                                                           const LoadProgress& progress = nullptr);
-  ~StageActor() override;
+  ~StageActor() override;  // Stop
+
+  // What its hops carry, and the name of its arithmetic.
+  int64_t row_bytes() const;
+  DType row_dtype() const;
+  std::string numerics_id() const;
 
   // As of the last round; the age of the oldest step as of now.
   ReplicaLoad load() const;
@@ -38,7 +41,7 @@ class StageActor final : public Actor {
  private:
   class Memory;
   struct Parts;
-  StageActor(std::unique_ptr<Parts> parts, Transport* transport);
+  explicit StageActor(std::unique_ptr<Parts> parts);
   bool Work() override;
   void AfterRound(Instant now) override;
   Rows Input(const StageBatch& batch);

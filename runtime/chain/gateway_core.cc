@@ -167,6 +167,7 @@ OpenHead GatewayCore::HeadOpen(const Sequence& s) const {
                 .max_length = s.max_length,
                 .first_wanted = s.request.score ? 0 : s.prompt_length() - 1,
                 .first_token = 0,
+                .window_rows = limits::kDefaultWindowRows,
                 .score_top = s.request.score ? s.request.score_top : 0,
                 .sequence_index = s.request.sequence_index,
                 .params = s.request.params};

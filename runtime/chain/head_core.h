@@ -5,17 +5,11 @@
 // Thread rules: see Core.
 #pragma once
 
-#include <deque>
-#include <memory>
 #include <optional>
 #include <vector>
 
-#include "model/sampler/token_history.h"
-#include "runtime/chain/core.h"
-#include "runtime/chain/inbox.h"
-#include "runtime/chain/limits.h"
-#include "runtime/chain/replica_info.h"
-#include "runtime/chain/sequence_table.h"
+#include "model/sampler/sampler.h"
+#include "runtime/chain/receiving_core.h"
 
 namespace catena {
 
@@ -26,98 +20,50 @@ struct HeadCoreOptions {
   int64_t max_rows = 64;  // of a batch
 };
 
-class HeadCore : public Core {
+class HeadCore final : public ReceivingCore {
  public:
-  explicit HeadCore(const HeadCoreOptions& options) : options_(options) {}
-
-  void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) override;
-  void Disconnected(Incarnation, const absl::Status&, Instant) override {}
-  void Tick(Instant now) override;
-  std::optional<Instant> WakeAt() const override;
+  explicit HeadCore(const HeadCoreOptions& options)
+      : ReceivingCore(options.row_bytes, options.vocab_size), options_(options) {}
 
   // The rows of the next batch, or null where none wait. REQUIRES: none is running.
   const std::vector<RowRun>* NextBatch(Instant now);
   // Their logits, (rows, vocab_size).
   void Complete(const float* logits, Instant now);
 
-  int64_t row_bytes() const { return options_.row_bytes; }
-  ReplicaLoad load(Instant now) const;
   std::optional<SequenceView> View(const SequenceKey& key);
 
  private:
-  struct Result {
-    Token token;
-    Instant sent;
-  };
-  struct Sequence {
-    Sequence(OpenHead open, Sampler sampler, const HeadCoreOptions& options);
-    OpenHead open;
-    Sampler sampler;
-    Inbox inbox;
-    TokenHistory history;        // of the positions that were consumed
-    std::vector<int32_t> ids;    // of all that were received
-    std::deque<Result> results;  // not known to have come
-    Incarnation upstream = 0;
-    int64_t acknowledged = 0;  // length as last told upstream
-    bool owes_lengths = false;
-    bool running = false;
-    bool closed = false;
-    std::optional<int64_t> rewind;
-    bool ready = false;
-  };
+  struct Sequence;
 
-  void On(Incarnation from, Lane lane, OpenHead& open, Instant now);
-  void On(Incarnation from, Lane lane, Close& close, Instant now);
-  void On(Incarnation from, Lane lane, Heartbeat& heartbeat, Instant now);
-  void On(Incarnation from, Lane lane, Steps& steps, Instant now);
-  void On(Incarnation from, Lane lane, SentLengths& sent, Instant now);
-  template <class M>
-  void On(Incarnation, Lane, M&, Instant) {}
-
+  // Messages.
+  void OnOther(Incarnation from, ChainMessage& message, Instant now) override;
   absl::Status CheckOpen(const OpenHead& open) const;
   absl::Status Admit(OpenHead open);
-  void TakeStep(Incarnation from, Lane lane, Step& step, const Steps& steps, size_t offset,
-                Instant now);
-  bool IsCurrent(Sequence* s, const Life& life, int64_t position);
-  void RewindTo(Sequence* s, int64_t position);
-  void CloseSequence(const SequenceKey& key);
-  void AskUpstream(Sequence* s, Instant now);
-  void TakeIds(Sequence* s, const Step& step);
-  void MarkReady(Sequence* s);
-
+  void OnQueued(ReceivingSequence* s, const Step& step) override;
+  void OnRenewed(ReceivingSequence* s, int64_t taken, Instant now) override;
+  int64_t Length(const ReceivingSequence& s) const override { return s.inbox.begin(); }
+  bool Runnable(const ReceivingSequence& s) const override;
+  int64_t Forget(ReceivingSequence* s, int64_t position) override;
   int64_t RunnableRows(const Sequence& s) const;
+
+  // Results.
   absl::Status TakeRow(Sequence* s, int64_t position, const float* logits, Instant now);
   absl::StatusOr<SampledToken> Score(const Sequence& s, int64_t position,
                                      absl::Span<const float> logits) const;
-
   void Collect(const Token& token);
   void SendTokens();
-  void Acknowledge(Sequence* s);
-  void SendAcknowledgements();
 
   HeadCoreOptions options_;
-  SequenceTable<Sequence> table_;
-  Instant tick_at_{};
-  std::deque<Sequence*> ready_;
-  std::vector<std::unique_ptr<Sequence>> closing_;  // closed while they run
   SamplerScratch scratch_;
-
+  std::vector<RowRun> batch_;
   struct Span {
-    Sequence* sequence;
     int64_t first_position;  // of its rows
     int64_t rows;
   };
-  std::vector<RowRun> batch_;
-  std::vector<Span> running_;
+  std::vector<Span> spans_;  // of running_
   int64_t batch_rows_ = 0;
-  Instant started_{};
-
   std::vector<int32_t> popped_;                         // scratch
   std::vector<std::pair<Incarnation, Tokens>> tokens_;  // being put together
-  std::vector<std::pair<Incarnation, Lengths>> acknowledgements_;
-  int64_t batches_ = 0;
-  int64_t rows_done_ = 0;
-  int64_t divergences_ = 0;
 };
 
 }  // namespace catena

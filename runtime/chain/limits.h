@@ -19,6 +19,7 @@ inline constexpr int64_t kMaxMessageBytes = 64 << 20;
 inline constexpr int64_t kMaxPositions = kMaxMessageIds;
 // That wait on one lane of a link; what comes then is dropped, and asked for again.
 inline constexpr int64_t kMaxQueuedBytes = kMaxMessageBytes;
+inline constexpr int64_t kMaxPeers = 1024;      // processes with links to one
 inline constexpr int64_t kMaxTopLogprobs = 64;  // alternatives beside a token
 inline constexpr int64_t kMaxLogitBias = 4096;  // entries of a request
 inline constexpr int64_t kMaxStopIds = 1024;    // ids that end a sequence
@@ -26,7 +27,7 @@ inline constexpr int64_t kMaxAddressBytes = 1024;
 inline constexpr int64_t kMaxErrorBytes = 1024;  // of a message that crosses a hop
 
 // --- a stage ---
-inline constexpr size_t kMaxMailbox = 1 << 16;  // messages that wait for an actor
+inline constexpr size_t kMaxMailbox = 1 << 16;      // messages that wait for an actor
 inline constexpr int64_t kMaxSequences = 4096;      // open at a stage
 inline constexpr int64_t kMaxWindowRows = 4096;     // that a gateway may grant a hop
 inline constexpr int64_t kDefaultWindowRows = 512;  // rows in flight past the receiver's length

@@ -84,6 +84,7 @@ struct OpenHead {
   int64_t max_length = 0;
   int64_t first_wanted = 0;  // below prompt_length - 1: positions that are scored, not sampled
   int64_t first_token = 0;   // the first position whose token the gateway lacks
+  int64_t window_rows = 0;   // the last shard may send so many past its length
   int32_t score_top = 0;     // the likeliest ids that a score names
   uint32_t sequence_index = 0;
   SamplingParams params;  // without stop strings, which are the gateway's

@@ -36,6 +36,7 @@ class SequenceTable {
     sequences_.erase(it);
     return sequence;
   }
+  void Clear() { sequences_.clear(); }
   size_t size() const { return sequences_.size(); }
 
   template <class Fn>

@@ -1,23 +1,18 @@
 // The core of a shard: which steps it accepts, which it runs together, where the rows go. It knows
 // nothing of models: rows are bytes, the KV cache is behind StageMemory.
 //
-// Between NextBatch and Complete messages may come (a simulation, later a GPU, computes beside
-// them); what they do to a sequence that is running takes effect at Complete.
+// Thread rules: see Core.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "runtime/chain/core.h"
 #include "runtime/chain/inbox.h"
 #include "runtime/chain/journal.h"
-#include "runtime/chain/limits.h"
 #include "runtime/chain/outbox.h"
 #include "runtime/chain/prefill_budget.h"
-#include "runtime/chain/replica_info.h"
-#include "runtime/chain/sequence_table.h"
+#include "runtime/chain/receiving_core.h"
 
 namespace catena {
 
@@ -58,15 +53,11 @@ struct StageCoreOptions {
   int64_t journal_bytes = 0;  // kept; what windows allow to be in flight comes on top
 };
 
-class StageCore : public Core {
+class StageCore final : public ReceivingCore {
  public:
   // `memory` outlives this.
   StageCore(const StageCoreOptions& options, StageMemory* memory);
-
-  void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) override;
-  void Disconnected(Incarnation, const absl::Status&, Instant) override {}
-  void Tick(Instant now) override;
-  std::optional<Instant> WakeAt() const override;
+  ~StageCore() override { Clear(); }
 
   // The next batch to run, or null where there is nothing to do. REQUIRES: none is running.
   const StageBatch* NextBatch(Instant now);
@@ -75,69 +66,12 @@ class StageCore : public Core {
   // It could not be run: its sequences end with `why`.
   void Fail(const absl::Status& why, Instant now);
 
-  int64_t row_bytes() const { return options_.row_bytes; }
-  // Sequences, queue, journal, batches; the KV pool's figures are the caller's.
-  ReplicaLoad load(Instant now) const;
+  // The KV pool's figures are the caller's.
+  ReplicaLoad load(Instant now) const override;
   std::optional<SequenceView> View(const SequenceKey& key);
 
  private:
-  struct Sequence {
-    Sequence(const OpenStage& open, uint64_t memory_id, const StageCoreOptions& options,
-             JournalBudget* budget);
-    OpenStage open;
-    uint64_t id;  // in StageMemory
-    Inbox inbox;  // begin(): positions given to a batch
-    Outbox outbox;
-    Journal journal;           // from rows_from on
-    int64_t rows_from;         // first position whose row the next stage wants
-    int64_t length = 0;        // positions computed
-    std::vector<int32_t> ids;  // of [0, length)
-    int64_t acknowledged = 0;  // length as last told upstream
-    Incarnation upstream = 0;
-    bool owes_lengths = false;  // bulk rows came: upstream waits for their end
-    bool running = false;
-    bool closed = false;            // while it ran
-    std::optional<int64_t> rewind;  // to there, once it has run
-    bool ready = false;             // in ready_
-    bool decodes() const { return length >= open.prompt_length; }
-  };
-
-  // Messages.
-  void On(Incarnation from, Lane lane, OpenStage& open, Instant now);
-  void On(Incarnation from, Lane lane, Close& close, Instant now);
-  void On(Incarnation from, Lane lane, Heartbeat& heartbeat, Instant now);
-  void On(Incarnation from, Lane lane, Steps& steps, Instant now);
-  void On(Incarnation from, Lane lane, SentLengths& sent, Instant now);
-  void On(Incarnation from, Lane lane, Lengths& lengths, Instant now);
-  void On(Incarnation from, Lane lane, NeedFrom& need, Instant now);
-  // What only a gateway receives.
-  template <class M>
-  void On(Incarnation, Lane, M&, Instant) {}
-
-  absl::Status CheckOpen(const OpenStage& open) const;
-  void TakeStep(Incarnation from, Lane lane, Step& step, const Steps& steps, size_t offset,
-                Instant now);
-  // Whether a message about `life` is of the sequence as it is; a newer round rolls it back first.
-  bool IsCurrent(Sequence* s, const Life& life, int64_t position);
-  void CloseSequence(const SequenceKey& key);
-  void RewindTo(Sequence* s, int64_t position);
-  void SetLength(Sequence* s, int64_t length);
-  void MarkReady(Sequence* s);
-  void AskUpstream(Sequence* s, Instant now);
-
-  // Batches.
-  void AddDecodes();
-  void AddPrefill();
-  void AddSpan(Sequence* s, int64_t rows);
-  int64_t RunnableRows(const Sequence& s) const;
-  bool IsDecode(const Sequence& s) const;
-
-  // After a batch.
-  void AppendRows(Sequence* s, const StageBatch::Span& span, const char* rows);
-  void FinishRun();
-  void Acknowledge(Sequence* s);
-  void EvictJournals();
-
+  struct Sequence;
   // Rows to the next stage, those of several sequences in one message.
   struct Collected {
     Incarnation to;
@@ -146,6 +80,32 @@ class StageCore : public Core {
     std::shared_ptr<std::string> rows;
     int64_t n_positions = 0;
   };
+
+  // Messages.
+  void OnOther(Incarnation from, ChainMessage& message, Instant now) override;
+  void On(Incarnation from, const OpenStage& open, Instant now);
+  void On(Incarnation from, const Lengths& lengths);
+  void On(Incarnation from, const NeedFrom& need, Instant now);
+  absl::Status CheckOpen(const OpenStage& open) const;
+
+  void OnQueued(ReceivingSequence*, const Step&) override {}
+  void OnTick(Instant now) override;
+  int64_t Length(const ReceivingSequence& s) const override;
+  bool Runnable(const ReceivingSequence& s) const override;
+  int64_t Forget(ReceivingSequence* s, int64_t position) override;
+  void RollBack(ReceivingSequence* s, int64_t position) override;
+  void Free(ReceivingSequence* s) override;
+  void SetLength(Sequence* s, int64_t length);
+
+  // Batches.
+  void AddDecodes();
+  void AddPrefill();
+  void AddSpan(Sequence* s, int64_t rows);
+  int64_t RunnableRows(const Sequence& s) const;
+  bool IsDecode(const Sequence& s) const;
+  void AppendRows(Sequence* s, const StageBatch::Span& span, const char* rows);
+  void EvictJournals();
+
   void Flush(Sequence* s);
   Collected* CollectFor(Incarnation to, Lane lane);
   void SendCollected();
@@ -153,25 +113,14 @@ class StageCore : public Core {
   StageCoreOptions options_;
   StageMemory* memory_;
   JournalBudget budget_;
-  SequenceTable<Sequence> table_;
-  Instant tick_at_{};
-  std::deque<Sequence*> ready_;  // have queued rows, oldest first
   uint64_t next_id_ = 1;
   int64_t decoding_ = 0;  // open sequences past their prompt
   PrefillBudget prefill_;
 
   StageBatch batch_;
-  std::vector<Sequence*> running_;                  // whose the spans are
-  std::vector<std::unique_ptr<Sequence>> closing_;  // closed while they run
-  std::vector<Refused> starved_;                    // of them the batch has no memory
-  int64_t decode_rows_ = 0;                         // of the batch
-  Instant started_{};
-
+  std::vector<Refused> starved_;  // of them the batch has no memory
+  int64_t decode_rows_ = 0;       // of the batch
   std::vector<Collected> collected_;
-  std::vector<std::pair<Incarnation, Lengths>> acknowledgements_;
-  uint64_t batches_ = 0;
-  int64_t rows_done_ = 0;
-  int64_t divergences_ = 0;
 };
 
 }  // namespace catena

@@ -23,12 +23,19 @@ struct Command {
 
 Action DeclareGenerate(CLI::App& app);
 Action DeclareChat(CLI::App& app);
+Action DeclareGateway(CLI::App& app);
+Action DeclareTokenizer(CLI::App& app);
+Action DeclareShard(CLI::App& app);
+Action DeclareHead(CLI::App& app);
 Action DeclareInspect(CLI::App& app);
 Action DeclarePlan(CLI::App& app);
 Action DeclareLook(CLI::App& app);
 Action DeclarePerplexity(CLI::App& app);
 Action DeclareLogits(CLI::App& app);
 Action DeclareTokenize(CLI::App& app);
+Action DeclareUp(CLI::App& app);
+Action DeclareStatus(CLI::App& app);
+Action DeclareDebug(CLI::App& app);
 Action DeclareBench(CLI::App& app);
 
 }  // namespace catena::cli

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "kernels/base/cores.h"
+#include "model/fingerprint.h"
 #include "runtime/layer_range.h"
 #include "services/cli/progress.h"
 
@@ -16,6 +17,18 @@ absl::StatusOr<DType> ParseFormat(const std::string& name) {
         fmt::format("--weight-format {}: give bf16, f16, f32, q8_0, q4_0 or q4_1", name));
   }
   return *dtype;
+}
+
+absl::StatusOr<CheckpointOptions> ToCheckpointOptions(const ModelOptions& options) {
+  CheckpointOptions checkpoint{.weights = options.weights};
+  if (!options.weight_format.empty()) {
+    if (options.weights.empty()) {
+      return absl::InvalidArgumentError(
+          "--weight-format is of random weights; add --weights random:SEED");
+    }
+    CATENA_ASSIGN_OR_RETURN(checkpoint.random_format, ParseFormat(options.weight_format));
+  }
+  return checkpoint;
 }
 
 absl::StatusOr<std::vector<LayerRange>> Cuts(const RunOptions& options, int n_layers) {
@@ -39,19 +52,28 @@ void ModelOptions::DeclareChatTemplate(CLI::App& app) {
                              fmt::join(ChatTemplate::Names(), ", ")));
 }
 
-void RunOptions::Declare(CLI::App& app) {
+void ComputeOptions::Declare(CLI::App& app) {
   app.add_option("--threads", threads, "Threads that compute (default: all cores)")
       ->check(CLI::Range(1, 1024));
   app.add_option("--activations", activations, "int8 (default) or f32, of quantised weights")
       ->check(CLI::IsMember({"int8", "f32"}));
   app.add_option("--kv-dtype", kv_dtype, "f16 (default) or f32")
       ->check(CLI::IsMember({"f16", "f32"}));
+  app.add_option("--backend", backend, "auto (default), " + BackendNames());
+}
+
+BackendOptions ComputeOptions::ForBackend() const {
+  return {.threads = threads > 0 ? threads : UsableCores(),
+          .activations = activations == "f32" ? Activations::kF32 : Activations::kInt8};
+}
+
+void RunOptions::Declare(CLI::App& app) {
+  ComputeOptions::Declare(app);
   auto* by_count = app.add_option("--stages", stages, "Run the model as this many stages");
   app.add_option("--layers", layers, "Run the model as these stages, for example 0-16,16-30")
       ->excludes(by_count);
   app.add_option("--batch", batch, "Rows a batch may have (default 512)")
       ->check(CLI::Range(1, 65536));
-  app.add_option("--backend", backend, "auto (default), " + BackendNames());
 }
 
 absl::StatusOr<const Tokenizer*> Model::NeedTokenizer() const {
@@ -62,14 +84,7 @@ absl::StatusOr<const Tokenizer*> Model::NeedTokenizer() const {
 }
 
 absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
-  CheckpointOptions checkpoint{.weights = options.weights};
-  if (!options.weight_format.empty()) {
-    if (options.weights.empty()) {
-      return absl::InvalidArgumentError(
-          "--weight-format is of random weights; add --weights random:SEED");
-    }
-    CATENA_ASSIGN_OR_RETURN(checkpoint.random_format, ParseFormat(options.weight_format));
-  }
+  CATENA_ASSIGN_OR_RETURN(const CheckpointOptions checkpoint, ToCheckpointOptions(options));
   Model model;
   CATENA_ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(options.model, checkpoint));
   auto tokenizer = Tokenizer::FromCheckpoint(*model.checkpoint);
@@ -79,6 +94,11 @@ absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
     return tokenizer.status();
   }
   return model;
+}
+
+absl::StatusOr<std::string> ModelFingerprint(const Model& model, const ModelOptions& options) {
+  CATENA_ASSIGN_OR_RETURN(const CheckpointOptions checkpoint, ToCheckpointOptions(options));
+  return Fingerprint(*model.checkpoint, checkpoint);
 }
 
 absl::StatusOr<Model> OpenModelShapes(const ModelOptions& options) {
@@ -105,15 +125,14 @@ absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOpt
 absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Model& model, const RunOptions& options,
                                                    int64_t positions, int64_t sequences) {
   CATENA_ASSIGN_OR_RETURN(const auto layers, Cuts(options, model.config().n_layers));
-  const EngineOptions engine{
-      .backend = options.backend,
-      .threads = options.threads > 0 ? options.threads : UsableCores(),
-      .activations = options.activations == "f32" ? Activations::kF32 : Activations::kInt8,
-      .kv_dtype = options.kv_dtype == "f32" ? DType::kF32 : DType::kF16,
-      .layers = layers,
-      .max_rows = options.batch,
-      .max_positions = positions,
-      .max_sequences = sequences};
+  const EngineOptions engine{.backend = options.backend,
+                             .threads = options.ForBackend().threads,
+                             .activations = options.ForBackend().activations,
+                             .kv_dtype = options.KvDType(),
+                             .layers = layers,
+                             .max_rows = options.batch,
+                             .max_positions = positions,
+                             .max_sequences = sequences};
   ProgressBar bar("Loading");
   return Engine::Load(*model.checkpoint, engine, [&](double done) { bar.Show(done); });
 }

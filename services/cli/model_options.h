@@ -25,12 +25,20 @@ struct ModelOptions {
   void DeclareChatTemplate(CLI::App& app);
 };
 
-// How it is run.
-struct RunOptions {
+// How it is computed.
+struct ComputeOptions {
   std::string backend = "auto";
   int threads = 0;  // 0: every core this process may use
   std::string activations = "int8";
   std::string kv_dtype = "f16";
+
+  void Declare(CLI::App& app);
+  BackendOptions ForBackend() const;
+  DType KvDType() const { return kv_dtype == "f32" ? DType::kF32 : DType::kF16; }
+};
+
+// How it is run in one process.
+struct RunOptions : ComputeOptions {
   int stages = 1;
   std::string layers;
   int batch = 512;
@@ -49,6 +57,9 @@ struct Model {
   absl::StatusOr<const Tokenizer*> NeedTokenizer() const;
 };
 absl::StatusOr<Model> OpenModel(const ModelOptions& options);
+
+// See model/fingerprint.h.
+absl::StatusOr<std::string> ModelFingerprint(const Model& model, const ModelOptions& options);
 
 // The same where weights are not read: a config.json, or a folder without weights, will do; sizes
 // are then those of bf16. Damaged weights are an error all the same.

@@ -80,9 +80,11 @@ absl::Status Take(const v1::OpenHead& in, OpenHead* out) {
   CATENA_RETURN_IF_ERROR(CheckRange("the number of ids", in.ids_size(), 0, in.max_length()));
   CATENA_RETURN_IF_ERROR(CheckIds(in.ids()));
   CATENA_RETURN_IF_ERROR(CheckRange("first_token", in.first_token(), 0, in.max_length()));
+  CATENA_RETURN_IF_ERROR(CheckRange("window_rows", in.window_rows(), 1, limits::kMaxWindowRows));
   CATENA_RETURN_IF_ERROR(CheckRange("score_top", in.score_top(), 0, limits::kMaxTopLogprobs));
   out->ids.assign(in.ids().begin(), in.ids().end());
   out->first_token = in.first_token();
+  out->window_rows = in.window_rows();
   out->score_top = in.score_top();
   out->sequence_index = in.sequence_index();
   CATENA_ASSIGN_OR_RETURN(out->params, DecodeSampling(in.sampling()));

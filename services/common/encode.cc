@@ -56,6 +56,7 @@ void Put(const OpenHead& m, v1::OpenHead* out) {
   out->set_max_length(m.max_length);
   out->set_first_wanted(m.first_wanted);
   out->set_first_token(m.first_token);
+  out->set_window_rows(m.window_rows);
   out->set_score_top(m.score_top);
   out->set_sequence_index(m.sequence_index);
   EncodeSampling(m.params, out->mutable_sampling());

@@ -74,8 +74,9 @@ int main(int argc, char** argv) {
                     R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[16,22]}})",
                     22));
   write("safetensors_fuzz", "none", Safetensors("{}", 0));
-  for (const catena::ChainMessage& message : catena::SampleMessages()) {
-    write("frame_fuzz", std::to_string(message.index()).c_str(), FrameBytes(message));
+  const std::vector<catena::ChainMessage> messages = catena::SampleMessages();
+  for (size_t i = 0; i < messages.size(); ++i) {
+    write("frame_fuzz", std::to_string(i).c_str(), FrameBytes(messages[i]));
   }
   const std::string text = std::string(1, '\0') + "ab <x> it's 12 A\u0301bC \U0001F999\n";
   write("tokenizer_json_fuzz", "sentencepiece", kSentencePieceJson + text);

@@ -44,7 +44,7 @@ inline std::vector<ChainMessage> SampleMessages() {
   const Step decode{{9, 8}, {1, 2}, 70, {31999}, {}};
   return {
       OpenStage{key, life, {"unix:/run/next", 77}, true, 12, 40, 11, 256, 1, 4},
-      OpenHead{key, life, {1, 450, 31999}, 2, 40, 1, 3, 5, 6, params},
+      OpenHead{key, life, {1, 450, 31999}, 2, 40, 1, 3, 128, 5, 6, params},
       Close{key},
       Heartbeat{19, {{key, 21}, {{9, 8}, 0}}},
       Opened{key, life, 33},
@@ -94,9 +94,10 @@ inline std::string Text(const OpenStage& m) {
 }
 
 inline std::string Text(const OpenHead& m) {
-  return fmt::format("{} ids {} prompt {} max {} wanted {} first {} score {} index {} sampling {}",
-                     Begin("OpenHead", m), Text(m.ids), m.prompt_length, m.max_length,
-                     m.first_wanted, m.first_token, m.score_top, m.sequence_index, Text(m.params));
+  return fmt::format(
+      "{} ids {} prompt {} max {} wanted {} first {} window {} score {} index {} sampling {}",
+      Begin("OpenHead", m), Text(m.ids), m.prompt_length, m.max_length, m.first_wanted,
+      m.first_token, m.window_rows, m.score_top, m.sequence_index, Text(m.params));
 }
 
 inline std::string Text(const Close& m) { return "Close " + Text(m.sequence); }

@@ -121,6 +121,7 @@ std::vector<Bad> BadOpens() {
       Spoilt<OpenHead>("number of ids",
                        [](F f) { f->mutable_open_head()->mutable_ids()->Resize(41, 1); }),
       Spoilt<OpenHead>("first_token", [](F f) { f->mutable_open_head()->set_first_token(41); }),
+      Spoilt<OpenHead>("window_rows", [](F f) { f->mutable_open_head()->set_window_rows(0); }),
       Spoilt<OpenHead>("score_top", [](F f) { f->mutable_open_head()->set_score_top(65); }),
       Spoilt<OpenHead>(
           "temperature",

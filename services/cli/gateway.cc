@@ -1,0 +1,120 @@
+// catena gateway: the public API, the token loop and what finds the replicas, as a process.
+#include <spdlog/spdlog.h>
+
+#include "kernels/base/cores.h"
+#include "services/cli/role_options.h"
+#include "services/common/grpc_transport.h"
+#include "services/common/log.h"
+#include "services/common/process.h"
+#include "services/common/server.h"
+#include "services/gateway/cluster_service.h"
+#include "services/gateway/discovery.h"
+#include "services/gateway/generation_service.h"
+#include "services/gateway/readiness.h"
+
+namespace catena::cli {
+namespace {
+
+struct GatewayRoleOptions {
+  RoleOptions role;
+  DiscoveryOptions replicas;
+  std::string api_keys;
+  int64_t max_waiting = GatewayCoreOptions().max_waiting;
+};
+
+// The public side takes callers without a certificate; API keys are for them.
+TlsOptions PublicTls(const TlsOptions& tls) {
+  TlsOptions options = tls;
+  options.authority.clear();
+  return options;
+}
+
+// Says that it is ready, once, when it is; and to the log whenever that changes.
+class ReadyReport {
+ public:
+  explicit ReadyReport(int ready_fd) : ready_fd_(ready_fd) {}
+  void SetServer(Server* server) { server_ = server; }  // before the first report
+  void operator()(const absl::Status& status) {
+    server_->SetServing(status.ok());
+    if (!status.ok()) {
+      spdlog::warn("not ready: {}", Message(status));
+      return;
+    }
+    spdlog::info("ready at {}", server_->address());
+    const absl::Status reported = ReportReady(std::exchange(ready_fd_, -1), server_->address());
+    if (!reported.ok()) spdlog::error("{}", Message(reported));
+  }
+
+ private:
+  Server* server_ = nullptr;
+  int ready_fd_;
+};
+
+absl::Status RunGateway(GatewayRoleOptions o) {
+  StopSignals stop;
+  CATENA_RETURN_IF_ERROR(InitLog("gateway", o.role.log_level));
+  CATENA_ASSIGN_OR_RETURN(const auto server_credentials,
+                          MakeServerCredentials(PublicTls(o.role.tls)));
+  CATENA_ASSIGN_OR_RETURN(o.replicas.credentials, MakeChannelCredentials(o.role.tls));
+  Front front;
+  if (!o.api_keys.empty()) {
+    CATENA_ASSIGN_OR_RETURN(front.keys, ApiKeys::FromFile(o.api_keys));
+  }
+  ReplicaInfo info = DescribeProcess(Role::kGateway, o.role.listen, NewIncarnation());
+  const Incarnation self = info.replica.incarnation;
+  GatewayActor actor({.self = self, .max_waiting = o.max_waiting, .jitter_seed = self});
+  GrpcTransport transport({.self = {.incarnation = self, .role = Role::kGateway},
+                           .credentials = o.replicas.credentials},
+                          &actor);
+  Discovery discovery(o.replicas, &actor);
+  TokenizerClient tokenizer(&discovery);
+  WorkerPool pool(2);
+  front.loop = &actor;
+  front.tokenizer = &tokenizer;
+  front.facts = &discovery;
+  front.pool = &pool;
+  GenerationServiceImpl generation(std::move(front));
+  ReadyReport report(o.role.ready_fd);
+  Readiness readiness({}, &actor, &discovery, [&report](const absl::Status& s) { report(s); });
+  ClusterServiceImpl cluster(
+      {.gateway = &actor, .discovery = &discovery, .readiness = &readiness, .describe = [&info] {
+         return info;
+       }});
+  CATENA_ASSIGN_OR_RETURN(
+      const auto server,
+      Server::Start({.listen = o.role.listen,
+                     .credentials = server_credentials,
+                     .services = {{v1::GenerationService::service_full_name(), &generation},
+                                  {v1::ClusterService::service_full_name(), &cluster}}}));
+  info.replica.address = server->address();
+  report.SetServer(server.get());
+  actor.Start(&transport);
+  discovery.Start();
+  readiness.Start();
+  stop.Wait();
+  spdlog::info("stopping");
+  readiness.Stop();
+  server->Shutdown(std::chrono::seconds(2));
+  discovery.Stop();
+  pool.Stop();
+  actor.Stop();
+  transport.Shutdown();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Action DeclareGateway(CLI::App& app) {
+  auto o = std::make_shared<GatewayRoleOptions>();
+  o->role.Declare(app);
+  const char* where = "Where to find them: host:port (every address of the name) or unix:/path";
+  app.add_option("--tokenizer", o->replicas.tokenizers, where)->delimiter(',')->required();
+  app.add_option("--shard", o->replicas.shards, where)->delimiter(',')->required();
+  app.add_option("--head", o->replicas.heads, where)->delimiter(',')->required();
+  app.add_option("--api-keys", o->api_keys, "File of keys, one a line (default: anyone may ask)");
+  app.add_option("--max-waiting", o->max_waiting, "Requests in the queue (default 1024)")
+      ->check(CLI::Range(1, 1 << 20));
+  return [o] { return RunGateway(*o); };
+}
+
+}  // namespace catena::cli

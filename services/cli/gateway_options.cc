@@ -1,0 +1,46 @@
+#include "services/cli/gateway_options.h"
+
+#include "services/common/channel.h"
+#include "services/common/grpc_status.h"
+
+namespace catena::cli {
+
+CLI::Option* GatewayOptions::Declare(CLI::App& app) {
+  const char* group = "Gateway";
+  app.add_option("--api-key", api_key, "Where the gateway asks for one")
+      ->envname("CATENA_API_KEY")
+      ->group(group);
+  app.add_option("--tls-ca", tls.authority, "PEM file: the authority of the gateway's certificate")
+      ->group(group);
+  app.add_option("--tls-cert", tls.certificate, "PEM file: a certificate of ours")->group(group);
+  app.add_option("--tls-key", tls.key, "PEM file: its key")->group(group);
+  return app.add_option("--gateway", address, "HOST:PORT of the cluster's gateway")->group(group);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> GatewayOptions::Connect() const {
+  CATENA_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(tls));
+  return MakeChannel(address, credentials);
+}
+
+std::string GatewayOptions::Authorization() const {
+  return api_key.empty() ? "" : "Bearer " + api_key;
+}
+
+void GatewayOptions::Prepare(std::chrono::milliseconds bound, grpc::ClientContext* context) const {
+  context->set_deadline(std::chrono::system_clock::now() + bound);
+  if (!api_key.empty()) context->AddMetadata("authorization", Authorization());
+}
+
+absl::Status GatewayOptions::ToStatus(const grpc::Status& status) const {
+  // gRPC's own words name sockets and files of its source; what the gateway says, it says itself.
+  const bool not_reached = status.error_message().find("failed to connect") != std::string::npos;
+  if (not_reached || status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return absl::Status(
+        FromGrpc(status).code(),
+        fmt::format("no gateway answers at {}; is the cluster up, and the address right?",
+                    Quoted(address)));
+  }
+  return FromGrpc(status);
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,36 @@
+// catena head: the last norm, the LM head and the sampler, as a process of a cluster.
+#include "runtime/actor/head_actor.h"
+#include "services/cli/stage_process.h"
+#include "services/head/head_service.h"
+
+namespace catena::cli {
+namespace {
+
+struct HeadOptions {
+  StageOptionsOfRole common;
+  int batch = 64;
+};
+
+absl::Status RunHead(const HeadOptions& o) {
+  StopSignals stop;
+  CATENA_RETURN_IF_ERROR(InitLog("head", o.common.role.log_level));
+  CATENA_ASSIGN_OR_RETURN(const StageModel m, OpenStageModel(o.common));
+  const HeadActorOptions options{.backend = o.common.compute.backend,
+                                 .compute = o.common.compute.ForBackend(),
+                                 .max_rows = o.batch,
+                                 .max_positions = m.context};
+  CATENA_ASSIGN_OR_RETURN(const auto actor, HeadActor::Load(*m.model.checkpoint, options));
+  return ServeStage<HeadServiceImpl>(o.common, Role::kHead, {}, m.info, &stop, actor.get());
+}
+
+}  // namespace
+
+Action DeclareHead(CLI::App& app) {
+  auto o = std::make_shared<HeadOptions>();
+  o->common.Declare(app);
+  app.add_option("--batch", o->batch, "Rows a batch may have (default 64)")
+      ->check(CLI::Range(1, 4096));
+  return [o] { return RunHead(*o); };
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,66 @@
+#include "services/cli/role_options.h"
+
+#include <charconv>
+#include <fstream>
+#include <limits>
+
+#include <unistd.h>
+
+namespace catena::cli {
+
+void RoleOptions::Declare(CLI::App& app) {
+  app.add_option("--listen", listen, "host:port (port 0: any) or unix:/path (default 127.0.0.1:0)");
+  app.add_option("--ready-fd", ready_fd, "Write the address to this descriptor once it serves")
+      ->check(CLI::Range(3, 1 << 20));
+  app.add_option("--log-level", log_level, "trace, debug, info (default), warn, error or off");
+  app.add_option("--tls-cert", tls.certificate, "PEM file: this process's certificate");
+  app.add_option("--tls-key", tls.key, "PEM file: its key");
+  app.add_option("--tls-ca", tls.authority, "PEM file: the authority that peers must be of");
+}
+
+void StageOptionsOfRole::Declare(CLI::App& app) {
+  model.Declare(app);
+  app.add_option("--name", name, "What clients call the model (default: its file's name)");
+  app.add_option("--context", context, "Positions a sequence may have (default: the model's)")
+      ->check(CLI::PositiveNumber);
+  compute.Declare(app);
+  role.Declare(app);
+}
+
+absl::StatusOr<int64_t> StageOptionsOfRole::Context(const ModelConfig& config) const {
+  if (context > config.context_length) {
+    return absl::InvalidArgumentError(
+        fmt::format("--context {}: the model's context is {}", context, config.context_length));
+  }
+  return context > 0 ? context : config.context_length;
+}
+
+absl::StatusOr<int64_t> ParseBytes(std::string_view flag, std::string_view text) {
+  constexpr std::pair<std::string_view, int64_t> kUnits[] = {{"", 1},
+                                                             {"KiB", int64_t{1} << 10},
+                                                             {"MiB", int64_t{1} << 20},
+                                                             {"GiB", int64_t{1} << 30},
+                                                             {"TiB", int64_t{1} << 40}};
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view rest(end, static_cast<size_t>(text.data() + text.size() - end));
+  for (const auto& [unit, factor] : kUnits) {
+    const double bytes = number * static_cast<double>(factor);
+    if (error == std::errc() && rest == unit && 1 <= bytes && bytes < 1e15) {
+      return static_cast<int64_t>(bytes);
+    }
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{} {}: write bytes as 512MiB or 2GiB", flag, Quoted(text)));
+}
+
+int64_t DefaultKvBytes() {
+  int64_t bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  int64_t limit = std::numeric_limits<int64_t>::max();
+  if (std::ifstream file("/sys/fs/cgroup/memory.max"); file >> limit) {
+    bytes = std::min(bytes, limit);
+  }
+  return bytes / 4;
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,39 @@
+// The options that every role of a cluster has, and what they make.
+#pragma once
+
+#include <string>
+
+#include "services/cli/model_options.h"
+#include "services/common/credentials.h"
+
+namespace catena::cli {
+
+struct RoleOptions {
+  std::string listen = "127.0.0.1:0";
+  int ready_fd = -1;
+  std::string log_level = "info";
+  TlsOptions tls;
+
+  void Declare(CLI::App& app);
+};
+
+// What a shard and a head have besides.
+struct StageOptionsOfRole {
+  ModelOptions model;
+  std::string name;  // of the model, as clients ask for it
+  int64_t context = 0;
+  ComputeOptions compute;
+  RoleOptions role;
+
+  void Declare(CLI::App& app);
+  // Positions that a sequence may have. INVALID_ARGUMENT where the model has fewer.
+  absl::StatusOr<int64_t> Context(const ModelConfig& config) const;
+};
+
+// "512MiB", "2GiB", "1000000": bytes. INVALID_ARGUMENT that names the flag.
+absl::StatusOr<int64_t> ParseBytes(std::string_view flag, std::string_view text);
+
+// A quarter of the memory that this machine, or this container, has: the default of --kv-memory.
+int64_t DefaultKvBytes();
+
+}  // namespace catena::cli

@@ -1,0 +1,73 @@
+// catena shard: a run of decoder blocks with their KV cache, as a process of a cluster.
+#include <algorithm>
+
+#include "runtime/actor/stage_actor.h"
+#include "services/cli/stage_process.h"
+#include "services/shard/shard_service.h"
+
+namespace catena::cli {
+namespace {
+
+struct ShardOptions {
+  StageOptionsOfRole common;
+  std::string layers;
+  std::string kv_memory;
+  std::string journal_memory = "256MiB";
+  int batch = 512;
+};
+
+absl::StatusOr<StageOptions> ToStageOptions(const ShardOptions& o, const StageModel& m) {
+  const ModelConfig& config = m.model.config();
+  const DType kv_dtype = o.common.compute.KvDType();
+  CATENA_ASSIGN_OR_RETURN(const LayerRange layers, ParseLayerRange(o.layers, config.n_layers));
+  int64_t kv_bytes = DefaultKvBytes();
+  if (!o.kv_memory.empty()) {
+    CATENA_ASSIGN_OR_RETURN(kv_bytes, ParseBytes("--kv-memory", o.kv_memory));
+  }
+  const int64_t page_bytes =
+      kPagePositions * 2 * layers.size() * RowBytes(kv_dtype, config.kv_cols());
+  if (kv_bytes < page_bytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("--kv-memory {}: a page of {} positions alone takes {} bytes", o.kv_memory,
+                    kPagePositions, page_bytes));
+  }
+  constexpr int64_t kMostPages = 1 << 24;
+  return StageOptions{.layers = layers,
+                      .max_rows = o.batch,
+                      .max_positions = m.context,
+                      .kv_pages = static_cast<int>(std::min(kv_bytes / page_bytes, kMostPages)),
+                      .kv_dtype = kv_dtype};
+}
+
+absl::Status RunShard(const ShardOptions& o) {
+  StopSignals stop;
+  CATENA_RETURN_IF_ERROR(InitLog("shard", o.common.role.log_level));
+  CATENA_ASSIGN_OR_RETURN(const StageModel m, OpenStageModel(o.common));
+  StageActorOptions options{.backend = o.common.compute.backend,
+                            .compute = o.common.compute.ForBackend(),
+                            .stage = {},
+                            .journal_bytes = 0};
+  CATENA_ASSIGN_OR_RETURN(options.stage, ToStageOptions(o, m));
+  CATENA_ASSIGN_OR_RETURN(options.journal_bytes, ParseBytes("--journal-memory", o.journal_memory));
+  CATENA_ASSIGN_OR_RETURN(const auto actor, StageActor::Load(*m.model.checkpoint, options));
+  spdlog::info("blocks [{}, {}), {} KV pages of {} positions", options.stage.layers.begin,
+               options.stage.layers.end, options.stage.kv_pages, kPagePositions);
+  return ServeStage<ShardServiceImpl>(o.common, Role::kShard, options.stage.layers, m.info, &stop,
+                                      actor.get());
+}
+
+}  // namespace
+
+Action DeclareShard(CLI::App& app) {
+  auto o = std::make_shared<ShardOptions>();
+  o->common.Declare(app);
+  app.add_option("--layers", o->layers, "Its blocks, half-open: 0-16 (default: all)");
+  app.add_option("--kv-memory", o->kv_memory,
+                 "Of the KV cache, as 2GiB (default: a quarter of the machine's)");
+  app.add_option("--journal-memory", o->journal_memory, "Of rows kept to send again (256MiB)");
+  app.add_option("--batch", o->batch, "Rows a batch may have (default 512)")
+      ->check(CLI::Range(1, 65536));
+  return [o] { return RunShard(*o); };
+}
+
+}  // namespace catena::cli

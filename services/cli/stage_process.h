@@ -1,0 +1,81 @@
+// A shard or a head as a process: its actor between a transport and a server, until a signal.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <spdlog/spdlog.h>
+
+#include "runtime/layer_range.h"
+#include "services/cli/role_options.h"
+#include "services/common/grpc_transport.h"
+#include "services/common/log.h"
+#include "services/common/process.h"
+#include "services/common/server.h"
+#include "services/common/stage_service.h"
+
+namespace catena::cli {
+
+// A model that a stage is to be loaded from.
+struct StageModel {
+  Model model;
+  int64_t context = 0;
+  ModelInfo info;
+};
+
+inline absl::StatusOr<StageModel> OpenStageModel(const StageOptionsOfRole& o) {
+  StageModel m;
+  CATENA_ASSIGN_OR_RETURN(m.model, OpenModel(o.model));
+  CATENA_ASSIGN_OR_RETURN(m.context, o.Context(m.model.config()));
+  CATENA_ASSIGN_OR_RETURN(const std::string fingerprint, ModelFingerprint(m.model, o.model));
+  m.info = DescribeModel(o.name, o.model.model, fingerprint, m.model.config(), m.context);
+  return m;
+}
+
+// Serves until SIGINT or SIGTERM. `ActorT`: StageActor or HeadActor; `Service`: the StageService of
+// it. REQUIRES: `stop` was made before any thread.
+template <class Service, class ActorT>
+absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange& layers,
+                        const ModelInfo& model, StopSignals* stop, ActorT* actor) {
+  CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(o.role.tls));
+  CATENA_ASSIGN_OR_RETURN(const auto channel_credentials, MakeChannelCredentials(o.role.tls));
+  ReplicaInfo info = DescribeProcess(role, o.role.listen, NewIncarnation());
+  info.layers = layers;
+  info.model = model;
+  // Sequences may only share stages whose caches round alike.
+  info.numerics_id = actor->numerics_id() + "/kv-" + o.compute.kv_dtype;
+  info.row_bytes = actor->row_bytes();
+  GrpcTransport transport(
+      {.self = {.incarnation = info.replica.incarnation,
+                .role = role,
+                .fingerprint = model.fingerprint,
+                .numerics_id = info.numerics_id,
+                .rows = {.dtype = actor->row_dtype(), .row_bytes = info.row_bytes}},
+       .credentials = channel_credentials},
+      actor);
+  auto describe = [&info, actor] {
+    ReplicaInfo now = info;
+    now.load = actor->load();
+    return now;
+  };
+  auto view = [actor](const SequenceKey& key, auto done) { actor->View(key, std::move(done)); };
+  Service service({.transport = &transport, .describe = describe, .view = view});
+  CATENA_ASSIGN_OR_RETURN(const auto server,
+                          Server::Start({.listen = o.role.listen,
+                                         .credentials = server_credentials,
+                                         .services = {{Service::Name(), &service}}}));
+  info.replica.address = server->address();
+  actor->Start(&transport);
+  server->SetServing(true);
+  spdlog::info("serving {} at {}", model.name, server->address());
+  const absl::Status reported = ReportReady(o.role.ready_fd, server->address());
+  if (reported.ok()) stop->Wait();
+  spdlog::info("stopping");
+  server->SetServing(false);
+  transport.Shutdown();
+  server->Shutdown(std::chrono::seconds(2));
+  actor->Stop();
+  return reported;
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,71 @@
+// catena tokenizer: text to ids and back, as a process of a cluster.
+#include <spdlog/spdlog.h>
+
+#include "services/cli/role_options.h"
+#include "services/common/log.h"
+#include "services/common/process.h"
+#include "services/common/server.h"
+#include "services/tokenizer/tokenizer_service.h"
+
+namespace catena::cli {
+namespace {
+
+struct TokenizerOptions {
+  ModelOptions model;
+  std::string name;
+  int threads = 2;
+  RoleOptions role;
+};
+
+absl::Status RunTokenizer(const TokenizerOptions& o) {
+  StopSignals stop;
+  CATENA_RETURN_IF_ERROR(InitLog("tokenizer", o.role.log_level));
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
+  CATENA_ASSIGN_OR_RETURN(const std::string fingerprint, ModelFingerprint(model, o.model));
+  CATENA_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(o.role.tls));
+  ReplicaInfo info = DescribeProcess(Role::kTokenizer, o.role.listen, NewIncarnation());
+  info.model = DescribeModel(o.name, o.model.model, fingerprint, model.config(),
+                             model.config().context_length);
+  WorkerPool pool(static_cast<size_t>(o.threads));
+  TokenizerServiceOptions options{.tokenizer = model.tokenizer,
+                                  .chat = std::nullopt,
+                                  .no_chat = absl::OkStatus(),
+                                  .generation = model.checkpoint->generation(),
+                                  .describe = [&info] { return info; },
+                                  .pool = &pool};
+  if (auto chat = OpenChatTemplate(model, o.model); chat.ok()) {
+    options.chat = *std::move(chat);
+  } else {
+    options.no_chat = chat.status();
+  }
+  TokenizerServiceImpl service(std::move(options));
+  CATENA_ASSIGN_OR_RETURN(
+      const auto server,
+      Server::Start({.listen = o.role.listen,
+                     .credentials = credentials,
+                     .services = {{v1::TokenizerService::service_full_name(), &service}}}));
+  info.replica.address = server->address();
+  server->SetServing(true);
+  spdlog::info("serving {} at {}", info.model.name, server->address());
+  const absl::Status reported = ReportReady(o.role.ready_fd, server->address());
+  if (reported.ok()) stop.Wait();
+  spdlog::info("stopping");
+  server->Shutdown(std::chrono::seconds(2));
+  pool.Stop();
+  return reported;
+}
+
+}  // namespace
+
+Action DeclareTokenizer(CLI::App& app) {
+  auto o = std::make_shared<TokenizerOptions>();
+  o->model.Declare(app);
+  o->model.DeclareChatTemplate(app);
+  app.add_option("--name", o->name, "What clients call the model (default: its file's name)");
+  app.add_option("--threads", o->threads, "Threads that turn text into ids (default 2)")
+      ->check(CLI::Range(1, 64));
+  o->role.Declare(app);
+  return [o] { return RunTokenizer(*o); };
+}
+
+}  // namespace catena::cli

@@ -1,0 +1,158 @@
+// catena up: a local cluster, each role a process, watched over until Ctrl-C.
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "services/cli/model_options.h"
+#include "services/cli/up_console.h"
+#include "services/up/cluster.h"
+
+namespace catena::cli {
+namespace {
+
+struct UpOptions {
+  ModelOptions model;
+  int stages = 2;
+  std::string layers;
+  std::vector<std::string> replicas;
+  std::string listen = "127.0.0.1:0";
+  bool json = false;
+  // Handed on to the roles as they are given.
+  std::vector<std::string> role_flags, model_flags, stage_flags, shard_flags, gateway_flags;
+};
+
+// Declares an option that is not understood here but handed on to roles.
+CLI::Option* HandOn(CLI::App& app, const std::string& name, const std::string& help,
+                    std::vector<std::string>* flags) {
+  return app.add_option_function<std::string>(
+      name,
+      [flags, name](const std::string& value) {
+        flags->insert(flags->end(), {name, value});
+      },
+      help);
+}
+
+absl::StatusOr<std::map<int, int>> ParseReplicas(const std::vector<std::string>& texts,
+                                                 int stages) {
+  std::map<int, int> replicas;
+  for (const std::string& text : texts) {
+    int stage = 0, count = 0;
+    const char* end = text.data() + text.size();
+    const char* equals = text.data() + std::min(text.find('='), text.size());
+    const auto a = std::from_chars(text.data(), equals, stage);
+    const auto b = std::from_chars(std::min(equals + 1, end), end, count);
+    const bool read = a.ec == std::errc() && b.ec == std::errc() && a.ptr == equals && b.ptr == end;
+    if (!read || stage < 0 || stage >= stages || count < 1 || count > up::kMaxReplicas) {
+      return absl::InvalidArgumentError(
+          fmt::format("--replicas {}: write STAGE=COUNT, a stage of 0 to {} and a count of 1 to {}",
+                      text, stages - 1, up::kMaxReplicas));
+    }
+    replicas[stage] = count;
+  }
+  return replicas;
+}
+
+absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
+  // A model that cannot be opened is told here, once, and not by each role.
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
+  up::ClusterOptions cluster;
+  cluster.listen = o.listen;
+  cluster.role_flags = o.role_flags;
+  cluster.stage_flags = o.stage_flags;
+  cluster.shard_flags = o.shard_flags;
+  cluster.gateway_flags = o.gateway_flags;
+  const int n_layers = model.config().n_layers;
+  if (o.layers.empty()) {
+    CATENA_ASSIGN_OR_RETURN(cluster.layers, BalancedCuts(n_layers, o.stages, {}));
+  } else {
+    CATENA_ASSIGN_OR_RETURN(cluster.layers, ParseLayers(o.layers, n_layers));
+  }
+  CATENA_ASSIGN_OR_RETURN(cluster.replicas,
+                          ParseReplicas(o.replicas, static_cast<int>(cluster.layers.size())));
+  std::error_code error;
+  cluster.program = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  if (error) return absl::InternalError("the path of this program is unknown: is /proc mounted?");
+  auto& flags = cluster.model_flags = o.model_flags;
+  flags.insert(flags.end(), {"--model", o.model.model});
+  if (!o.model.weights.empty()) flags.insert(flags.end(), {"--weights", o.model.weights});
+  if (!o.model.weight_format.empty()) {
+    flags.insert(flags.end(), {"--weight-format", o.model.weight_format});
+  }
+  return cluster;
+}
+
+// A descriptor that is readable where a signal asks us to end; those signals have no other effect
+// from now on.
+absl::StatusOr<up::Fd> StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction now {};
+    sigaction(signal, nullptr, &now);
+    // nohup ignores SIGHUP, and means it; a shell ignores SIGINT for what it runs behind itself.
+    if (signal != SIGHUP || now.sa_handler != SIG_IGN) sigaddset(&signals, signal);
+  }
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  up::Fd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (fd.get() < 0) return absl::ResourceExhaustedError("signalfd: are there too many open files?");
+  return fd;
+}
+
+absl::Status RunUp(const UpOptions& o) {
+  CATENA_ASSIGN_OR_RETURN(const up::ClusterOptions cluster, Cluster(o));
+  CATENA_ASSIGN_OR_RETURN(const up::Fd stop, StopSignals());
+  CATENA_ASSIGN_OR_RETURN(const up::SocketFolder folder, up::SocketFolder::Make());
+  const std::vector<up::ClusterProcess> processes = PlanCluster(cluster, folder.path());
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  const char* no_colour = std::getenv("NO_COLOR");
+  UpConsole console(processes, {.terminal = terminal,
+                                .colour = terminal && (no_colour == nullptr || *no_colour == '\0'),
+                                .json = o.json});
+  std::vector<up::ProcessSpec> specs;
+  for (const up::ClusterProcess& p : processes) specs.push_back(p.spec);
+  up::Supervisor supervisor(std::move(specs), {}, &console);
+  CATENA_RETURN_IF_ERROR(supervisor.Run(stop.get()));
+  return console.written();
+}
+
+void DeclareHandedOn(CLI::App& app, UpOptions* o) {
+  HandOn(app, "--threads", "Threads of each shard and the head (default: all cores)",
+         &o->stage_flags)
+      ->check(CLI::Range(1, 1024));
+  HandOn(app, "--activations", "int8 (default) or f32, of quantised weights", &o->stage_flags)
+      ->check(CLI::IsMember({"int8", "f32"}));
+  HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->stage_flags)
+      ->check(CLI::IsMember({"f16", "f32"}));
+  HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
+  HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
+  HandOn(app, "--kv-memory", "Of each shard's KV cache, as 2GiB", &o->shard_flags);
+  HandOn(app, "--name", "What clients call the model (default: its file's name)", &o->model_flags);
+  HandOn(app, "--api-keys", "File of keys that clients need, one a line", &o->gateway_flags);
+  HandOn(app, "--log-level", "trace, debug, info (default), warn, error or off", &o->role_flags);
+  const char* tls = "TLS, of all roles";
+  HandOn(app, "--tls-cert", "PEM file: their certificate", &o->role_flags)->group(tls);
+  HandOn(app, "--tls-key", "PEM file: its key", &o->role_flags)->group(tls);
+  HandOn(app, "--tls-ca", "PEM file: the authority it is of", &o->role_flags)->group(tls);
+}
+
+}  // namespace
+
+Action DeclareUp(CLI::App& app) {
+  auto o = std::make_shared<UpOptions>();
+  o->model.Declare(app);
+  auto* by_count = app.add_option("--stages", o->stages, "Shards (default 2); a head is added");
+  app.add_option("--layers", o->layers, "The shards by their blocks, for example 0-16,16-30")
+      ->excludes(by_count);
+  app.add_option("--replicas", o->replicas, "STAGE=COUNT: run so many of a shard, counted from 0")
+      ->delimiter(',');
+  app.add_option("--listen", o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)");
+  app.add_flag("--json", o->json, "One JSON object on stdout once all serve");
+  DeclareHandedOn(app, o.get());
+  return [o] { return RunUp(*o); };
+}
+
+}  // namespace catena::cli

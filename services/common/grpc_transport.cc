@@ -1,0 +1,359 @@
+#include "services/common/grpc_transport.h"
+
+#include <spdlog/spdlog.h>
+
+#include "services/common/channel.h"
+#include "services/common/frame_bytes.h"
+
+namespace catena {
+namespace {
+
+// In the order in which they are tried.
+constexpr const char* kMethods[] = {"/catena.v1.ShardService/Link", "/catena.v1.HeadService/Link"};
+constexpr int kMethodCount = 2;
+
+// How long Shutdown waits for peers to take what they are told.
+constexpr std::chrono::milliseconds kEndGrace{500};
+
+size_t Index(Lane lane) { return static_cast<size_t>(lane); }
+
+}  // namespace
+
+struct GrpcTransport::Link {
+  explicit Link(Replica replica) : peer(std::move(replica)) {}
+
+  struct LaneState {
+    std::shared_ptr<grpc::Channel> channel;
+    std::shared_ptr<LaneStream> stream;  // null between attempts
+    int not_implemented = 0;             // methods that were tried in vain
+    std::chrono::milliseconds backoff = kFirstBackoff;
+    std::unique_ptr<grpc::Alarm> alarm;
+  };
+  const Replica peer;
+  std::array<LaneState, kLanes> lanes;
+  int method = 0;         // of kMethods
+  bool reported = false;  // to the receiver, that it is down
+  bool forgotten = false;
+};
+
+struct GrpcTransport::Accepted {
+  std::array<std::shared_ptr<LaneStream>, kLanes> lanes;
+  bool reported = false;
+};
+
+struct GrpcTransport::Stream {
+  std::shared_ptr<LaneStream> stream;
+  std::shared_ptr<Link> link;  // null: accepted
+  Lane lane = Lane::kControl;
+  Incarnation peer = 0;  // 0: not known yet
+  int method = 0;
+  bool silent = false;  // the receiver hears no more of it; changes under calls_mu_ too
+};
+
+GrpcTransport::GrpcTransport(GrpcTransportOptions options, Receiver* receiver)
+    : options_(std::move(options)), receiver_(receiver) {}
+
+GrpcTransport::~GrpcTransport() { Shutdown(); }
+
+// --- what the owner calls ---
+
+void GrpcTransport::Connect(const Replica& replica) {
+  auto link = std::make_shared<Link>(replica);
+  {
+    const std::lock_guard lock(mu_);
+    if (shut_down_ || !links_.emplace(replica.incarnation, link).second) return;
+    for (Link::LaneState& lane : link->lanes) {
+      lane.channel = MakeChannel(replica.address, options_.credentials, {.own_connection = true});
+      if (anchor_ == nullptr) anchor_ = lane.channel;
+    }
+  }
+  for (int lane = 0; lane < kLanes; ++lane) Call(link, static_cast<Lane>(lane), {});
+}
+
+void GrpcTransport::Disconnect(Incarnation peer) {
+  std::vector<std::shared_ptr<LaneStream>> streams;
+  {
+    const std::lock_guard calls(calls_mu_);
+    const std::lock_guard lock(mu_);
+    const auto found = links_.find(peer);
+    if (found == links_.end()) return;
+    streams = ForgetLocked(found->second);
+  }
+  for (const auto& stream : streams) stream->End(absl::CancelledError("disconnected"));
+}
+
+void GrpcTransport::Send(Envelope envelope) {
+  std::shared_ptr<LaneStream> stream;
+  {
+    const std::lock_guard lock(mu_);
+    if (const auto link = links_.find(envelope.to); link != links_.end()) {
+      stream = link->second->lanes[Index(envelope.lane)].stream;
+    } else if (const auto accepted = accepted_.find(envelope.to); accepted != accepted_.end()) {
+      stream = accepted->second->lanes[Index(envelope.lane)];
+    }
+  }
+  if (stream == nullptr) return;
+  const auto* steps = std::get_if<Steps>(&envelope.message);
+  v1::Frame frame;
+  EncodeWithoutRows(envelope.message, options_.self.rows, &frame);
+  stream->Send(ToBytes(frame, steps == nullptr ? nullptr : steps->rows));
+}
+
+GrpcTransport::Reactor* GrpcTransport::Accept(grpc::CallbackServerContext* context) {
+  LaneHandler* const handler = this;
+  auto lane = std::make_shared<AcceptedLane>(options_.self.rows, options_.max_queued_bytes, context,
+                                             handler);
+  AcceptedLane* reactor = lane.get();  // lives until gRPC is done with it
+  if (Add(lane, {}) == nullptr) {
+    // Nobody knows it: it ends at once and keeps itself.
+    struct Refusal final : Reactor {
+      Refusal() { Finish({grpc::StatusCode::UNAVAILABLE, "this process is shutting down"}); }
+      void OnDone() override { delete this; }
+    };
+    return new Refusal;
+  }
+  reactor->Start();
+  return reactor;
+}
+
+void GrpcTransport::Shutdown() {
+  std::vector<std::shared_ptr<LaneStream>> streams;
+  {
+    const std::lock_guard calls(calls_mu_);
+    const std::lock_guard lock(mu_);
+    shut_down_ = true;
+    while (!links_.empty()) ForgetLocked(links_.begin()->second);
+    for (auto& [_, info] : streams_) {
+      info.silent = true;
+      streams.push_back(info.stream);
+    }
+    accepted_.clear();
+  }
+  for (const auto& s : streams) s->End(absl::UnavailableError("the peer is shutting down"));
+  streams.clear();
+  std::unique_lock lock(mu_);
+  const auto is_idle = [this] { return active_ == 0; };
+  if (idle_.wait_for(lock, kEndGrace, is_idle)) return;
+  for (auto& [_, info] : streams_) info.stream->Cancel();
+  idle_.wait(lock, is_idle);
+}
+
+// --- streams ---
+
+std::shared_ptr<LaneStream> GrpcTransport::Add(std::shared_ptr<LaneStream> stream, Stream info) {
+  const std::lock_guard lock(mu_);
+  if (shut_down_ || (info.link != nullptr && info.link->forgotten)) return nullptr;
+  info.stream = stream;
+  if (info.link != nullptr) {
+    Link::LaneState& lane = info.link->lanes[Index(info.lane)];
+    info.peer = info.link->peer.incarnation;
+    lane.stream = stream;
+  }
+  ++active_;
+  streams_.emplace(stream.get(), std::move(info));
+  return stream;
+}
+
+void GrpcTransport::Done() {
+  const std::lock_guard lock(mu_);
+  if (--active_ == 0) idle_.notify_all();
+}
+
+void GrpcTransport::Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream::Frames held) {
+  std::shared_ptr<CallingLane> stream;
+  int method;
+  {
+    const std::lock_guard lock(mu_);
+    method = link->method;
+    const CallingLane::CallOptions call{.method = kMethods[method],
+                                        .rows = options_.self.rows,
+                                        .max_queued_bytes = options_.max_queued_bytes,
+                                        .wait_for_ready = link->reported};
+    LaneHandler* const handler = this;
+    stream = std::make_shared<CallingLane>(call, link->lanes[Index(lane)].channel, std::move(held),
+                                           handler);
+  }
+  Stream info;
+  info.link = link;
+  info.lane = lane;
+  info.method = method;
+  if (Add(stream, std::move(info)) == nullptr) return;
+  v1::Frame hello;
+  MakeHello(options_.self, link->peer.incarnation, lane, &hello);
+  stream->Start(ToBytes(hello));
+}
+
+absl::Status GrpcTransport::OnHandshake(LaneStream* stream, const v1::Frame& frame) {
+  std::unique_lock lock(mu_);
+  Stream* info = &streams_.at(stream);  // stays where it is until OnEnd
+  lock.unlock();
+  const absl::Status status =
+      info->link == nullptr ? OnHello(stream, info, frame) : OnWelcome(stream, info, frame);
+  if (!status.ok()) spdlog::warn("link refused: {}", Message(status));
+  return status;
+}
+
+absl::Status GrpcTransport::OnHello(LaneStream* stream, Stream* info, const v1::Frame& frame) {
+  CATENA_ASSIGN_OR_RETURN(const Caller caller, CheckHello(options_.self, frame));
+  v1::Frame welcome;
+  MakeWelcome(options_.self, frame.hello().protocol_version(), &welcome);
+  const grpc::ByteBuffer bytes = ToBytes(welcome);
+  std::shared_ptr<LaneStream> older;
+  {
+    const std::lock_guard calls(calls_mu_);
+    const std::lock_guard lock(mu_);
+    if (shut_down_) return absl::UnavailableError("the peer is shutting down");
+    if (!accepted_.contains(caller.incarnation) && accepted_.size() >= limits::kMaxPeers) {
+      return absl::ResourceExhaustedError(
+          fmt::format("{} processes have links here: end some", limits::kMaxPeers));
+    }
+    std::shared_ptr<Accepted>& peer = accepted_[caller.incarnation];
+    if (peer == nullptr) peer = std::make_shared<Accepted>();
+    peer->reported = false;
+    older = std::exchange(peer->lanes[Index(caller.lane)], info->stream);
+    if (older != nullptr) streams_.at(older.get()).silent = true;
+    info->peer = caller.incarnation;
+    info->lane = caller.lane;
+  }
+  stream->Open(&bytes);
+  if (older != nullptr) older->End(absl::CancelledError("a newer stream took its place"));
+  return absl::OkStatus();
+}
+
+absl::Status GrpcTransport::OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame) {
+  Link& link = *info->link;
+  CATENA_RETURN_IF_ERROR(CheckWelcome(options_.self, link.peer.incarnation, frame));
+  stream->Open();
+  const std::lock_guard lock(mu_);
+  Link::LaneState& lane = link.lanes[Index(info->lane)];
+  lane.not_implemented = 0;
+  lane.backoff = kFirstBackoff;
+  link.reported = false;
+  return absl::OkStatus();
+}
+
+void GrpcTransport::OnFrame(LaneStream* stream, ChainMessage message) {
+  const std::lock_guard calls(calls_mu_);
+  std::unique_lock lock(mu_);
+  const Stream& info = streams_.at(stream);
+  if (info.silent) return;
+  const Incarnation peer = info.peer;
+  const Lane lane = info.lane;
+  lock.unlock();
+  receiver_->OnMessage(peer, lane, std::move(message));
+}
+
+void GrpcTransport::OnEnd(LaneStream* stream, const absl::Status& why) {
+  {
+    const std::lock_guard calls(calls_mu_);
+    std::unique_lock lock(mu_);
+    const Stream info = std::move(streams_.extract(stream).mapped());
+    lock.unlock();
+    if (info.link == nullptr) {
+      AcceptedEnded(info, stream, why);
+    } else {
+      CallEnded(info, stream, why);
+    }
+  }  // here the stream is destroyed
+  Done();
+}
+
+void GrpcTransport::AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why) {
+  {
+    const std::lock_guard lock(mu_);
+    const auto found = accepted_.find(info.peer);
+    if (found == accepted_.end()) return;
+    const std::shared_ptr<Accepted> peer = found->second;
+    std::shared_ptr<LaneStream>& lane = peer->lanes[Index(info.lane)];
+    if (lane.get() != stream) return;
+    lane.reset();
+    const auto is_null = [](const auto& l) { return l == nullptr; };
+    if (std::all_of(peer->lanes.begin(), peer->lanes.end(), is_null)) accepted_.erase(found);
+    if (info.silent || std::exchange(peer->reported, true)) return;
+  }
+  receiver_->OnDisconnect(info.peer, why);
+}
+
+// --- links that this side makes ---
+
+void GrpcTransport::CallEnded(const Stream& info, LaneStream* stream, const absl::Status& why) {
+  const std::shared_ptr<Link>& link = info.link;
+  if (TryOtherService(info, stream, why)) return;
+  std::vector<std::shared_ptr<LaneStream>> others;
+  absl::Status status = why;
+  {
+    const std::lock_guard lock(mu_);
+    if (link->forgotten) return;
+    Link::LaneState& lane = link->lanes[Index(info.lane)];
+    lane.stream.reset();
+    if (absl::IsCancelled(why)) {  // by the peer's server, or its end of the connection
+      status = absl::UnavailableError("the peer cancelled the stream");
+    } else if (absl::IsUnimplemented(why)) {
+      status = absl::FailedPreconditionError(
+          fmt::format("{} is neither a shard nor a head", link->peer.address));
+    }
+    const bool final = absl::IsFailedPrecondition(status);
+    if (final) {
+      others = ForgetLocked(link);
+    } else {
+      const bool known = std::exchange(link->reported, true);
+      CallAgainLater(link, info.lane);
+      if (known) return;
+    }
+  }
+  for (const auto& other : others) other->End(absl::CancelledError("disconnected"));
+  status = Annotate(status, link->peer.address);
+  spdlog::info("link down: {}", Message(status));
+  receiver_->OnDisconnect(link->peer.incarnation, status);
+}
+
+// Calls again at once, with what waited, where only the service was the wrong one.
+bool GrpcTransport::TryOtherService(const Stream& info, LaneStream* stream,
+                                    const absl::Status& why) {
+  if (!absl::IsUnimplemented(why)) return false;
+  {
+    const std::lock_guard lock(mu_);
+    Link& link = *info.link;
+    if (link.forgotten || ++link.lanes[Index(info.lane)].not_implemented >= kMethodCount) {
+      return false;
+    }
+    // Another lane may have found out before.
+    if (link.method == info.method) link.method = (link.method + 1) % kMethodCount;
+  }
+  Call(info.link, info.lane, stream->TakeHeld());
+  return true;
+}
+
+// REQUIRES: mu_ is held.
+void GrpcTransport::CallAgainLater(const std::shared_ptr<Link>& link, Lane lane_id) {
+  Link::LaneState& lane = link->lanes[Index(lane_id)];
+  std::uniform_real_distribution<double> spread(0.75, 1.25);
+  const auto pause =
+      std::chrono::duration_cast<std::chrono::microseconds>(lane.backoff * spread(jitter_));
+  lane.backoff = std::min(lane.backoff * 2, kMaxBackoff);
+  ++active_;
+  lane.alarm = std::make_unique<grpc::Alarm>();
+  lane.alarm->Set(std::chrono::system_clock::now() + pause,
+                  [this, weak = std::weak_ptr(link), lane_id](bool) {
+                    if (const std::shared_ptr<Link> link = weak.lock()) Call(link, lane_id, {});
+                    Done();
+                  });
+}
+
+// REQUIRES: calls_mu_ and mu_ are held. Returns the streams, to be ended without the locks.
+std::vector<std::shared_ptr<LaneStream>> GrpcTransport::ForgetLocked(
+    const std::shared_ptr<Link>& forgotten) {
+  const std::shared_ptr<Link> link = forgotten;  // links_ may hold the argument
+  std::vector<std::shared_ptr<LaneStream>> streams;
+  link->forgotten = true;
+  links_.erase(link->peer.incarnation);
+  for (Link::LaneState& lane : link->lanes) {
+    if (lane.alarm != nullptr) lane.alarm->Cancel();
+    if (lane.stream == nullptr) continue;
+    streams_.at(lane.stream.get()).silent = true;
+    streams.push_back(std::move(lane.stream));
+  }
+  return streams;
+}
+
+}  // namespace catena

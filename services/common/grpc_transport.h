@@ -1,0 +1,111 @@
+// The Transport between processes: each lane of a link is a gRPC stream on a connection of its own,
+// so that bulk rows never stand before a decode in one socket.
+//
+// A link finds out by itself whether its peer is a shard or a head: it calls ShardService.Link, and
+// HeadService.Link where the first is not implemented. Messages that are sent before a new link is
+// up wait for it; where a link has broken they are dropped until it is up again.
+//
+// A process accepts links by returning Accept(context) from the raw callback method Link of its
+// service:
+//
+//   class Service : public v1::ShardService::WithRawCallbackMethod_Link<…> {
+//     grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Link(
+//         grpc::CallbackServerContext* context) override { return transport->Accept(context); }
+//
+// A link that this side accepted also carries what is sent back to its caller, on the newest stream
+// of the lane; it takes 1 hello a stream, which must fit this process.
+//
+// OnDisconnect comes once when a link breaks or cannot be made, and is due again as soon as one of
+// its lanes is up; FAILED_PRECONDITION comes in any case, and the link is forgotten.
+//
+// Thread rules: as Transport. The receiver's calls come one at a time, and none after Disconnect
+// (for the links that this side made) or Shutdown has returned; both wait for a call that is in
+// progress on another thread, so do not call them with a lock that the receiver takes. Shutdown and
+// the destructor block until gRPC has let go of all streams: not on a gRPC thread.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <unordered_map>
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include "runtime/chain/limits.h"
+#include "runtime/chain/transport.h"
+#include "services/common/handshake.h"
+#include "services/common/lane_stream.h"
+
+namespace catena {
+
+struct GrpcTransportOptions {
+  LinkIdentity self;
+  std::shared_ptr<grpc::ChannelCredentials> credentials;  // for the links that this side makes
+  int64_t max_queued_bytes = limits::kMaxQueuedBytes;     // a lane
+};
+
+class GrpcTransport final : public Transport, private LaneHandler {
+ public:
+  using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+  GrpcTransport(GrpcTransportOptions options, Receiver* receiver);
+  ~GrpcTransport() override;  // Shutdown
+
+  void Connect(const Replica& replica) override;
+  void Disconnect(Incarnation peer) override;
+  void Send(Envelope envelope) override;
+
+  // Ends when the caller, the transport or the server does. gRPC owns the reactor.
+  Reactor* Accept(grpc::CallbackServerContext* context);
+
+  // Ends all links and accepts no more; callers are told UNAVAILABLE. Before the Shutdown of the
+  // server, which would otherwise wait for the streams. Again: does nothing.
+  void Shutdown();
+
+ private:
+  struct Link;      // to a peer that this side called
+  struct Accepted;  // from a peer that called
+  struct Stream;    // what is known of a stream, either kind
+
+  absl::Status OnHandshake(LaneStream* stream, const v1::Frame& frame) override;
+  void OnFrame(LaneStream* stream, ChainMessage message) override;
+  void OnEnd(LaneStream* stream, const absl::Status& why) override;
+
+  void Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream::Frames held);
+  absl::Status OnHello(LaneStream* stream, Stream* info, const v1::Frame& frame);
+  absl::Status OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame);
+  void CallEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
+  void AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
+  bool TryOtherService(const Stream& info, LaneStream* stream, const absl::Status& why);
+  void CallAgainLater(const std::shared_ptr<Link>& link, Lane lane);
+  std::vector<std::shared_ptr<LaneStream>> ForgetLocked(const std::shared_ptr<Link>& link);
+
+  // REQUIRES: mu_ is not held.
+  std::shared_ptr<LaneStream> Add(std::shared_ptr<LaneStream> stream, Stream info);
+  void Done();  // one of active_ is over: the last thing that a callback does
+
+  const GrpcTransportOptions options_;
+  Receiver* const receiver_;
+
+  // Held while the receiver is called, which may call Disconnect. Taken before mu_.
+  std::recursive_mutex calls_mu_;
+
+  std::mutex mu_;  // of all below, and of what is in Link, Accepted and Stream
+  std::condition_variable idle_;
+  bool shut_down_ = false;
+  int64_t active_ = 0;  // streams and alarms that gRPC will call back for
+  std::map<Incarnation, std::shared_ptr<Link>> links_;
+  std::map<Incarnation, std::shared_ptr<Accepted>> accepted_;
+  std::unordered_map<LaneStream*, Stream> streams_;
+  std::minstd_rand jitter_{std::random_device{}()};
+  // The first channel that was made, to the end: channels may be destroyed on gRPC's threads as
+  // long as one is left (channel.h).
+  std::shared_ptr<grpc::Channel> anchor_;
+};
+
+}  // namespace catena

@@ -1,0 +1,70 @@
+#include "services/common/process.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <random>
+
+#include <unistd.h>
+
+namespace catena {
+
+StopSignals::StopSignals() {
+  sigemptyset(&signals_);
+  sigaddset(&signals_, SIGINT);
+  sigaddset(&signals_, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+}
+
+void StopSignals::Wait() {
+  int signal = 0;
+  while (sigwait(&signals_, &signal) != 0) {
+  }
+}
+
+absl::Status ReportReady(int fd, const std::string& address) {
+  if (fd < 0) return absl::OkStatus();
+  const std::string line = address + "\n";
+  const ssize_t written = write(fd, line.data(), line.size());
+  close(fd);
+  if (written == static_cast<ssize_t>(line.size())) return absl::OkStatus();
+  return absl::UnavailableError(
+      fmt::format("--ready-fd {}: cannot write to it: {}", fd, std::strerror(errno)));
+}
+
+Incarnation NewIncarnation() {
+  std::random_device random;
+  Incarnation incarnation = 0;
+  while (incarnation == 0) incarnation = (uint64_t{random()} << 32) | random();
+  return incarnation;
+}
+
+ReplicaInfo DescribeProcess(Role role, const std::string& address, Incarnation incarnation) {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  ReplicaInfo info;
+  info.replica = {.address = address, .incarnation = incarnation};
+  info.role = role;
+  info.version = CATENA_VERSION;
+  info.host = host;
+  info.pid = getpid();
+  return info;
+}
+
+ModelInfo DescribeModel(const std::string& name, const std::string& path,
+                        const std::string& fingerprint, const ModelConfig& config,
+                        int64_t context) {
+  std::string own = std::filesystem::path(path).lexically_normal().filename().string();
+  if (own.empty()) own = std::filesystem::path(path).lexically_normal().parent_path().filename();
+  const RopeScaling& scaling = config.rope_scaling;
+  const bool two_tables = scaling.kind == RopeScaling::Kind::kLongRope;
+  return {.name = name.empty() ? own : name,
+          .fingerprint = fingerprint,
+          .n_layers = config.n_layers,
+          .vocab_size = config.vocab_size,
+          .hidden_size = config.hidden_size,
+          .context_length = context,
+          .rotary_switch = two_tables ? scaling.original_max_positions : 0};
+}
+
+}  // namespace catena

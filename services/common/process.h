@@ -1,0 +1,40 @@
+// What every role of a cluster does as a process: says that it serves, runs until it is asked to
+// stop, and has an identity.
+//
+// Thread rules: StopSignals is made before the process's other threads, which inherit that these
+// signals are blocked; the rest is plain functions.
+#pragma once
+
+#include <csignal>
+#include <string>
+
+#include "model/config.h"
+#include "runtime/chain/replica_info.h"
+
+namespace catena {
+
+// SIGINT and SIGTERM as something to wait for.
+class StopSignals {
+ public:
+  StopSignals();
+  void Wait();  // returns after the first of them
+
+ private:
+  sigset_t signals_;
+};
+
+// Writes "ADDRESS\n" to `fd` and closes it; -1: nobody waits for it. UNAVAILABLE where it cannot.
+absl::Status ReportReady(int fd, const std::string& address);
+
+// Random, never 0.
+Incarnation NewIncarnation();
+
+// Address, pid, host and version of this process; the rest is the role's.
+ReplicaInfo DescribeProcess(Role role, const std::string& address, Incarnation incarnation);
+
+// Facts of the model that a replica with `context` positions serves, by the name of its file or
+// folder unless `name` gives another.
+ModelInfo DescribeModel(const std::string& name, const std::string& path,
+                        const std::string& fingerprint, const ModelConfig& config, int64_t context);
+
+}  // namespace catena

@@ -1,0 +1,85 @@
+#include "services/gateway/cluster_service.h"
+
+#include <algorithm>
+
+#include "services/common/stage_service.h"
+#include "services/gateway/debug_fan_out.h"
+
+namespace catena {
+namespace {
+
+v1::ReplicaHealth HealthOf(const KnownReplica& replica, const std::string& refused) {
+  if (!replica.answers) return v1::REPLICA_HEALTH_UNREACHABLE;
+  return refused.empty() ? v1::REPLICA_HEALTH_SERVING : v1::REPLICA_HEALTH_REFUSED;
+}
+
+// In the order of data: tokenizers, shards by their blocks, heads.
+bool Before(const KnownReplica& a, const KnownReplica& b) {
+  auto rank = [](const KnownReplica& r) {
+    return std::tuple(static_cast<int>(r.role), r.info.layers.begin, r.info.layers.end, r.address);
+  };
+  return rank(a) < rank(b);
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerContext* context,
+                                                        const v1::GetStatusRequest*,
+                                                        v1::GetStatusResponse* response) {
+  const GatewayView view = options_.gateway->view();
+  const absl::Status ready = options_.readiness->status();
+  response->set_ready(ready.ok());
+  response->set_problem(std::string(Message(ready)));
+  response->set_requests_waiting(view.waiting);
+  response->set_requests_running(view.running);
+  EncodeReplicaInfo(options_.describe(), response->mutable_gateway());
+  std::map<Incarnation, std::string> refused;
+  for (auto& [incarnation, why] : options_.gateway->refused()) refused[incarnation] = why;
+  std::vector<KnownReplica> replicas = options_.discovery->replicas();
+  std::sort(replicas.begin(), replicas.end(), Before);
+  for (const KnownReplica& replica : replicas) {
+    const std::string& why = refused[replica.info.replica.incarnation];
+    v1::ReplicaStatus* out = response->add_replicas();
+    ReplicaInfo info = replica.info;
+    info.replica.address = replica.address;
+    info.role = replica.role;
+    EncodeReplicaInfo(info, out->mutable_replica());
+    out->set_health(HealthOf(replica, why));
+    out->set_problem(replica.answers ? why : replica.problem);
+  }
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ClusterServiceImpl::DebugSequence(grpc::CallbackServerContext* context,
+                                                            const v1::DebugSequenceRequest* request,
+                                                            v1::DebugSequenceResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const absl::StatusOr<SequenceKey> key = ParseSequenceKey(request->sequence_id());
+  if (!key.ok()) {
+    reactor->Finish(ToGrpc(key.status()));
+    return reactor;
+  }
+  const ReplicaInfo self = options_.describe();
+  Discovery* discovery = options_.discovery;
+  options_.gateway->View(*key, [=](const std::optional<SequenceView>& view) {
+    if (!view) {
+      reactor->Finish(grpc::Status(
+          grpc::StatusCode::NOT_FOUND,
+          fmt::format("sequence {} does not run here; it may have ended", ToString(*key))));
+      return;
+    }
+    v1::SequenceAtStage* own = response->add_stages();
+    own->set_address(self.replica.address);
+    own->set_role(v1::ROLE_GATEWAY);
+    EncodeView(*view, own);
+    std::vector<KnownReplica> stages = discovery->replicas();
+    std::sort(stages.begin(), stages.end(), Before);
+    AskStages(*key, stages, *discovery, response,
+              [reactor](const grpc::Status& status) { reactor->Finish(status); });
+  });
+  return reactor;
+}
+
+}  // namespace catena

@@ -1,0 +1,294 @@
+#include "services/gateway/discovery.h"
+
+#include <future>
+
+#include "catena/v1/head.grpc.pb.h"
+#include "catena/v1/shard.grpc.pb.h"
+#include "catena/v1/tokenizer.grpc.pb.h"
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <spdlog/spdlog.h>
+
+#include "runtime/chain/limits.h"
+#include "services/common/channel.h"
+#include "services/common/grpc_status.h"
+#include "services/common/replica_description.h"
+
+namespace catena {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Probes in a row without an answer: a busy machine may miss one.
+constexpr int kProbesToLose = 2;
+
+// All addresses of host:port. A name that cannot be resolved now has none.
+std::vector<std::string> Addresses(const std::string& target) {
+  const size_t colon = target.rfind(':');
+  if (target.rfind("unix:", 0) == 0 || colon == std::string::npos) return {target};
+  std::string host = target.substr(0, colon);
+  if (host.size() > 1 && host.front() == '[') host = host.substr(1, host.size() - 2);
+  const addrinfo hints{.ai_flags = AI_ADDRCONFIG,
+                       .ai_family = AF_UNSPEC,
+                       .ai_socktype = SOCK_STREAM,
+                       .ai_protocol = 0,
+                       .ai_addrlen = 0,
+                       .ai_addr = nullptr,
+                       .ai_canonname = nullptr,
+                       .ai_next = nullptr};
+  addrinfo* found = nullptr;
+  std::vector<std::string> addresses;
+  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return addresses;
+  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
+    char text[NI_MAXHOST] = {};
+    getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+    const bool v6 = a->ai_family == AF_INET6;
+    addresses.push_back((v6 ? fmt::format("[{}]", text) : text) + target.substr(colon));
+  }
+  freeaddrinfo(found);
+  return addresses;
+}
+
+}  // namespace
+
+struct Discovery::Member {
+  KnownReplica known;
+  std::shared_ptr<grpc::Channel> channel;
+  bool named = true;  // by the list or DNS
+  int failures = 0;   // probes in a row
+  bool was_answering = false;
+  // Since when its work has stood still.
+  int64_t batches = -1;
+  Clock::time_point moved_at;
+  std::shared_ptr<const ModelFacts> facts;  // a tokenizer's
+};
+
+// One Describe in flight. The callback holds it, so it outlives whoever no longer waits.
+struct Discovery::Probe {
+  grpc::ClientContext context;
+  std::promise<grpc::Status> done;
+  v1::TokenizerServiceDescribeRequest tokenizer_request;
+  v1::TokenizerServiceDescribeResponse tokenizer;
+  v1::ShardServiceDescribeRequest shard_request;
+  v1::ShardServiceDescribeResponse shard;
+  v1::HeadServiceDescribeRequest head_request;
+  v1::HeadServiceDescribeResponse head;
+  std::unique_ptr<v1::TokenizerService::Stub> tokenizer_stub;
+  std::unique_ptr<v1::ShardService::Stub> shard_stub;
+  std::unique_ptr<v1::HeadService::Stub> head_stub;
+
+  const v1::ReplicaDescription& replica(Role role) const {
+    if (role == Role::kTokenizer) return tokenizer.replica();
+    return role == Role::kShard ? shard.replica() : head.replica();
+  }
+};
+
+Discovery::Discovery(DiscoveryOptions options, GatewayActor* gateway)
+    : options_(std::move(options)), gateway_(gateway) {}
+
+Discovery::~Discovery() { Stop(); }
+
+void Discovery::Start() {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+void Discovery::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Discovery::Loop() {
+  Clock::time_point resolve_at{};
+  while (true) {
+    if (Clock::now() >= resolve_at) {
+      Resolve();
+      resolve_at = Clock::now() + options_.resolve_every;
+    }
+    ProbeAll();
+    Publish();
+    std::unique_lock lock(mutex_);
+    // Quicker while something is missing, so that a cluster starts as fast as its slowest part.
+    const bool complete = gateway_->view().route.ok() && facts_ != nullptr;
+    const auto pause = complete ? options_.probe_every : options_.probe_every / 10;
+    if (wake_.wait_for(lock, pause, [this] { return stopped_; })) return;
+  }
+}
+
+void Discovery::AddMembers(const std::vector<std::string>& targets, Role role,
+                           std::map<std::string, Role>* seen) {
+  for (const std::string& target : targets) {
+    for (const std::string& address : Addresses(target)) (*seen)[address] = role;
+  }
+}
+
+void Discovery::Resolve() {
+  std::map<std::string, Role> seen;
+  AddMembers(options_.tokenizers, Role::kTokenizer, &seen);
+  AddMembers(options_.shards, Role::kShard, &seen);
+  AddMembers(options_.heads, Role::kHead, &seen);
+  const std::lock_guard lock(mutex_);
+  for (auto& [address, member] : members_) member->named = seen.contains(address);
+  for (const auto& [address, role] : seen) {
+    if (members_.contains(address)) continue;
+    auto member = std::make_unique<Member>();
+    member->known.address = address;
+    member->known.role = role;
+    member->known.problem = "has not answered yet";
+    member->channel = MakeChannel(address, options_.credentials);
+    members_[address] = std::move(member);
+  }
+  // Neither named nor alive: forgotten.
+  std::erase_if(members_,
+                [](const auto& m) { return !m.second->named && !m.second->known.answers; });
+}
+
+std::shared_ptr<Discovery::Probe> Discovery::StartProbe(Member* member) {
+  auto probe = std::make_shared<Probe>();
+  probe->context.set_deadline(std::chrono::system_clock::now() + options_.probe_timeout);
+  auto done = [probe](grpc::Status status) { probe->done.set_value(std::move(status)); };
+  Probe& p = *probe;
+  if (member->known.role == Role::kTokenizer) {
+    p.tokenizer_stub = v1::TokenizerService::NewStub(member->channel);
+    p.tokenizer_stub->async()->Describe(&p.context, &p.tokenizer_request, &p.tokenizer, done);
+  } else if (member->known.role == Role::kShard) {
+    p.shard_stub = v1::ShardService::NewStub(member->channel);
+    p.shard_stub->async()->Describe(&p.context, &p.shard_request, &p.shard, done);
+  } else {
+    p.head_stub = v1::HeadService::NewStub(member->channel);
+    p.head_stub->async()->Describe(&p.context, &p.head_request, &p.head, done);
+  }
+  return probe;
+}
+
+void Discovery::ProbeAll() {
+  std::vector<std::pair<Member*, std::shared_ptr<Probe>>> probes;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [address, member] : members_) {
+      probes.emplace_back(member.get(), StartProbe(member.get()));
+    }
+  }
+  // Only this thread removes members, so the pointers hold while the lock is not held.
+  for (auto& [member, probe] : probes) {
+    const grpc::Status status = probe->done.get_future().get();
+    const std::lock_guard lock(mutex_);
+    if (status.ok()) {
+      TakeAnswer(member, *probe);
+      continue;
+    }
+    ++member->failures;
+    const bool refused = status.error_code() == grpc::StatusCode::UNAVAILABLE;
+    if (!refused && member->failures < kProbesToLose) continue;
+    member->known.answers = false;
+    member->known.problem = fmt::format("does not answer: {}", status.error_message());
+  }
+}
+
+void Discovery::TakeAnswer(Member* member, const Probe& probe) {
+  member->failures = 0;
+  KnownReplica& known = member->known;
+  absl::StatusOr<ReplicaInfo> info = DecodeReplicaInfo(probe.replica(known.role));
+  if (info.ok() && info->role != known.role) {
+    info = absl::InvalidArgumentError(fmt::format("is a {}", RoleName(info->role)));
+  }
+  if (info.ok() && known.role == Role::kTokenizer) {
+    absl::StatusOr<ModelFacts> facts = FactsOf(probe.tokenizer);
+    if (facts.ok()) {
+      member->facts = std::make_shared<const ModelFacts>(*std::move(facts));
+    } else {
+      info = facts.status();
+    }
+  }
+  known.answers = info.ok();
+  if (!info.ok()) {
+    known.problem = std::string(Message(info.status()));
+    return;
+  }
+  const ReplicaLoad& load = info->load;
+  const Clock::time_point now = Clock::now();
+  const bool idle = load.oldest_step_ns == 0;
+  if (idle || load.batches != member->batches ||
+      info->replica.incarnation != known.info.replica.incarnation) {
+    member->moved_at = now;
+  }
+  member->batches = load.batches;
+  known.info = *std::move(info);
+  known.info.replica.address = known.address;  // as it is reached from here
+  known.problem.clear();
+  if (now - member->moved_at > limits::kNoProgress) {
+    known.answers = false;
+    known.problem = "answers, but its work stands still; restart it";
+  }
+}
+
+void Discovery::Publish() {
+  std::vector<ReplicaInfo> stages;
+  std::shared_ptr<const ModelFacts> facts;
+  const ModelInfo served = gateway_->view().model;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [address, member] : members_) {
+      const KnownReplica& known = member->known;
+      if (known.answers != member->was_answering) {
+        member->was_answering = known.answers;
+        known.answers ? spdlog::info("{} {} answers", RoleName(known.role), address)
+                      : spdlog::warn("{} {} {}", RoleName(known.role), address, known.problem);
+      }
+      if (!known.answers) continue;
+      if (known.role != Role::kTokenizer) {
+        stages.push_back(known.info);
+        stages.back().draining |= !member->named;
+      } else if (facts == nullptr || known.info.model.fingerprint == served.fingerprint) {
+        facts = member->facts;
+      }
+    }
+    if (facts != nullptr) facts_ = facts;
+  }
+  gateway_->SetReplicas(std::move(stages));
+}
+
+std::vector<TokenizerReplica> Discovery::Serving() {
+  const std::string fingerprint = gateway_->view().model.fingerprint;
+  const std::lock_guard lock(mutex_);
+  std::vector<TokenizerReplica> serving;
+  for (const auto& [address, member] : members_) {
+    const KnownReplica& known = member->known;
+    const bool fits = fingerprint.empty() || known.info.model.fingerprint == fingerprint;
+    if (known.role == Role::kTokenizer && known.answers && fits) {
+      serving.push_back({address, member->channel});
+    }
+  }
+  return serving;
+}
+
+absl::StatusOr<std::shared_ptr<const ModelFacts>> Discovery::Facts() const {
+  const ModelInfo served = gateway_->view().model;
+  const std::lock_guard lock(mutex_);
+  if (facts_ == nullptr) {
+    return absl::UnavailableError("no tokenizer can be reached; start one");
+  }
+  if (served.context_length <= 0) return facts_;
+  auto facts = std::make_shared<ModelFacts>(*facts_);
+  facts->model.context_length = served.context_length;
+  facts->model.fingerprint = served.fingerprint;
+  return facts;
+}
+
+std::vector<KnownReplica> Discovery::replicas() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<KnownReplica> replicas;
+  for (const auto& [address, member] : members_) replicas.push_back(member->known);
+  return replicas;
+}
+
+std::shared_ptr<grpc::Channel> Discovery::ChannelTo(const std::string& address) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = members_.find(address);
+  return it == members_.end() ? nullptr : it->second->channel;
+}
+
+}  // namespace catena

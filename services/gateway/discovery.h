@@ -1,0 +1,86 @@
+// Finds the replicas of a cluster and keeps asking them how they are: addresses from a list, names
+// resolved again every few seconds, each replica asked to Describe itself every second. What it
+// learns goes to the token loop (shards and heads) and to the front (tokenizers).
+//
+// A replica that refuses the connection is gone at once; one that does not answer is gone after
+// kProbesToLose probes; one that answers but has had work for limits::kNoProgress without finishing
+// a batch has failed. A name that vanishes from DNS means no new sequences there.
+//
+// Thread rules: Start and Stop by the owner; the rest from any thread. It has a thread of its own.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catena/v1/cluster.pb.h"
+#include <grpcpp/security/credentials.h>
+
+#include "runtime/actor/gateway_actor.h"
+#include "services/gateway/model_facts.h"
+#include "services/gateway/tokenizer_replicas.h"
+
+namespace catena {
+
+struct DiscoveryOptions {
+  // Targets: host:port (all addresses of the name), unix:/path.
+  std::vector<std::string> tokenizers, shards, heads;
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  std::chrono::milliseconds probe_every{1'000};
+  std::chrono::milliseconds probe_timeout{2'000};
+  std::chrono::milliseconds resolve_every{3'000};
+};
+
+// What is known of one replica.
+struct KnownReplica {
+  std::string address;
+  Role role = Role::kShard;
+  bool answers = false;
+  std::string problem;  // of one that does not answer
+  ReplicaInfo info;     // as it last described itself
+};
+
+class Discovery final : public TokenizerReplicas, public ModelFactsSource {
+ public:
+  // `gateway` outlives this.
+  Discovery(DiscoveryOptions options, GatewayActor* gateway);
+  ~Discovery() override;  // Stop
+
+  void Start();
+  void Stop();
+
+  std::vector<TokenizerReplica> Serving() override;
+  absl::StatusOr<std::shared_ptr<const ModelFacts>> Facts() const override;
+  std::vector<KnownReplica> replicas() const;
+  // To a shard or head, for `catena debug`; null where the address is unknown.
+  std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) const;
+
+ private:
+  struct Member;
+  struct Probe;
+
+  void Loop();
+  void Resolve();
+  void AddMembers(const std::vector<std::string>& targets, Role role,
+                  std::map<std::string, Role>* seen);
+  void ProbeAll();
+  std::shared_ptr<Probe> StartProbe(Member* member);
+  void TakeAnswer(Member* member, const Probe& probe);
+  void Publish();
+
+  const DiscoveryOptions options_;
+  GatewayActor* const gateway_;
+  std::thread thread_;
+
+  mutable std::mutex mutex_;  // of all below
+  std::condition_variable wake_;
+  bool stopped_ = false;
+  std::map<std::string, std::unique_ptr<Member>> members_;  // by address
+  std::shared_ptr<const ModelFacts> facts_;
+};
+
+}  // namespace catena

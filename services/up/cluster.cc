@@ -1,0 +1,116 @@
+#include "services/up/cluster.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include <sys/un.h>
+
+namespace catena::up {
+namespace {
+
+constexpr int kGatewayPhase = 0, kOthersPhase = 1;
+constexpr size_t kMaxSocketName = 32;  // of a file in the folder
+
+using Strings = std::vector<std::string>;
+
+void Append(Strings* to, const Strings& from) { to->insert(to->end(), from.begin(), from.end()); }
+
+class Planner {
+ public:
+  Planner(const ClusterOptions& options, const std::string& folder)
+      : options_(options), folder_(folder) {}
+
+  // An internal role; its first words after `catena` are the role and what is in `flags`.
+  ClusterProcess Internal(const std::string& role, const std::string& name,
+                          const std::vector<const Strings*>& flags) {
+    std::string file = name;
+    for (char& c : file) c = c == ' ' ? '-' : c;
+    ClusterProcess p;
+    p.role = role;
+    p.spec.name = name;
+    p.spec.argv = {options_.program, role};
+    for (const Strings* f : flags) Append(&p.spec.argv, *f);
+    Append(&p.spec.argv, options_.role_flags);
+    p.spec.listen = fmt::format("unix:{}/{}", folder_, file);
+    p.spec.stop_phase = kOthersPhase;
+    return p;
+  }
+
+  ClusterProcess Shard(int stage, int replica) {
+    const LayerRange r = options_.layers[stage];
+    const std::string name = Replicas(stage) == 1 ? fmt::format("shard {}", stage)
+                                                  : fmt::format("shard {}.{}", stage, replica);
+    const Strings range = {"--layers", fmt::format("{}-{}", r.begin, r.end)};
+    ClusterProcess p =
+        Internal("shard", name,
+                 {&options_.model_flags, &range, &options_.stage_flags, &options_.shard_flags});
+    p.layers = r;
+    return p;
+  }
+
+  // Of `others`, the flags that say where they are.
+  ClusterProcess Gateway(const std::vector<ClusterProcess>& others) {
+    ClusterProcess p;
+    p.role = p.spec.name = "gateway";
+    p.spec.argv = {options_.program, "gateway"};
+    for (const ClusterProcess& o : others) {
+      Append(&p.spec.argv, {"--" + o.role, o.spec.listen});
+    }
+    Append(&p.spec.argv, options_.gateway_flags);
+    Append(&p.spec.argv, options_.role_flags);
+    p.spec.listen = options_.listen;
+    p.spec.stop_phase = kGatewayPhase;
+    return p;
+  }
+
+  int Replicas(int stage) const {
+    const auto it = options_.replicas.find(stage);
+    return it == options_.replicas.end() ? 1 : it->second;
+  }
+
+ private:
+  const ClusterOptions& options_;
+  const std::string& folder_;
+};
+
+}  // namespace
+
+std::vector<ClusterProcess> PlanCluster(const ClusterOptions& options, const std::string& folder) {
+  Planner planner(options, folder);
+  std::vector<ClusterProcess> all;
+  all.push_back(planner.Internal("tokenizer", "tokenizer", {&options.model_flags}));
+  for (int stage = 0; stage < static_cast<int>(options.layers.size()); ++stage) {
+    for (int r = 0; r < planner.Replicas(stage); ++r) all.push_back(planner.Shard(stage, r));
+  }
+  all.push_back(planner.Internal("head", "head", {&options.model_flags, &options.stage_flags}));
+  all.insert(all.begin(), planner.Gateway(all));
+  return all;
+}
+
+absl::StatusOr<SocketFolder> SocketFolder::Make() {
+  std::error_code error;
+  std::string path = (std::filesystem::temp_directory_path(error) / "catena-up-XXXXXX").string();
+  if (error) {
+    return absl::FailedPreconditionError(
+        fmt::format("no folder for sockets: {}; set TMPDIR", error.message()));
+  }
+  if (path.size() + 1 + kMaxSocketName >= sizeof(sockaddr_un::sun_path)) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} is too long for sockets; set TMPDIR to a shorter path", Quoted(path)));
+  }
+  if (mkdtemp(path.data()) == nullptr) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} cannot be made: {}; set TMPDIR", Quoted(path), strerror(errno)));
+  }
+  return SocketFolder(std::move(path));
+}
+
+SocketFolder::~SocketFolder() {
+  std::error_code ignored;
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace catena::up

@@ -1,0 +1,99 @@
+"""Programs in other languages against a cluster: each does what `catena generate` does.
+
+Needs the packages of tests/requirements.txt, Ruby and ruby-grpc-tools. A client whose language is
+absent is skipped, or fails where CI is true.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+
+# pylint: disable=wrong-import-position
+from catena import TIMEOUT_S, CatenaTest  # noqa: E402
+from cluster import Cluster  # noqa: E402
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+PROMPT = "Once upon a time"
+
+
+class ClientsTest(CatenaTest):
+
+    def setUp(self):
+        self.model = self.shared("stories260k-phi3")
+
+    def check(self, *client):
+        """Runs a client on a cluster and compares what it prints with one process's output."""
+        with Cluster(self, self.model, "--stages", 2) as cluster:
+            done = subprocess.run([*client, cluster.gateway, PROMPT], capture_output=True,
+                                  timeout=TIMEOUT_S, check=False)
+        self.assertEqual((done.returncode, done.stderr.decode()), (0, ""))
+        alone = self.object_of("generate", "-m", self.model, "--prompt", PROMPT, "--json",
+                               "--temperature", 0.8, "--top-k", 40, "--seed", 7,
+                               "--max-tokens", 20)
+        (tokens,) = self.tokenize(self.model, [{"text": PROMPT}])
+        model, ids, text = done.stdout.decode().split("\n", 2)
+        self.assertRegex(model, r"^model: \S.*, 512 tokens$")
+        self.assertEqual([int(i) for i in ids.split()[1:]][-len(tokens["ids"]):], tokens["ids"])
+        self.assertEqual(text, f"text: {alone['text']}\nended: CANCELLED\n")
+
+    def need(self, found, what):
+        if found:
+            return
+        if os.environ.get("CI") == "true":
+            self.fail(f"{what} is absent")
+        self.skipTest(f"{what} is absent")
+
+    def test_python(self):
+        try:
+            import grpc_reflection  # pylint: disable=import-outside-toplevel,unused-import
+        except ImportError:
+            self.need(False, "the Python package grpcio-reflection")
+        self.check(sys.executable, str(FOLDER / "client.py"))
+
+    def test_ruby(self):
+        protoc = shutil.which("grpc_tools_ruby_protoc")
+        self.need(protoc and shutil.which("ruby"), "ruby-grpc or ruby-grpc-tools")
+        stubs = self.temp_dir()
+        protos = map(str, (ROOT / "proto/catena/v1").glob("*.proto"))
+        subprocess.run([protoc, f"-I{ROOT / 'proto'}", f"--ruby_out={stubs}",
+                        f"--grpc_out={stubs}", *protos], check=True, timeout=TIMEOUT_S)
+        self.check("ruby", "-I", str(stubs), str(FOLDER / "client.rb"))
+
+
+class CodesTest(CatenaTest):
+    """What goes wrong has the code of the contract."""
+
+    def test_codes(self):
+        import grpc  # pylint: disable=import-outside-toplevel
+        from client import Generation  # pylint: disable=import-outside-toplevel
+        bad = "INVALID_ARGUMENT"
+        ids = {"ids": [1]}
+        with Cluster(self, self.shared("stories260k-phi3")) as cluster, \
+                grpc.insecure_channel(cluster.gateway) as channel:
+            generation = Generation(channel)
+            for code, request in (
+                    (bad, {"tokens": ids, "sampling": {"temperature": -1}}),
+                    (bad, {"tokens": ids, "sampling": {"max_tokens": 0}}),
+                    (bad, {"tokens": ids, "sampling": {"logit_bias": {9999: 1}}}),
+                    (bad, {"tokens": {"ids": [512]}}),
+                    (bad, {"tokens": {"ids": [-1]}}),
+                    (bad, {"tokens": {"ids": [1] * 5000}}),
+                    (bad, {"tokens": {"ids": []}}),
+                    (bad, {}),
+                    ("NOT_FOUND", {"model": "other", "tokens": ids})):
+                with self.subTest(request=str(request)[:80]):
+                    with self.assertRaises(grpc.RpcError) as raised:
+                        list(generation.Generate(**request))
+                    self.assertEqual(raised.exception.code().name, code)
+                    self.assertGreater(len(raised.exception.details()), 10)
+            self.assertTrue(list(generation.Generate(tokens=ids)))
+
+
+if __name__ == "__main__":
+    unittest.main()

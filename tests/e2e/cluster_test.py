@@ -1,0 +1,267 @@
+"""A cluster of processes writes what one process writes, bit by bit, and is watched over."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import unittest
+
+from catena import COMMAND, F32, GOLDEN_MODELS, TIMEOUT_S, CatenaTest, commas, parse_lines
+from cluster import Cluster, await_that, children_of, is_running
+from errors_test import ErrorCase
+
+# Of the stages of stories260k-phi3, which has 5 blocks.
+CUTS = (("--stages", 1), ("--stages", 2), ("--stages", 3), ("--stages", 5),
+        ("--layers", "0-1,1-5"), ("--layers", "0-4,4-5"),
+        ("--stages", 2, "--replicas", "1=2"), ("--stages", 2, "--replicas", "0=2,1=2"))
+
+GREEDY = ("--ignore-eos", "--logprobs", 3, "--max-tokens", 24)
+SAMPLED = ("--temperature", 1, "--seed", 5, "--n", 2, "--max-tokens", 16)
+PENALISED = ("--repetition-penalty", 1.3, "--temperature", 0.7, "--top-p", 0.9, "--seed", 6,
+             "--logprobs", 0)
+
+
+def comparable(line):
+    return {key: line[key] for key in ("text", "token_ids", "logprobs", "finish_reason")}
+
+
+def request(prompt, *options):
+    return ("generate", "--prompt-tokens", commas(prompt), "--json", *options)
+
+
+class SameBitsTest(CatenaTest):
+    """Each request once in one process, and once through a cluster."""
+
+    def outputs(self, lines):
+        return [comparable(line) for line in lines]
+
+    def alone(self, model, requests, *run_options):
+        return [self.outputs(self.lines_of(*r, "--model", model, *run_options)) for r in requests]
+
+    def through(self, cluster, requests, clients=1):
+        def ask(one):
+            done = cluster.run(*one)
+            self.assertEqual((done.returncode, done.stderr.decode()), (0, ""), cluster.log())
+            return self.outputs(parse_lines(done.stdout.decode()))
+        with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+            return list(pool.map(ask, requests))
+
+    def requests_for(self, vocab, context, count=4):
+        """Prompts of one id, of a few, and of more than a page and half the context."""
+        lengths = [1, 5, 70, context // 2]
+        options = [GREEDY, SAMPLED, PENALISED, GREEDY]
+        return [request([(7 * i + 13 * j) % vocab for j in range(lengths[i % 4])], *options[i % 4])
+                for i in range(count)]
+
+    def shape(self, model):
+        out = self.object_of("inspect", model, "--json")
+        return out["vocab_size"], min(out["context_length"], 512), out["n_layers"]
+
+    def test_stories_under_every_cut_and_with_replicas(self):
+        model = self.shared("stories260k-phi3")
+        requests = self.requests_for(*self.shape(model)[:2])
+        want = self.alone(model, requests)
+        for cut in CUTS:
+            with self.subTest(cut=cut), Cluster(self, model, *cut) as cluster:
+                self.assertEqual(self.through(cluster, requests), want)
+
+    def test_32_clients_at_a_time_do_not_change_each_others_bits(self):
+        model = self.shared("stories260k-phi3")
+        requests = self.requests_for(*self.shape(model)[:2], count=32)
+        want = self.alone(model, requests)
+        for cut in (("--stages", 2), ("--stages", 2, "--replicas", "0=2,1=2")):
+            with self.subTest(cut=cut), Cluster(self, model, *cut) as cluster:
+                self.assertEqual(self.through(cluster, requests, clients=32), want)
+
+    def test_golden_models(self):
+        for name in GOLDEN_MODELS:
+            model = self.shared(f"golden/{name}")
+            vocab, context, n_layers = self.shape(model)
+            requests = self.requests_for(vocab, context)
+            want = self.alone(model, requests, *F32)
+            for stages in sorted({1, min(2, n_layers), min(3, n_layers), n_layers}):
+                with self.subTest(model=name, stages=stages), \
+                        Cluster(self, model, "--stages", stages, *F32) as cluster:
+                    self.assertEqual(self.through(cluster, requests), want)
+
+    def test_default_model(self):
+        model = self.smollm2()
+        requests = [("generate", "--prompt", "The capital of France is", "--json", *GREEDY),
+                    ("generate", "--chat", "--prompt", "Why is the sky blue?", "--json",
+                     "--max-tokens", 24),
+                    request(range(300), *GREEDY)]
+        want = self.alone(model, requests)
+        for cut in (("--stages", 1), ("--stages", 2), ("--stages", 3),
+                    ("--layers", "0-1,1-29,29-30"), ("--stages", 2, "--replicas", "0=2")):
+            with self.subTest(cut=cut), Cluster(self, model, *cut) as cluster:
+                self.assertEqual(self.through(cluster, requests, clients=3), want)
+
+    def test_random_weights(self):
+        model = self.shared("golden/phi3-window/config.json")
+        weights = ("--weights", "random:3", "--weight-format", "q8_0")
+        requests = [request([1, 2, 3], *GREEDY)]
+        with Cluster(self, model, "--stages", 2, *weights) as cluster:
+            self.assertEqual(self.through(cluster, requests),
+                             self.alone(model, requests, *weights))
+
+
+class SupervisionTest(CatenaTest):
+
+    def setUp(self):
+        self.model = self.shared("stories260k-phi3")
+
+    def generate(self, cluster, *options):
+        done = cluster.run("generate", "--prompt-tokens", 1, "--json", *options)
+        self.assertEqual(done.returncode, 0, done.stderr.decode() + cluster.log())
+        return json.loads(done.stdout)["token_ids"]
+
+    def test_ready_line_has_what_the_contract_says(self):
+        with Cluster(self, self.model, "--layers", "0-2,2-5", "--replicas", "1=2") as cluster:
+            self.assertEqual(list(cluster.ready), ["gateway", "processes"])
+            self.assertRegex(cluster.gateway, r"^127\.0\.0\.1:\d+$")
+            self.assertEqual(sorted((p["role"], p["layers"] or "") for p in cluster.processes),
+                             [("gateway", ""), ("head", ""), ("shard", "0-1"), ("shard", "2-4"),
+                              ("shard", "2-4"), ("tokenizer", "")])
+            for process in cluster.processes:
+                self.assertEqual(list(process), ["role", "layers", "address", "pid"])
+                self.assertTrue(is_running(process["pid"]))
+            status = cluster.status()
+            self.assertEqual({p["pid"] for p in status["processes"]},
+                             {p["pid"] for p in cluster.processes})
+            self.assertEqual({p["health"] for p in status["processes"]}, {"serving"})
+
+    def test_each_role_that_is_killed_comes_back_and_writes_the_same(self):
+        with Cluster(self, self.model) as cluster:
+            want = self.generate(cluster)
+            for victim in cluster.processes:
+                with self.subTest(role=victim["role"], layers=victim["layers"]):
+                    os.kill(victim["pid"], signal.SIGKILL)
+                    await_that(lambda pid=victim["pid"]: not is_running(pid), "it is dead")
+                    await_that(cluster.is_ready, "the cluster is ready again")
+                    self.assertEqual(self.generate(cluster), want)
+            pids = {p["pid"] for p in cluster.status()["processes"]}
+            self.assertFalse(pids & {p["pid"] for p in cluster.processes})
+            self.assertEqual(cluster.status()["gateway"], cluster.gateway)
+            self.assertEqual(cluster.log().count("killed by signal 9"), len(cluster.processes))
+
+    def test_a_stopped_shard_is_missed_by_its_blocks_until_it_goes_on(self):
+        with Cluster(self, self.model, "--layers", "0-2,2-5") as cluster:
+            want = self.generate(cluster)
+            (pid,) = cluster.pids("shard", "2-4")
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await_that(lambda: not cluster.is_ready(), "the cluster is not ready")
+                done = cluster.run("status")
+                self.assertEqual(done.returncode, 1)
+                for output in (done.stdout, done.stderr):
+                    self.assertIn("[2, 5)", output.decode())
+                done = cluster.run("generate", "--prompt-tokens", 1)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("[2, 5)", done.stderr.decode())
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            await_that(cluster.is_ready, "the cluster is ready again")
+            self.assertEqual(self.generate(cluster), want)
+
+    def test_up_ends_while_a_stream_runs_and_the_client_is_told(self):
+        with Cluster(self, self.model) as cluster:
+            client = subprocess.Popen(
+                [COMMAND, "generate", "--gateway", cluster.gateway, "--prompt-tokens", "1",
+                 "--ignore-eos", "--max-tokens", "500"],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            client.stdout.read(1)
+            cluster.stop()
+            _, error = client.communicate(timeout=TIMEOUT_S)
+            if client.returncode != 0:  # it may have got all its tokens before
+                self.assertRegex(error.decode(), r"\Acatena: [^\n]+\n\Z")
+
+    def test_children_die_with_an_up_that_is_killed(self):
+        cluster = Cluster(self, self.model)
+        children = children_of(cluster.process.pid)
+        self.assertEqual(len(children), 5)
+        cluster.kill()
+        await_that(lambda: not any(map(is_running, children)), "no process is left")
+
+    def test_sigterm_and_an_interrupt_before_it_is_ready_end_it_too(self):
+        with Cluster(self, self.model) as cluster:
+            cluster.stop(by=signal.SIGTERM)
+        up = subprocess.Popen([COMMAND, "up", "--model", self.model], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        await_that(lambda: len(children_of(up.pid)) > 0, "processes were started")
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=TIMEOUT_S)
+        self.assertEqual(up.returncode, 0)
+
+    def test_table_names_each_process_and_how_to_go_on(self):
+        up = subprocess.Popen([COMMAND, "up", "--model", self.model], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True)
+        lines = iter(up.stdout.readline, "")
+        table = []
+        while not table or "Ctrl-C" not in table[-1]:
+            table.append(next(lines))
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=TIMEOUT_S)
+        for name in ("gateway", "tokenizer", "shard 0", "shard 1", "head",
+                     "catena generate --gateway 127.0.0.1:"):
+            self.assertIn(name, "".join(table))
+
+    def test_debug_shows_a_sequence_at_each_stage_or_says_that_there_is_none(self):
+        with Cluster(self, self.model) as cluster:
+            done = cluster.run("debug", "nonsense")
+            self.assertEqual(done.returncode, 2)
+            done = cluster.run("debug", "1-1")
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr.decode(), r"\Acatena: [^\n]+\n\Z")
+
+
+class ErrorsTest(ErrorCase):
+
+    def setUp(self):
+        self.model = self.shared("stories260k-phi3")
+
+    def test_up_that_cannot_start_says_why_in_one_line(self):
+        for options, name in ((("--stages", "9"), "1 to 5"), (("--layers", "0-3"), "--layers"),
+                              (("--replicas", "2=1"), "--replicas"),
+                              (("--replicas", "0"), "--replicas"),
+                              (("--listen", "nonsense"), "nonsense"),
+                              (("--threads", "0"), "--threads"),
+                              (("--kv-memory", "nonsense"), "--kv-memory")):
+            with self.subTest(options=options):
+                self.assert_fails(("up", "--model", self.model, *options), name)
+        self.assert_fails(("up", "--model", self.temp_dir() / "absent"), "absent")
+        self.assert_fails(("up",), "--model")
+
+    def test_up_on_damaged_weights_names_the_tensor(self):
+        folder = self.copy_of("stories260k-phi3")
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1000])
+        self.assert_fails(("up", "--model", folder), "model.safetensors")
+
+    def test_no_gateway_there(self):
+        with Cluster(self, self.model) as cluster:
+            gateway = cluster.gateway
+        for command in (("status",), ("debug", "1-1"), ("bench", "serve"),
+                        ("generate", "--prompt-tokens", "1")):
+            self.assert_fails((*command, "--gateway", gateway), gateway)
+
+    def test_bad_requests_are_refused_and_the_cluster_goes_on(self):
+        bad = ((("--prompt-tokens", "512"), "512"),
+               (("--prompt-tokens", commas([1] * 2000)), "context"),
+               (("--prompt-tokens", "1", "--temperature", "-1"), "temperature"),
+               (("--prompt-tokens", "1", "--top-p", "2"), "top-p"),
+               (("--prompt-tokens", "1", "--max-tokens", "0"), "max-tokens"),
+               (("--prompt-tokens", "1", "--n", "1000000"), "n"),
+               (("--prompt-tokens", "1", "--logit-bias", "9999=1"), "9999"),
+               (("--prompt", "x", "--chat"), "chat template"))
+        with Cluster(self, self.model) as cluster:
+            for options, name in bad:
+                with self.subTest(options=options[:4]):
+                    line = self.assert_fails(
+                        ("generate", "--gateway", cluster.gateway, *options))
+                    self.assertIn(name.replace("-", "_"), line.replace("-", "_"))
+            self.assertEqual(cluster.run("generate", "--prompt-tokens", 1).returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,84 @@
+// Which processes `catena up` runs, and how it calls them.
+#include "services/up/cluster.h"
+
+#include <filesystem>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+namespace catena::up {
+namespace {
+
+using testing::ElementsAre;
+
+ClusterOptions TwoStages() {
+  ClusterOptions options;
+  options.program = "catena";
+  options.layers = {{0, 3}, {3, 5}};
+  options.listen = "127.0.0.1:0";
+  options.model_flags = {"--model", "m"};
+  options.stage_flags = {"--threads", "1"};
+  options.shard_flags = {"--kv-memory", "1GiB"};
+  options.gateway_flags = {"--api-keys", "k"};
+  options.role_flags = {"--tls-cert", "c"};
+  return options;
+}
+
+TEST(ClusterTest, EachRoleGetsItsFlagsAndTheGatewayAllAddresses) {
+  const auto all = PlanCluster(TwoStages(), "dir");
+  ASSERT_EQ(all.size(), 5u);
+  EXPECT_THAT(all[0].spec.argv,
+              ElementsAre("catena", "gateway", "--tokenizer", "unix:dir/tokenizer", "--shard",
+                          "unix:dir/shard-0", "--shard", "unix:dir/shard-1", "--head",
+                          "unix:dir/head", "--api-keys", "k", "--tls-cert", "c"));
+  EXPECT_EQ(all[0].spec.listen, "127.0.0.1:0");
+  EXPECT_THAT(all[1].spec.argv,
+              ElementsAre("catena", "tokenizer", "--model", "m", "--tls-cert", "c"));
+  EXPECT_THAT(all[3].spec.argv,
+              ElementsAre("catena", "shard", "--model", "m", "--layers", "3-5", "--threads", "1",
+                          "--kv-memory", "1GiB", "--tls-cert", "c"));
+  EXPECT_EQ(all[3].spec.listen, "unix:dir/shard-1");
+  EXPECT_EQ(all[3].layers, (LayerRange{3, 5}));
+  EXPECT_THAT(all[4].spec.argv,
+              ElementsAre("catena", "head", "--model", "m", "--threads", "1", "--tls-cert", "c"));
+}
+
+TEST(ClusterTest, TheGatewayStopsFirst) {
+  const auto all = PlanCluster(TwoStages(), "dir");
+  for (size_t i = 1; i < all.size(); ++i) {
+    EXPECT_LT(all[0].spec.stop_phase, all[i].spec.stop_phase) << all[i].spec.name;
+  }
+}
+
+TEST(ClusterTest, ReplicasOfAStageAreToldApart) {
+  ClusterOptions options = TwoStages();
+  options.replicas = {{1, 2}};
+  std::vector<std::string> names, addresses;
+  for (const ClusterProcess& p : PlanCluster(options, "dir")) {
+    names.push_back(p.spec.name);
+    addresses.push_back(p.spec.listen);
+  }
+  EXPECT_THAT(names,
+              ElementsAre("gateway", "tokenizer", "shard 0", "shard 1.0", "shard 1.1", "head"));
+  EXPECT_EQ(std::set<std::string>(addresses.begin(), addresses.end()).size(), addresses.size());
+}
+
+TEST(ClusterTest, TheFolderOfSocketsIsOursAloneAndGoesWithItsOwner) {
+  std::string path;
+  {
+    auto folder = SocketFolder::Make();
+    ASSERT_TRUE(folder.ok());
+    path = folder->path();
+    struct stat info {};
+    ASSERT_EQ(stat(path.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0700u);
+    const SocketFolder moved = std::move(*folder);
+    EXPECT_TRUE(std::filesystem::exists(path));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+}  // namespace
+}  // namespace catena::up

@@ -1,0 +1,126 @@
+// Processes with a GrpcTransport and a server, for tests: each node is what a shard or a head would
+// be, less the model.
+//
+// Thread rules: one thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "catena/v1/head.grpc.pb.h"
+#include "catena/v1/shard.grpc.pb.h"
+
+#include "services/common/credentials.h"
+#include "services/common/grpc_transport.h"
+#include "services/common/log.h"
+#include "services/common/server.h"
+#include "tests/runtime/transport_conformance.h"
+#include "tests/temp_dir.h"
+
+namespace catena {
+
+// A service with nothing but links.
+template <typename WithLink>
+class LinkService : public WithLink {
+ public:
+  explicit LinkService(GrpcTransport* transport) : transport_(transport) {}
+  GrpcTransport::Reactor* Link(grpc::CallbackServerContext* context) override {
+    return transport_->Accept(context);
+  }
+
+ private:
+  GrpcTransport* const transport_;
+};
+
+using ShardLinks =
+    LinkService<v1::ShardService::WithRawCallbackMethod_Link<v1::ShardService::Service>>;
+using HeadLinks =
+    LinkService<v1::HeadService::WithRawCallbackMethod_Link<v1::HeadService::Service>>;
+
+inline LinkIdentity TestIdentity(Incarnation incarnation) {
+  return {incarnation, Role::kShard, "model", "numerics", {DType::kBF16, kSampleRowBytes}};
+}
+
+class GrpcNode : public TransportNode {
+ public:
+  struct Options {
+    LinkIdentity self;
+    std::string listen;
+    TlsOptions tls;
+    int64_t max_queued_bytes = limits::kMaxQueuedBytes;
+    Receiver* receiver = nullptr;
+    bool is_head = false;
+  };
+  explicit GrpcNode(Options options)
+      : options_(std::move(options)),
+        transport_({options_.self, MakeChannelCredentials(options_.tls).value(),
+                    options_.max_queued_bytes},
+                   options_.receiver),
+        shard_(&transport_),
+        head_(&transport_) {
+    Listen();
+  }
+  ~GrpcNode() override {
+    transport_.Shutdown();
+    server_->Shutdown(std::chrono::seconds(5));
+  }
+
+  Transport& transport() override { return transport_; }
+  GrpcTransport& grpc_transport() { return transport_; }
+  Server& server() { return *server_; }
+  Replica replica() const override { return {server_->address(), options_.self.incarnation}; }
+
+  // All connections to it break, while the process lives on.
+  void BreakLinks() {
+    options_.listen = server_->address();
+    server_->Shutdown(std::chrono::milliseconds(0));
+    server_.reset();
+    Listen();
+  }
+
+ private:
+  void Listen() {
+    const NamedService shard{v1::ShardService::service_full_name(), &shard_};
+    const NamedService head{v1::HeadService::service_full_name(), &head_};
+    auto server = Server::Start({.listen = options_.listen,
+                                 .credentials = MakeServerCredentials(options_.tls).value(),
+                                 .services = {options_.is_head ? head : shard}});
+    if (!server.ok()) ADD_FAILURE() << server.status();
+    server_ = std::move(server).value();
+  }
+
+  Options options_;
+  GrpcTransport transport_;
+  ShardLinks shard_;
+  HeadLinks head_;
+  std::unique_ptr<Server> server_;
+};
+
+class GrpcRig : public TransportRig {
+ public:
+  explicit GrpcRig(bool unix_sockets) : unix_sockets_(unix_sockets) {
+    EXPECT_TRUE(InitLog("test", "error").ok());
+  }
+
+  std::unique_ptr<TransportNode> Start(const NodeOptions& options) override {
+    return std::make_unique<GrpcNode>(GrpcNode::Options{
+        TestIdentity(options.incarnation), options.address.empty() ? NewAddress() : options.address,
+        tls, options.max_queued_bytes, options.receiver});
+  }
+  void BreakLinks(TransportNode* node) override { static_cast<GrpcNode*>(node)->BreakLinks(); }
+
+  std::string NewAddress() {
+    if (!unix_sockets_) return "127.0.0.1:0";
+    return fmt::format("unix:{}/{}", dir.path(), ++nodes_);
+  }
+
+  TempDir dir;
+  TlsOptions tls;
+
+ private:
+  const bool unix_sockets_;
+  int nodes_ = 0;
+};
+
+}  // namespace catena
