@@ -1,7 +1,7 @@
 #include "services/cli/gateway_options.h"
 
 #include "services/common/channel.h"
-#include "services/common/grpc_status.h"
+#include "services/common/status.h"
 
 namespace catena::cli {
 
@@ -26,21 +26,18 @@ std::string GatewayOptions::Authorization() const {
   return api_key.empty() ? "" : "Bearer " + api_key;
 }
 
-void GatewayOptions::Prepare(std::chrono::milliseconds bound, grpc::ClientContext* context) const {
-  context->set_deadline(std::chrono::system_clock::now() + bound);
+void GatewayOptions::Authorize(grpc::ClientContext* context) const {
   if (!api_key.empty()) context->AddMetadata("authorization", Authorization());
 }
 
-absl::Status GatewayOptions::ToStatus(const grpc::Status& status) const {
-  // gRPC's own words name sockets and files of its source; what the gateway says, it says itself.
-  const bool not_reached = status.error_message().find("failed to connect") != std::string::npos;
-  if (not_reached || status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-    return absl::Status(
-        FromGrpc(status).code(),
-        fmt::format("no gateway answers at {}; is the cluster up, and the address right?",
-                    Quoted(address)));
-  }
-  return FromGrpc(status);
+void GatewayOptions::Prepare(std::chrono::milliseconds bound, grpc::ClientContext* context) const {
+  context->set_deadline(std::chrono::system_clock::now() + bound);
+  Authorize(context);
+}
+
+absl::Status GatewayOptions::ToStatus(const grpc::Status& status, bool answered) const {
+  const Peer gateway{"the gateway", address, "is `catena up` running, and the address right?"};
+  return ExplainError(status, gateway, answered);
 }
 
 }  // namespace catena::cli

@@ -24,10 +24,13 @@ struct GatewayOptions {
   absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect() const;
   // "Bearer KEY", or "" without a key.
   std::string Authorization() const;
-  // Ends a call that is not answered within `bound`, and gives it the key.
+  // Gives a call the key.
+  void Authorize(grpc::ClientContext* context) const;
+  // The same, and ends it where it is not answered within `bound`.
   void Prepare(std::chrono::milliseconds bound, grpc::ClientContext* context) const;
-  // What ended a call as an error of ours: the same code, and where nobody answered, the address.
-  absl::Status ToStatus(const grpc::Status& status) const;
+  // What ended a call as an error of ours that says what to do. `answered`: the gateway had
+  // answered before.
+  absl::Status ToStatus(const grpc::Status& status, bool answered = false) const;
 };
 
 }  // namespace catena::cli

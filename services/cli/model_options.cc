@@ -38,12 +38,13 @@ absl::StatusOr<std::vector<LayerRange>> Cuts(const RunOptions& options, int n_la
 
 }  // namespace
 
-void ModelOptions::Declare(CLI::App& app, const char* name) {
-  app.add_option(name, model, "GGUF file or Hugging Face folder")->required();
+CLI::Option* ModelOptions::Declare(CLI::App& app, const char* name) {
+  auto* option = app.add_option(name, model, "GGUF file or Hugging Face folder")->required();
   app.add_option("--weights", weights, "random:SEED makes weights from the config alone");
   app.add_option("--weight-format", weight_format,
                  "Of random weights: bf16 (default), f16, f32, "
                  "q8_0, q4_0, q4_1");
+  return option;
 }
 
 void ModelOptions::DeclareChatTemplate(CLI::App& app) {

@@ -21,7 +21,7 @@ struct ModelOptions {
   std::string chat_template;  // a name, or "" for the model's own
 
   // The model as --model, or as the name given ("model": a positional that --model spells too).
-  void Declare(CLI::App& app, const char* name = "-m,--model");
+  CLI::Option* Declare(CLI::App& app, const char* name = "-m,--model");
   void DeclareChatTemplate(CLI::App& app);
 };
 

@@ -1,7 +1,6 @@
 #include "services/cli/sampling_options.h"
 
 #include <charconv>
-#include <random>
 
 namespace catena::cli {
 namespace {
@@ -52,19 +51,14 @@ void SamplingOptions::Declare(CLI::App& app, int32_t max_tokens) {
   app.add_flag("--ignore-eos", o.ignore_eos, "Go on past the model's stop ids")->group(group);
 }
 
-absl::StatusOr<SamplingParams> SamplingOptions::Resolve(const GenerationConfig& generation,
-                                                        int64_t vocab_size) {
+absl::StatusOr<SamplingOverrides> SamplingOptions::Overrides() const {
+  SamplingOverrides out = overrides;
   for (const std::string& text : logit_bias) {
-    CATENA_RETURN_IF_ERROR(AddBias(text, &overrides.logit_bias));
+    CATENA_RETURN_IF_ERROR(AddBias(text, &out.logit_bias));
   }
-  if (overrides.top_logprobs) overrides.logprobs = true;
-  if (!overrides.max_tokens) overrides.max_tokens = default_max_tokens;
-  std::random_device random;
-  // 53 bits, so that the seed survives any JSON reader.
-  const uint64_t fresh = ((uint64_t{random()} << 32) | random()) >> 11;
-  const SamplingParams params = WithDefaults(generation, overrides, fresh);
-  CATENA_RETURN_IF_ERROR(Validate(params, vocab_size));
-  return params;
+  if (out.top_logprobs) out.logprobs = true;
+  if (!out.max_tokens) out.max_tokens = default_max_tokens;
+  return out;
 }
 
 }  // namespace catena::cli

@@ -15,9 +15,8 @@ struct SamplingOptions {
 
   // max_tokens: what --max-tokens is where it is not given.
   void Declare(CLI::App& app, int32_t max_tokens = SamplingParams().max_tokens);
-  // The flags over the model's generation config over the defaults. A seed is drawn where none is
-  // given. INVALID_ARGUMENT names the flag.
-  absl::StatusOr<SamplingParams> Resolve(const GenerationConfig& generation, int64_t vocab_size);
+  // What the flags say. INVALID_ARGUMENT names the flag.
+  absl::StatusOr<SamplingOverrides> Overrides() const;
 };
 
 }  // namespace catena::cli

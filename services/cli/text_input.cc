@@ -9,22 +9,32 @@
 
 namespace catena::cli {
 
-void TextInput::Declare(CLI::App& app, const char* text_option, const char* help) {
+CLI::Option* TextInput::Declare(CLI::App& app, const char* text_option, const char* help) {
   words_ = app.add_option(text_option, text, help);
   ids_ = app.add_option("--prompt-tokens", ids, "The same as ids: 1,2,3")->excludes(words_);
+  return words_;
+}
+
+absl::StatusOr<TextPrompt> TextInput::Prompt() const {
+  if (ids_->count() > 0) return ParseIds(ids);
+  if (words_->count() == 0) {
+    return absl::InvalidArgumentError(fmt::format(
+        "there is no text; give {}, or --prompt-tokens 1,2,3",
+        words_->get_lnames().empty() ? "some" : "--" + words_->get_lnames()[0] + " TEXT"));
+  }
+  std::string read = text;
+  if (read == "-") read.assign(std::istreambuf_iterator<char>(std::cin), {});
+  return read;
 }
 
 absl::StatusOr<std::vector<int32_t>> TextInput::Read(const Model& model) const {
+  CATENA_ASSIGN_OR_RETURN(TextPrompt prompt, Prompt());
   std::vector<int32_t> out;
-  if (ids_->count() > 0) {
-    CATENA_ASSIGN_OR_RETURN(out, ParseIds(ids));
-  } else if (words_->count() > 0) {
-    CATENA_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, model.NeedTokenizer());
-    std::string read = text;
-    if (read == "-") read.assign(std::istreambuf_iterator<char>(std::cin), {});
-    out = EncodePrompt(*tokenizer, read);
+  if (auto* given = std::get_if<std::vector<int32_t>>(&prompt)) {
+    out = std::move(*given);
   } else {
-    return absl::InvalidArgumentError("there is no text; give some, or --prompt-tokens 1,2,3");
+    CATENA_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, model.NeedTokenizer());
+    out = EncodePrompt(*tokenizer, std::get<std::string>(prompt));
   }
   CATENA_RETURN_IF_ERROR(
       CheckPrompt(out, model.config().vocab_size, model.config().context_length));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "services/cli/model_options.h"
+#include "services/cli/text_source.h"
 
 namespace catena::cli {
 
@@ -14,10 +15,12 @@ class TextInput {
   std::string text;
   std::string ids;
 
-  // Declares the text as `text_option` ("-p,--prompt", or "text" for a positional), and
-  // --prompt-tokens.
-  void Declare(CLI::App& app, const char* text_option, const char* help);
-  // INVALID_ARGUMENT where there is nothing, or more than the context.
+  // Declares the text as `text_option` ("-p,--prompt", or "text" for a positional), which it
+  // returns, and --prompt-tokens.
+  CLI::Option* Declare(CLI::App& app, const char* text_option, const char* help);
+  // Text, of stdin where it is "-", or ids. INVALID_ARGUMENT where there is nothing.
+  absl::StatusOr<TextPrompt> Prompt() const;
+  // The same as ids. INVALID_ARGUMENT also where there are more than the context.
   absl::StatusOr<std::vector<int32_t>> Read(const Model& model) const;
 
  private:

@@ -1,7 +1,7 @@
 #include "services/common/lane_stream.h"
 
 #include "services/common/frame_bytes.h"
-#include "services/common/grpc_status.h"
+#include "services/common/status.h"
 
 namespace catena {
 
@@ -129,12 +129,12 @@ void CallingLane::OnReadDone(bool ok) {
 
 void CallingLane::OnDone(const grpc::Status& status) {
   absl::Status reason = why();
-  if (reason.ok()) reason = FromGrpc(status);
+  if (reason.ok()) reason = FromGrpcStatus(status);
   if (reason.ok()) reason = absl::UnavailableError("the peer ended the stream");
   handler()->OnEnd(this, reason);
 }
 
-void AcceptedLane::StartEnd(const absl::Status& why) { Finish(ToGrpc(why)); }
+void AcceptedLane::StartEnd(const absl::Status& why) { Finish(ToGrpcStatus(why)); }
 
 void AcceptedLane::OnReadDone(bool ok) {
   if (ok && FrameRead(&read_)) return StartRead(&read_);

@@ -51,14 +51,18 @@ ReplicaInfo DescribeProcess(Role role, const std::string& address, Incarnation i
   return info;
 }
 
+std::string ModelNameOf(const std::string& path) {
+  const std::filesystem::path normal = std::filesystem::path(path).lexically_normal();
+  const std::string own = normal.filename().string();
+  return own.empty() ? normal.parent_path().filename().string() : own;
+}
+
 ModelInfo DescribeModel(const std::string& name, const std::string& path,
                         const std::string& fingerprint, const ModelConfig& config,
                         int64_t context) {
-  std::string own = std::filesystem::path(path).lexically_normal().filename().string();
-  if (own.empty()) own = std::filesystem::path(path).lexically_normal().parent_path().filename();
   const RopeScaling& scaling = config.rope_scaling;
   const bool two_tables = scaling.kind == RopeScaling::Kind::kLongRope;
-  return {.name = name.empty() ? own : name,
+  return {.name = name.empty() ? ModelNameOf(path) : name,
           .fingerprint = fingerprint,
           .n_layers = config.n_layers,
           .vocab_size = config.vocab_size,

@@ -32,6 +32,9 @@ Incarnation NewIncarnation();
 // Address, pid, host and version of this process; the rest is the role's.
 ReplicaInfo DescribeProcess(Role role, const std::string& address, Incarnation incarnation);
 
+// What a model is called by the path of its file or folder.
+std::string ModelNameOf(const std::string& path);
+
 // Facts of the model that a replica with `context` positions serves, by the name of its file or
 // folder unless `name` gives another.
 ModelInfo DescribeModel(const std::string& name, const std::string& path,

@@ -11,9 +11,9 @@
 
 #include "runtime/chain/core.h"
 #include "runtime/chain/replica_info.h"
-#include "services/common/grpc_status.h"
 #include "services/common/grpc_transport.h"
 #include "services/common/replica_description.h"
+#include "services/common/status.h"
 
 namespace catena {
 
@@ -66,7 +66,7 @@ class StageService final : public Api::Service::template WithRawCallbackMethod_L
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     const absl::StatusOr<SequenceKey> key = ParseSequenceKey(request->sequence_id());
     if (!key.ok()) {
-      reactor->Finish(ToGrpc(key.status()));
+      reactor->Finish(ToGrpcStatus(key.status()));
       return reactor;
     }
     const ReplicaInfo info = options_.describe();

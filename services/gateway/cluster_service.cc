@@ -64,7 +64,7 @@ grpc::ServerUnaryReactor* ClusterServiceImpl::DebugSequence(grpc::CallbackServer
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const absl::StatusOr<SequenceKey> key = ParseSequenceKey(request->sequence_id());
   if (!key.ok()) {
-    reactor->Finish(ToGrpc(key.status()));
+    reactor->Finish(ToGrpcStatus(key.status()));
     return reactor;
   }
   const ReplicaInfo self = options_.describe();

@@ -11,8 +11,8 @@
 
 #include "runtime/chain/limits.h"
 #include "services/common/channel.h"
-#include "services/common/grpc_status.h"
 #include "services/common/replica_description.h"
+#include "services/common/status.h"
 
 namespace catena {
 namespace {
