@@ -25,20 +25,20 @@ struct GrpcTransport::Link {
   struct LaneState {
     std::shared_ptr<grpc::Channel> channel;
     std::shared_ptr<LaneStream> stream;  // null between attempts
+    bool owes_report = true;             // its end must be reported; one report does for all lanes
     int not_implemented = 0;             // methods that were tried in vain
     std::chrono::milliseconds backoff = kFirstBackoff;
     std::unique_ptr<grpc::Alarm> alarm;
   };
   const Replica peer;
   std::array<LaneState, kLanes> lanes;
-  int method = 0;         // of kMethods
-  bool reported = false;  // to the receiver, that it is down
+  int method = 0;  // of kMethods
   bool forgotten = false;
 };
 
 struct GrpcTransport::Accepted {
   std::array<std::shared_ptr<LaneStream>, kLanes> lanes;
-  bool reported = false;
+  std::array<bool, kLanes> owes_report{};
 };
 
 struct GrpcTransport::Stream {
@@ -164,14 +164,14 @@ void GrpcTransport::Call(const std::shared_ptr<Link>& link, Lane lane, LaneStrea
   int method;
   {
     const std::lock_guard lock(mu_);
+    const Link::LaneState& state = link->lanes[Index(lane)];
     method = link->method;
     const CallingLane::CallOptions call{.method = kMethods[method],
                                         .rows = options_.self.rows,
                                         .max_queued_bytes = options_.max_queued_bytes,
-                                        .wait_for_ready = link->reported};
+                                        .wait_for_ready = !state.owes_report};
     LaneHandler* const handler = this;
-    stream = std::make_shared<CallingLane>(call, link->lanes[Index(lane)].channel, std::move(held),
-                                           handler);
+    stream = std::make_shared<CallingLane>(call, state.channel, std::move(held), handler);
   }
   Stream info;
   info.link = link;
@@ -209,7 +209,7 @@ absl::Status GrpcTransport::OnHello(LaneStream* stream, Stream* info, const v1::
     }
     std::shared_ptr<Accepted>& peer = accepted_[caller.incarnation];
     if (peer == nullptr) peer = std::make_shared<Accepted>();
-    peer->reported = false;
+    peer->owes_report[Index(caller.lane)] = true;
     older = std::exchange(peer->lanes[Index(caller.lane)], info->stream);
     if (older != nullptr) streams_.at(older.get()).silent = true;
     info->peer = caller.incarnation;
@@ -228,7 +228,7 @@ absl::Status GrpcTransport::OnWelcome(LaneStream* stream, Stream* info, const v1
   Link::LaneState& lane = link.lanes[Index(info->lane)];
   lane.not_implemented = 0;
   lane.backoff = kFirstBackoff;
-  link.reported = false;
+  lane.owes_report = true;
   return absl::OkStatus();
 }
 
@@ -269,7 +269,9 @@ void GrpcTransport::AcceptedEnded(const Stream& info, LaneStream* stream, const 
     lane.reset();
     const auto is_null = [](const auto& l) { return l == nullptr; };
     if (std::all_of(peer->lanes.begin(), peer->lanes.end(), is_null)) accepted_.erase(found);
-    if (info.silent || std::exchange(peer->reported, true)) return;
+    const bool owed = peer->owes_report[Index(info.lane)];
+    if (info.silent || !owed) return;
+    peer->owes_report.fill(false);
   }
   receiver_->OnDisconnect(info.peer, why);
 }
@@ -296,9 +298,10 @@ void GrpcTransport::CallEnded(const Stream& info, LaneStream* stream, const absl
     if (final) {
       others = ForgetLocked(link);
     } else {
-      const bool known = std::exchange(link->reported, true);
+      const bool owed = lane.owes_report;
+      for (Link::LaneState& l : link->lanes) l.owes_report &= !owed;
       CallAgainLater(link, info.lane);
-      if (known) return;
+      if (!owed) return;
     }
   }
   for (const auto& other : others) other->End(absl::CancelledError("disconnected"));

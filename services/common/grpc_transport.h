@@ -15,8 +15,8 @@
 // A link that this side accepted also carries what is sent back to its caller, on the newest stream
 // of the lane; it takes 1 hello a stream, which must fit this process.
 //
-// OnDisconnect comes once when a link breaks or cannot be made, and is due again as soon as one of
-// its lanes is up; FAILED_PRECONDITION comes in any case, and the link is forgotten.
+// OnDisconnect comes once when a link cannot be made, and whenever a lane ends that has come up
+// since the last one; FAILED_PRECONDITION comes in any case, and the link is forgotten.
 //
 // Thread rules: as Transport. The receiver's calls come one at a time, and none after Disconnect
 // (for the links that this side made) or Shutdown has returned; both wait for a call that is in

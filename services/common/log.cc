@@ -7,8 +7,12 @@
 namespace catena {
 namespace {
 
-// What gRPC calls an error is mostly a peer that is not there, which our own lines say better.
+// What gRPC calls an error is mostly a peer that is not there, which our own lines say better; but
+// the last words of the process must be heard.
 void LogOfGrpc(gpr_log_func_args* args) {
+  if (std::string_view(args->message).starts_with("assertion failed")) {
+    return spdlog::critical("grpc: {}", args->message);
+  }
   const auto level =
       args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::debug : spdlog::level::trace;
   spdlog::log(level, "grpc: {}", args->message);

@@ -1,5 +1,5 @@
 // The log of a role: spdlog on stderr, one line an event, with the time, the level and the role.
-// gRPC's own errors go there too.
+// gRPC's own go there too, its errors at the level debug.
 //
 // Thread rules: InitLog once, before other threads; then spdlog::info and the like from any thread.
 #pragma once

@@ -42,8 +42,8 @@ std::vector<std::string> Addresses(const std::string& target) {
   for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
     char text[NI_MAXHOST] = {};
     getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-    const bool v6 = a->ai_family == AF_INET6;
-    addresses.push_back((v6 ? fmt::format("[{}]", text) : text) + target.substr(colon));
+    const std::string name = a->ai_family == AF_INET6 ? fmt::format("[{}]", text) : text;
+    addresses.push_back(name + target.substr(colon));
   }
   freeaddrinfo(found);
   return addresses;

@@ -10,12 +10,14 @@
 
 #include "catena/v1/head.grpc.pb.h"
 #include "catena/v1/shard.grpc.pb.h"
+#include <gtest/gtest.h>
 
 #include "services/common/credentials.h"
 #include "services/common/grpc_transport.h"
 #include "services/common/log.h"
 #include "services/common/server.h"
-#include "tests/runtime/transport_conformance.h"
+#include "tests/runtime/sample_messages.h"
+#include "tests/runtime/transport_rig.h"
 #include "tests/temp_dir.h"
 
 namespace catena {

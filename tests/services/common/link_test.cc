@@ -1,0 +1,206 @@
+// What is particular to links over gRPC: who is let in, and what a peer's nonsense does.
+#include <future>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "services/common/channel.h"
+#include "services/common/frame_bytes.h"
+#include "tests/services/common/grpc_rig.h"
+
+namespace catena {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Links : public ::testing::Test {
+ protected:
+  std::unique_ptr<GrpcNode> Start(const LinkIdentity& self, Receiver* receiver,
+                                  bool is_head = false) {
+    return std::make_unique<GrpcNode>(
+        GrpcNode::Options{self, rig_.NewAddress(), {}, limits::kMaxQueuedBytes, receiver, is_head});
+  }
+
+  // Connects `self` to a plain node; the message of the refusal.
+  std::string Refusal(const LinkIdentity& self) {
+    RecordingReceiver at_a, at_b;
+    const auto a = Start(self, &at_a), b = Start(TestIdentity(2), &at_b);
+    a->transport().Connect(b->replica());
+    EXPECT_TRUE(at_a.WaitForGone(2, absl::StatusCode::kFailedPrecondition));
+    EXPECT_TRUE(at_b.got().empty());
+    return at_a.gone().empty() ? "" : std::string(at_a.gone()[0].why.message());
+  }
+
+  GrpcRig rig_{true};
+  RecordingReceiver at_a_, at_b_;
+};
+
+TEST_F(Links, OtherModelsNumericsAndRowSizesAreRefusedByName) {
+  LinkIdentity self = TestIdentity(1);
+  self.fingerprint = "other model";
+  EXPECT_THAT(Refusal(self), AllOf(HasSubstr("other model"), HasSubstr("\"model\"")));
+  self = TestIdentity(1);
+  self.numerics_id = "other numerics";
+  EXPECT_THAT(Refusal(self), AllOf(HasSubstr("other numerics"), HasSubstr("\"numerics\"")));
+  self = TestIdentity(1);
+  self.rows.row_bytes = 4096;
+  EXPECT_THAT(Refusal(self), AllOf(HasSubstr("4096"), HasSubstr("8 bytes")));
+}
+
+TEST_F(Links, AGatewayThatKnowsNoNumericsIsWelcome) {
+  const auto a = Start({1, Role::kGateway, "", "", {}}, &at_a_);
+  const auto b = Start(TestIdentity(2), &at_b_);
+  a->transport().Connect(b->replica());
+  a->transport().Send({2, Lane::kControl, Close{{1, 1}}});
+  EXPECT_TRUE(at_b_.WaitForMessages(1));
+}
+
+TEST_F(Links, AHeadIsFoundAndNothingIsLostOnTheWay) {
+  const auto a = Start(TestIdentity(1), &at_a_), b = Start(TestIdentity(2), &at_b_, true);
+  a->transport().Connect(b->replica());
+  for (uint64_t i = 0; i < 100; ++i) a->transport().Send({2, Lane::kDecode, Close{{1, i}}});
+  ASSERT_TRUE(at_b_.WaitForMessages(100));
+  for (uint64_t i = 0; i < 100; ++i) {
+    EXPECT_EQ(std::get<Close>(at_b_.got()[i].message).sequence.number, i);
+  }
+  EXPECT_TRUE(at_a_.gone().empty());
+}
+
+TEST_F(Links, AServerWithoutLinksIsFinal) {
+  const auto a = Start(TestIdentity(1), &at_a_);
+  auto server = Server::Start({rig_.NewAddress(), grpc::InsecureServerCredentials(), {}});
+  ASSERT_TRUE(server.ok()) << server.status();
+  a->transport().Connect({(*server)->address(), 2});
+  ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(at_a_.gone()[0].why.message()), HasSubstr("neither a shard nor a head"));
+}
+
+TEST_F(Links, ShutdownEndsStreamsThatAreOpenAndLetsNoneIn) {
+  const auto a = Start(TestIdentity(1), &at_a_), b = Start(TestIdentity(2), &at_b_);
+  a->transport().Connect(b->replica());
+  a->transport().Send({2, Lane::kBulk, Close{{1, 1}}});
+  ASSERT_TRUE(at_b_.WaitForMessages(1));
+  b->grpc_transport().Shutdown();
+  ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kUnavailable));
+  EXPECT_TRUE(at_b_.gone().empty()) << "called after Shutdown";
+  a->transport().Disconnect(2);
+  a->transport().Connect(b->replica());
+  ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kUnavailable, 1));
+}
+
+// A peer that writes what it likes, on one lane.
+class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  explicit RawPeer(const std::string& address)
+      : stub_(MakeChannel(address, grpc::InsecureChannelCredentials())) {
+    stub_.PrepareBidiStreamingCall(&context_, "/catena.v1.ShardService/Link", {}, this);
+    AddHold();
+    StartRead(&in_);
+    StartCall();
+  }
+  void Write(const std::string& bytes) {
+    const grpc::Slice slice(bytes);
+    Write(grpc::ByteBuffer(&slice, 1));
+  }
+  void Write(const grpc::ByteBuffer& bytes) {
+    written_ = std::promise<void>();
+    out_ = bytes;
+    StartWrite(&out_);
+    written_.get_future().wait();
+  }
+  // Of the stream, which the other side ends.
+  grpc::Status WaitForEnd() {
+    RemoveHold();
+    return done_.get_future().get();
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (ok) StartRead(&in_);
+  }
+  void OnWriteDone(bool) override { written_.set_value(); }
+  void OnDone(const grpc::Status& status) override { done_.set_value(status); }
+
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::ByteBuffer in_, out_;
+  std::promise<void> written_;
+  std::promise<grpc::Status> done_;
+};
+
+grpc::ByteBuffer Hello(Incarnation self, Incarnation expected, Lane lane) {
+  v1::Frame frame;
+  MakeHello(TestIdentity(self), expected, lane, &frame);
+  return ToBytes(frame);
+}
+
+TEST_F(Links, GarbageEndsOnlyItsOwnStream) {
+  const auto a = Start(TestIdentity(1), &at_a_), b = Start(TestIdentity(2), &at_b_);
+  a->transport().Connect(b->replica());
+  a->transport().Send({2, Lane::kControl, Close{{1, 1}}});
+  ASSERT_TRUE(at_b_.WaitForMessages(1));
+  v1::Frame bad;
+  bad.mutable_need_from()->mutable_sequence()->set_gateway(1);
+  bad.mutable_need_from()->set_position(-1);
+  for (const grpc::ByteBuffer& bytes : {ToBytes(bad), ToBytes({}), Hello(7, 2, Lane::kDecode)}) {
+    RawPeer peer(b->server().address());
+    peer.Write(Hello(7, 2, Lane::kDecode));
+    peer.Write(bytes);
+    EXPECT_EQ(peer.WaitForEnd().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  RawPeer garbler(b->server().address());
+  garbler.Write(std::string("\xFF\xFF\xFF garbage"));
+  EXPECT_EQ(garbler.WaitForEnd().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  RawPeer hasty(b->server().address());
+  hasty.Write(ToBytes(bad));
+  EXPECT_EQ(hasty.WaitForEnd().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  a->transport().Send({2, Lane::kControl, Close{{1, 2}}});
+  ASSERT_TRUE(at_b_.WaitForMessages(2));
+  EXPECT_TRUE(at_a_.gone().empty());
+}
+
+TEST_F(Links, TheNewestStreamOfALaneTakesTheOldOnesPlace) {
+  const auto b = Start(TestIdentity(2), &at_b_);
+  RawPeer older(b->server().address());
+  older.Write(Hello(7, 2, Lane::kDecode));
+  RawPeer newer(b->server().address());
+  newer.Write(Hello(7, 2, Lane::kDecode));
+  EXPECT_EQ(older.WaitForEnd().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(at_b_.gone().empty()) << "the peer is still there";
+  v1::Frame close;
+  Encode(Close{{1, 1}}, {}, &close);
+  newer.Write(ToBytes(close));
+  ASSERT_TRUE(at_b_.WaitForMessages(1));
+  b->grpc_transport().Shutdown();
+  EXPECT_EQ(newer.WaitForEnd().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(Links, AnOlderProtocolThanThePredecessorsIsRefused) {
+  const auto b = Start(TestIdentity(2), &at_b_);
+  v1::Frame hello;
+  MakeHello(TestIdentity(7), 2, Lane::kControl, &hello);
+  hello.mutable_hello()->set_protocol_version(0);
+  RawPeer peer(b->server().address());
+  peer.Write(ToBytes(hello));
+  const grpc::Status status = peer.WaitForEnd();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("protocol"));
+}
+
+TEST(FrameBytes, LargeRowsAreSharedAndReadBackEqual) {
+  const RowFormat format{DType::kF32, 1 << 20};
+  const auto rows = std::make_shared<const std::string>(1 << 20, 'r');
+  const Steps steps{3, {Step{{1, 2}, {}, 5, {6}, {7}}}, rows};
+  v1::Frame frame, back;
+  EncodeWithoutRows(steps, format, &frame);
+  grpc::ByteBuffer bytes = ToBytes(frame, rows);
+  EXPECT_EQ(rows.use_count(), 3) << "copied";
+  ASSERT_TRUE(FromBytes(&bytes, &back).ok());
+  const auto decoded = Decode(format, &back);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(TextOf(*decoded), TextOf(steps));
+  EXPECT_EQ(rows.use_count(), 2) << "kept after it was read";
+}
+
+}  // namespace
+}  // namespace catena
