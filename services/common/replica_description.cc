@@ -69,6 +69,7 @@ absl::Status Check(const v1::ReplicaDescription& in) {
   CATENA_RETURN_IF_ERROR(CheckRange("vocabulary size", model.vocab_size(), limits::kMaxVocab));
   CATENA_RETURN_IF_ERROR(CheckRange("hidden size", model.hidden_size(), limits::kMaxHidden));
   CATENA_RETURN_IF_ERROR(CheckRange("context length", model.context_length(), limits::kMaxContext));
+  CATENA_RETURN_IF_ERROR(CheckRange("rotary switch", model.rotary_switch(), limits::kMaxContext));
   CATENA_RETURN_IF_ERROR(CheckRange("row size", in.row_bytes(), limits::kMaxHidden * 4));
   CATENA_RETURN_IF_ERROR(CheckRange("last layer", in.layer_end(), model.n_layers()));
   return CheckRange("first layer", in.layer_begin(), in.layer_end());
@@ -91,6 +92,7 @@ void EncodeReplicaInfo(const ReplicaInfo& info, v1::ReplicaDescription* out) {
   model->set_vocab_size(info.model.vocab_size);
   model->set_hidden_size(info.model.hidden_size);
   model->set_context_length(info.model.context_length);
+  model->set_rotary_switch(info.model.rotary_switch);
   out->set_numerics_id(info.numerics_id);
   out->set_row_bytes(info.row_bytes);
   out->set_version(info.version);
@@ -119,7 +121,8 @@ absl::StatusOr<ReplicaInfo> DecodeReplicaInfo(const v1::ReplicaDescription& in) 
                                .n_layers = model.n_layers(),
                                .vocab_size = model.vocab_size(),
                                .hidden_size = model.hidden_size(),
-                               .context_length = model.context_length()},
+                               .context_length = model.context_length(),
+                               .rotary_switch = model.rotary_switch()},
                      .numerics_id = in.numerics_id(),
                      .row_bytes = in.row_bytes(),
                      .version = in.version(),

@@ -26,6 +26,15 @@ bool Before(const KnownReplica& a, const KnownReplica& b) {
 grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerContext* context,
                                                         const v1::GetStatusRequest*,
                                                         v1::GetStatusResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  options_.discovery->AskNow([this, reactor, response] {
+    FillStatus(response);
+    reactor->Finish(grpc::Status::OK);
+  });
+  return reactor;
+}
+
+void ClusterServiceImpl::FillStatus(v1::GetStatusResponse* response) const {
   const GatewayView view = options_.gateway->view();
   const absl::Status ready = options_.readiness->status();
   response->set_ready(ready.ok());
@@ -47,9 +56,6 @@ grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerCont
     out->set_health(HealthOf(replica, why));
     out->set_problem(replica.answers ? why : replica.problem);
   }
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* ClusterServiceImpl::DebugSequence(grpc::CallbackServerContext* context,

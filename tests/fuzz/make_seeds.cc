@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "catena/v1/generation.pb.h"
+
 #include "services/common/codec.h"
 #include "tests/model/tiny_models.h"
 #include "tests/runtime/sample_messages.h"
@@ -50,6 +52,24 @@ std::string FrameBytes(const catena::ChainMessage& message) {
   return frame.SerializeAsString();
 }
 
+// As generate_request_fuzz reads it: what the model has, then the request.
+std::string GenerateRequestBytes() {
+  catena::v1::GenerateRequest request;
+  request.set_model("m");
+  request.set_text("Once");
+  catena::v1::SamplingOptions* s = request.mutable_sampling();
+  s->set_temperature(0.7);
+  s->set_top_k(40);
+  s->set_top_p(0.9);
+  s->set_n(2);
+  s->set_logprobs(true);
+  s->set_top_logprobs(3);
+  s->add_stop("end");
+  s->add_stop_token_ids(5);
+  (*s->mutable_logit_bias())[7] = -1.5f;
+  return "\x03" + request.SerializeAsString();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -78,6 +98,7 @@ int main(int argc, char** argv) {
   for (size_t i = 0; i < messages.size(); ++i) {
     write("frame_fuzz", std::to_string(i).c_str(), FrameBytes(messages[i]));
   }
+  write("generate_request_fuzz", "sampled", GenerateRequestBytes());
   const std::string text = std::string(1, '\0') + "ab <x> it's 12 A\u0301bC \U0001F999\n";
   write("tokenizer_json_fuzz", "sentencepiece", kSentencePieceJson + text);
   write("tokenizer_json_fuzz", "byte_level", kByteLevelJson + text);

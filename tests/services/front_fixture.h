@@ -45,7 +45,8 @@ inline ReplicaInfo TestTokenizerInfo() {
                 .n_layers = 32,
                 .vocab_size = kTestVocab,
                 .hidden_size = 3072,
-                .context_length = kTestContext};
+                .context_length = kTestContext,
+                .rotary_switch = 512};
   return info;
 }
 

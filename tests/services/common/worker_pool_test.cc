@@ -35,15 +35,16 @@ TEST(WorkerPoolTest, TasksOfAStrandRunInOrderAndNeverTwoAtATime) {
 TEST(WorkerPoolTest, DelayedTasksRunInTheOrderOfTheirTimes) {
   WorkerPool pool(1);
   std::string order;
-  std::promise<void> done;
-  pool.PostAfter(milliseconds(30), [&] {
-    order += "c";
+  std::promise<void> posted, done;
+  pool.Post([&] { posted.get_future().wait(); });
+  pool.PostAfter(milliseconds(200), [&] {
+    order += "b";
     done.set_value();
   });
-  pool.PostAfter(milliseconds(1), [&] { order += "b"; });
-  pool.Post([&] { order += "a"; });
+  pool.PostAfter(milliseconds(0), [&] { order += "a"; });
+  posted.set_value();
   done.get_future().wait();
-  EXPECT_EQ(order, "abc");
+  EXPECT_EQ(order, "ab");
 }
 
 TEST(WorkerPoolTest, StopRunsWhatIsQueuedAndDropsWhatComesLater) {
