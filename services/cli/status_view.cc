@@ -183,9 +183,13 @@ std::string StatusTable(const v1::GetStatusResponse& status, const std::string& 
     }
   }
   const auto why_not = WhyNotReady(status);
-  const v1::ModelDescription& model = status.gateway().model();
   std::string title = why_not ? "NOT READY: " + *why_not : "ready";
-  if (!model.name().empty()) {
+  // A shard's: the gateway has no model of its own.
+  const auto shard = std::find_if(all.begin(), all.end(), [](const ReplicaStatus& s) {
+    return s.replica().role() == v1::ROLE_SHARD && !s.replica().model().name().empty();
+  });
+  if (shard != all.end()) {
+    const v1::ModelDescription& model = shard->replica().model();
     title += fmt::format(" · {}, {} blocks", model.name(), model.n_layers());
   }
   title += fmt::format(" · {} running, {} waiting", status.requests_running(),

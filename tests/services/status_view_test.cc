@@ -25,11 +25,11 @@ v1::ReplicaStatus* Add(v1::GetStatusResponse* status, v1::Role role, const std::
 v1::GetStatusResponse Cluster() {
   v1::GetStatusResponse status;
   status.set_ready(true);
-  status.mutable_gateway()->mutable_model()->set_name("tiny");
   Add(&status, v1::ROLE_HEAD, "h");
   Add(&status, v1::ROLE_SHARD, "b", 10, 12);
   v1::ReplicaLoad* load =
       Add(&status, v1::ROLE_SHARD, "a", 2, 10)->mutable_replica()->mutable_load();
+  status.mutable_replicas(2)->mutable_replica()->mutable_model()->set_name("tiny");
   load->set_kv_pages(4);
   load->set_kv_pages_used(1);
   load->set_kv_page_bytes(1 << 20);
