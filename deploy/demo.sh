@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# deploy/demo.sh ["prompt"]: from a fresh Debian 12 to a model that writes. Installs what is
-# missing, fetches the default model, builds, and generates; prints the text and then the speed.
+# deploy/demo.sh ["prompt"]: from a fresh Debian 12 to a cluster that writes. Installs what is
+# missing, fetches the default model, builds, starts a tokenizer, two shards, a head and a gateway,
+# generates through them, and stops them; prints the text and then the speed.
 # BUILD_DIR names the build folder (build/release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 prompt=${1:-"A distributed system is one in which"}
 build_dir=${BUILD_DIR:-build/release}
+readonly catena=$build_dir/bin/catena
 
 progress() { echo "== $*" >&2; }
 
@@ -28,8 +30,21 @@ configure_and_compile() {
   cmake --build "$build_dir" --target catena --parallel "$(nproc)"
 }
 
-generate() {
-  "$build_dir/bin/catena" generate --model "$model" --prompt "$prompt" --stats </dev/null
+# Starts a cluster and sets `gateway`, its address, once it serves.
+start_cluster() {
+  local ready output
+  exec {output}< <(exec "$catena" up --model "$model" --stages 2 --json --log-level error)
+  cluster_pid=$!
+  trap stop_cluster EXIT
+  read -r ready <&"$output" || return 1  # it has said why
+  gateway=$(python3 -c 'import json, sys; print(json.loads(sys.argv[1])["gateway"])' "$ready")
+}
+
+# Ends the cluster as Ctrl-C would, and waits for it.
+stop_cluster() {
+  trap - EXIT
+  kill -INT "$cluster_pid" 2>/dev/null || true
+  wait "$cluster_pid"
 }
 
 progress "packages"
@@ -38,5 +53,10 @@ progress "default model"
 model=$(deploy/default_model.sh)
 progress "build (a few minutes the first time)"
 build
+progress "cluster"
+start_cluster
+"$catena" status --gateway "$gateway" >&2
 progress "generate"
-generate
+"$catena" generate --gateway "$gateway" --prompt "$prompt" --stats </dev/null
+progress "stop"
+stop_cluster
