@@ -4,6 +4,7 @@ Needs the packages of tests/requirements.txt, Ruby and ruby-grpc-tools. A client
 absent is skipped, or fails where CI is true.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -16,7 +17,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 # pylint: disable=wrong-import-position
 from catena import TIMEOUT_S, CatenaTest  # noqa: E402
-from cluster import Cluster  # noqa: E402
+from cluster import Cluster, await_that  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 PROMPT = "Once upon a time"
@@ -93,6 +94,32 @@ class CodesTest(CatenaTest):
                     self.assertEqual(raised.exception.code().name, code)
                     self.assertGreater(len(raised.exception.details()), 10)
             self.assertTrue(list(generation.Generate(tokens=ids)))
+
+
+class DebugTest(CatenaTest):
+
+    def test_a_sequence_is_shown_at_each_stage_of_its_route(self):
+        import grpc  # pylint: disable=import-outside-toplevel
+        from client import Generation  # pylint: disable=import-outside-toplevel
+        with Cluster(self, self.shared("stories260k-phi3"), "--stages", 3) as cluster, \
+                grpc.insecure_channel(cluster.gateway) as channel:
+            stages = []
+
+            def caught():
+                """A sequence may end before it is asked about; then another one is."""
+                stream = Generation(channel).Generate(
+                    tokens={"ids": [1]}, sampling={"max_tokens": 500, "ignore_eos": True})
+                done = cluster.run("debug", next(stream).start.sequence_id, "--json")
+                stages[:] = json.loads(done.stdout)["stages"] if done.returncode == 0 else []
+                stream.cancel()
+                return stages and all(stage["open"] for stage in stages)
+
+            await_that(caught, "a running sequence was shown")
+            self.assertEqual([(s["role"], s["layers"]) for s in stages],
+                             [("gateway", None), ("shard", "0-1"), ("shard", "2-3"),
+                              ("shard", "4-4"), ("head", None)])
+            for stage in stages:
+                self.assertLessEqual(stage["length"], stage["queued_end"], stage)
 
 
 if __name__ == "__main__":
