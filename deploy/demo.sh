@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # deploy/demo.sh ["prompt"]: from a fresh Debian 12 to a cluster that writes. Installs what is
-# missing, fetches the default model, builds, starts a tokenizer, two shards, a head and a gateway as
-# processes of their own, generates through them, prints the text and then the speed, and stops them.
-# BUILD_DIR names the build folder (build/release).
+# missing, fetches the default model, builds, starts a tokenizer, two shards, a head and a gateway
+# as processes of their own, generates through them, prints the text and then the speed, and stops
+# them. BUILD_DIR names the build folder (build/release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
