@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # deploy/demo.sh ["prompt"]: from a fresh Debian 12 to a cluster that writes. Installs what is
-# missing, fetches the default model, builds, starts a tokenizer, two shards, a head and a gateway,
-# generates through them, and stops them; prints the text and then the speed.
-# BUILD_DIR names the build folder (build/release).
+# missing, fetches the default model, builds, starts a tokenizer, two shards, a head and a gateway
+# as processes of their own, generates through them, prints the text and then the speed, and stops
+# them. BUILD_DIR names the build folder (build/release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 prompt=${1:-"A distributed system is one in which"}
 build_dir=${BUILD_DIR:-build/release}
-readonly catena=$build_dir/bin/catena
 
 progress() { echo "== $*" >&2; }
 
@@ -30,21 +29,29 @@ configure_and_compile() {
   cmake --build "$build_dir" --target catena --parallel "$(nproc)"
 }
 
-# Starts a cluster and sets `gateway`, its address, once it serves.
+# Starts the cluster; it ends with this script, however that ends. Its log is shown where it fails.
 start_cluster() {
-  local ready output
-  exec {output}< <(exec "$catena" up --model "$model" --stages 2 --json --log-level error)
-  cluster_pid=$!
+  scratch=$(mktemp -d)
   trap stop_cluster EXIT
-  read -r ready <&"$output" || return 1  # it has said why
-  gateway=$(python3 -c 'import json, sys; print(json.loads(sys.argv[1])["gateway"])' "$ready")
+  mkfifo "$scratch/ready"
+  "$build_dir/bin/catena" up --model "$model" --stages 2 --json </dev/null \
+    >"$scratch/ready" 2>"$scratch/log" &
+  cluster=$!
+  local line
+  # The line comes when a token has gone all the way round; the pipe closes if that fails.
+  read -r line <"$scratch/ready" || { cat "$scratch/log" >&2; return 1; }
+  gateway=$(python3 -c 'import json, sys; print(json.loads(sys.argv[1])["gateway"])' "$line")
 }
 
-# Ends the cluster as Ctrl-C would, and waits for it.
 stop_cluster() {
-  trap - EXIT
-  kill -INT "$cluster_pid" 2>/dev/null || true
-  wait "$cluster_pid"
+  if [ -n "${cluster:-}" ] && kill -INT "$cluster" 2>/dev/null; then
+    wait "$cluster" || echo "demo: the cluster did not stop as it should" >&2
+  fi
+  rm -rf "$scratch"
+}
+
+generate() {
+  "$build_dir/bin/catena" generate --gateway "$gateway" --prompt "$prompt" --stats </dev/null
 }
 
 progress "packages"
@@ -53,10 +60,8 @@ progress "default model"
 model=$(deploy/default_model.sh)
 progress "build (a few minutes the first time)"
 build
-progress "cluster"
+progress "cluster: a tokenizer, two shards, a head, a gateway"
 start_cluster
-"$catena" status --gateway "$gateway" >&2
+"$build_dir/bin/catena" status --gateway "$gateway" >&2
 progress "generate"
-"$catena" generate --gateway "$gateway" --prompt "$prompt" --stats </dev/null
-progress "stop"
-stop_cluster
+generate

@@ -8,7 +8,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "services/cli/model_options.h"
 #include "services/cli/role_options.h"
 #include "services/cli/up_console.h"
 #include "services/up/cluster.h"
@@ -142,7 +141,8 @@ void DeclareHandedOn(CLI::App& app, UpOptions* o) {
   HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
   HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
   app.add_option("--kv-memory", o->kv_memory,
-                 "Of each shard's KV cache, as 2GiB (default: half of the machine's for all)");
+                 "Of each shard's KV cache, as 2GiB (default: half of the machine's for all)")
+      ->check(kBytes);
   HandOn(app, "--name", "What clients call the model (default: its file's name)", &o->model_flags);
   HandOn(app, "--api-keys", "File of keys that clients need, one a line", &o->gateway_flags);
   HandOn(app, "--log-level", "trace, debug, info (default), warn, error or off", &o->role_flags);
@@ -162,7 +162,8 @@ Action DeclareUp(CLI::App& app) {
       ->excludes(by_count);
   app.add_option("--replicas", o->replicas, "STAGE=COUNT: run so many of a shard, counted from 0")
       ->delimiter(',');
-  app.add_option("--listen", o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)");
+  app.add_option("--listen", o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)")
+      ->check(kListenAddress);
   app.add_flag("--json", o->json, "One JSON object on stdout once all serve");
   DeclareHandedOn(app, o.get());
   return [o] { return RunUp(*o); };

@@ -33,7 +33,7 @@ class ClusterServiceImpl final : public v1::ClusterService::CallbackService {
                                           v1::DebugSequenceResponse* response) override;
 
  private:
-  void FillStatus(v1::GetStatusResponse* response) const;
+  void FillStatus(const GatewayView& view, v1::GetStatusResponse* response) const;
 
   const ClusterServiceOptions options_;
 };

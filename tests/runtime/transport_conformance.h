@@ -182,6 +182,7 @@ TEST_P(TransportConformance, AFullQueueDropsAndNeverBlocks) {
   large.sequence = {7, 7};
   large.ids.assign(250'000, 1 << 27);
   large.prompt_length = large.max_length = limits::kMaxPositions;
+  large.window_rows = 1;
   for (size_t i = 0; i < kSent; ++i) {
     large.first_wanted = static_cast<int64_t>(i);
     a->transport().Send({2, Lane::kBulk, large});
