@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "kernels/base/status.h"
@@ -17,7 +18,6 @@ class HugeBuffer {
   // is touched.
   static absl::StatusOr<HugeBuffer> Allocate(size_t bytes) { return Allocate(bytes, 1); }
   static absl::StatusOr<HugeBuffer> Allocate(size_t bytes, size_t count);  // bytes * count
-  ~HugeBuffer();
   HugeBuffer(HugeBuffer&& other) noexcept { *this = std::move(other); }
   HugeBuffer& operator=(HugeBuffer&& other) noexcept;
 
@@ -25,10 +25,24 @@ class HugeBuffer {
   size_t bytes() const { return bytes_; }
 
  private:
+  friend class HugeArena;
   uint8_t* data_ = nullptr;
-  size_t bytes_ = 0;  // as asked for
-  void* mapping_ = nullptr;
-  size_t mapping_bytes_ = 0;
+  size_t bytes_ = 0;               // as asked for
+  std::shared_ptr<void> mapping_;  // returned to the system with the last buffer in it
+};
+
+// Many small buffers side by side in large ones: a model whose tensors are smaller than a huge page
+// is read through huge pages all the same.
+//
+// Thread rules: one thread at a time; the buffers may outlive it.
+class HugeArena {
+ public:
+  // As HugeBuffer::Allocate.
+  absl::StatusOr<HugeBuffer> Allocate(size_t bytes);
+
+ private:
+  HugeBuffer chunk_;  // the one being filled
+  size_t used_ = 0;   // of it
 };
 
 }  // namespace catena

@@ -65,7 +65,7 @@ class CpuBackend : public HostBackend {
                                                WeightRole role) override {
     if (role != WeightRole::kLinear) return RowTable::Make(tensors, role);
     CATENA_RETURN_IF_ERROR(CheckPackable(tensors));
-    return PanelWeight::Make(tensors, workers_);
+    return PanelWeight::Make(tensors, weights_, workers_);
   }
   int64_t PackedBytes(absl::Span<const TensorView> tensors, WeightRole role) const override {
     if (role == WeightRole::kLinear) return PanelWeight::Bytes(tensors);
@@ -162,6 +162,7 @@ class CpuBackend : public HostBackend {
 
   const Int8Kernels& int8_;
   Workers workers_;
+  HugeArena weights_;
   std::vector<float> attended_;  // (rows, heads * head_dim)
   AttentionScratch attention_scratch_;
 };

@@ -82,13 +82,12 @@ int64_t PanelWeight::Bytes(absl::Span<const TensorView> tensors) {
 }
 
 absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Make(absl::Span<const TensorView> tensors,
-                                                               Workers& workers) {
+                                                               HugeArena& arena, Workers& workers) {
   auto weight = std::make_unique<PanelWeight>();
   weight->rows_ = TotalRows(tensors);
   weight->cols_ = tensors[0].cols;
   weight->dtype_ = CommonDType(tensors);
-  CATENA_ASSIGN_OR_RETURN(weight->panels_,
-                          HugeBuffer::Allocate(static_cast<size_t>(Bytes(tensors))));
+  CATENA_ASSIGN_OR_RETURN(weight->panels_, arena.Allocate(static_cast<size_t>(Bytes(tensors))));
   const int64_t panel_bytes = PanelBytes(weight->dtype_, weight->cols_);
   const int64_t panels = (weight->rows_ + kPanelCols - 1) / kPanelCols;
   workers.pool.For(panels, [&](int64_t p, int) {

@@ -9,9 +9,9 @@ namespace catena::cpu {
 
 class PanelWeight : public Weight {
  public:
-  // REQUIRES: CheckPackable(tensors).
+  // Its memory is of `arena`. REQUIRES: CheckPackable(tensors).
   static absl::StatusOr<std::unique_ptr<PanelWeight>> Make(absl::Span<const TensorView> tensors,
-                                                           Workers& workers);
+                                                           HugeArena& arena, Workers& workers);
   static int64_t Bytes(absl::Span<const TensorView> tensors);
 
   int64_t rows() const override { return rows_; }

@@ -20,6 +20,8 @@ namespace {
 // Longer than the gap between two ops of a step, shorter than anybody notices a busy core.
 constexpr int64_t kSpinNs = 50'000;
 
+constexpr uint32_t kOpen = uint32_t{1} << 31;
+
 int64_t NowNs() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -98,15 +100,16 @@ void ThreadPool::Run(int64_t units, Call call, const void* fn) {
   fn_ = fn;
   units_ = units;
   next_unit_.store(0, std::memory_order_relaxed);
-  running_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
+  loop_.store(kOpen);
   generation_.fetch_add(1);  // sequentially consistent with sleepers_ in WorkerLoop
-  if (sleepers_.load() > 0) FutexWake(generation_, INT_MAX);
+  if (sleepers_.load() > 0 && sleepers_.exchange(0) > 0) FutexWake(generation_, INT_MAX);
   Work(0);
-  auto done = [this] { return running_.load(std::memory_order_acquire) == 0; };
+  loop_.fetch_and(~kOpen);
+  auto done = [this] { return loop_.load(std::memory_order_acquire) == 0; };
   while (!SpinUntil(spin_ns_, done)) {
     caller_sleeps_.store(true);
-    const uint32_t left = running_.load();
-    if (left != 0) FutexWait(running_, left);
+    const uint32_t inside = loop_.load();
+    if (inside != 0) FutexWait(loop_, inside);
     caller_sleeps_.store(false);
   }
 }
@@ -119,20 +122,30 @@ void ThreadPool::Work(int worker) {
   }
 }
 
+// Works on the loop in progress, unless it is over: then what it is made of may not be touched.
+void ThreadPool::Enter(int worker) {
+  uint32_t loop = loop_.load();
+  while ((loop & kOpen) != 0) {
+    if (!loop_.compare_exchange_weak(loop, loop + 1)) continue;
+    Work(worker);
+    const bool last_of_closed = loop_.fetch_sub(1) == 1;
+    if (last_of_closed && caller_sleeps_.load()) FutexWake(loop_, 1);
+    return;
+  }
+}
+
 void ThreadPool::WorkerLoop(int worker) {
   FloatMode mode;
   uint32_t seen = 0;
   for (;;) {
     auto raised = [&] { return generation_.load(std::memory_order_acquire) != seen; };
     while (!SpinUntil(spin_ns_, raised)) {
-      sleepers_.fetch_add(1);
+      sleepers_.fetch_add(1);  // whoever wakes us sets it back
       if (generation_.load() == seen) FutexWait(generation_, seen);
-      sleepers_.fetch_sub(1);
     }
     seen = generation_.load(std::memory_order_acquire);
     if (stop_.load()) return;
-    Work(worker);
-    if (running_.fetch_sub(1) == 1 && caller_sleeps_.load()) FutexWake(running_, 1);
+    Enter(worker);
   }
 }
 

@@ -1,6 +1,10 @@
 // The threads of one process that compute: a step's ops are many short parallel loops, so a worker
 // that has just finished one spins for the next, and sleeps on a futex between steps.
 //
+// A loop waits only for the workers that have entered it. Where a core is busy with another process
+// (several stages of a cluster share one machine), its worker comes late or not at all, and the
+// others do its share.
+//
 // Where there are more threads than cores, nobody spins: a spinning thread would hold the core that
 // the thread it waits for needs. Thread rules: one caller at a time; the caller works too.
 #pragma once
@@ -37,17 +41,18 @@ class ThreadPool {
   void Run(int64_t units, Call call, const void* fn);
   void Stop();
   void Work(int worker);
+  void Enter(int worker);
   void WorkerLoop(int worker);
 
   const int64_t spin_ns_;
-  // The loop in progress: written before generation_ is raised, read after it is seen.
+  // The loop in progress: written before it is opened, read by those who have entered it.
   Call call_ = nullptr;
   const void* fn_ = nullptr;
   int64_t units_ = 0;
   alignas(64) std::atomic<int64_t> next_unit_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};
-  std::atomic<int> sleepers_{0};
-  alignas(64) std::atomic<uint32_t> running_{0};  // workers that have not finished this loop
+  alignas(64) std::atomic<uint32_t> generation_{0};  // raised with every loop: workers wait for it
+  std::atomic<int> sleepers_{0};                     // at least the workers that sleep
+  alignas(64) std::atomic<uint32_t> loop_{0};        // kOpen, and the number of workers inside
   std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> stop_{false};
   std::vector<std::thread> workers_;

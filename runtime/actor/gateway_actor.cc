@@ -29,6 +29,10 @@ void GatewayActor::SetReplicas(std::vector<ReplicaInfo> replicas) {
 
 void GatewayActor::AfterRound(Instant) {
   for (const LoopEvent& event : core_.TakeEvents()) Deliver(event);
+  UpdateView();
+}
+
+void GatewayActor::UpdateView() {
   const std::lock_guard lock(mutex_);
   view_.waiting = core_.waiting();
   view_.running = core_.running();
@@ -37,21 +41,23 @@ void GatewayActor::AfterRound(Instant) {
   shown_version_ = router.version();
   view_.route = router.complete();
   view_.model = router.model();
-  refused_.clear();
+  view_.refused.clear();
   for (const ReplicaInfo& r : router.replicas()) {
     std::string why = router.WhyRefused(r.replica.incarnation);
-    if (!why.empty()) refused_.emplace_back(r.replica.incarnation, std::move(why));
+    if (!why.empty()) view_.refused[r.replica.incarnation] = std::move(why);
   }
+}
+
+void GatewayActor::AskView(std::function<void(const GatewayView&)> done) {
+  Post([this, done = std::move(done)](Instant) {
+    UpdateView();
+    done(view());
+  });
 }
 
 GatewayView GatewayActor::view() const {
   const std::lock_guard lock(mutex_);
   return view_;
-}
-
-std::vector<std::pair<Incarnation, std::string>> GatewayActor::refused() const {
-  const std::lock_guard lock(mutex_);
-  return refused_;
 }
 
 void GatewayActor::View(const SequenceKey& key,

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -19,6 +20,7 @@ namespace catena {
 struct GatewayView {
   absl::Status route;  // OK where there is a complete one
   ModelInfo model;
+  std::map<Incarnation, std::string> refused;  // replicas that are not used, and why
   int64_t waiting = 0, running = 0;
 };
 
@@ -35,20 +37,20 @@ class GatewayActor final : public Actor, public TokenLoop {
 
   // As of the last round.
   GatewayView view() const;
-  // Why a replica is not used, by incarnation; only of those that are not.
-  std::vector<std::pair<Incarnation, std::string>> refused() const;
+  // Calls `done` on the actor's thread with the view after all that was posted before.
+  void AskView(std::function<void(const GatewayView&)> done);
   // Calls `done` on the actor's thread with the sequence here and the replicas of its route.
   void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
 
  private:
   void AfterRound(Instant now) override;
+  void UpdateView();
 
   GatewayCore core_;
   std::atomic<uint64_t> next_ticket_{1};
   uint64_t shown_version_ = 0;  // of the router
   mutable std::mutex mutex_;
   GatewayView view_;
-  std::vector<std::pair<Incarnation, std::string>> refused_;
 };
 
 }  // namespace catena

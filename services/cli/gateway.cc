@@ -63,7 +63,11 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   ReplicaInfo info = DescribeProcess(Role::kGateway, o.role.listen, NewIncarnation());
   const Incarnation self = info.replica.incarnation;
   GatewayActor actor({.self = self, .max_waiting = o.max_waiting, .jitter_seed = self});
-  GrpcTransport transport({.self = {.incarnation = self, .role = Role::kGateway},
+  GrpcTransport transport({.self = {.incarnation = self,
+                                    .role = Role::kGateway,
+                                    .fingerprint = "",
+                                    .numerics_id = "",
+                                    .rows = {}},
                            .credentials = o.replicas.credentials},
                           &actor);
   Discovery discovery(o.replicas, &actor);

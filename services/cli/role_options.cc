@@ -8,8 +8,31 @@
 
 namespace catena::cli {
 
+const CLI::Validator kListenAddress(
+    [](std::string& text) -> std::string {
+      const size_t colon = text.rfind(':');
+      const bool unix_path = text.rfind("unix:", 0) == 0 && text.size() > 5;
+      int port = -1;
+      if (colon != std::string::npos && colon > 0) {
+        const char* end = text.data() + text.size();
+        const auto read = std::from_chars(text.data() + colon + 1, end, port);
+        if (read.ec != std::errc() || read.ptr != end) port = -1;
+      }
+      if (unix_path || (0 <= port && port < 65536)) return "";
+      return fmt::format("{} is no address; write host:port or unix:/path", Quoted(text));
+    },
+    "", "address");
+
+const CLI::Validator kBytes(
+    [](std::string& text) -> std::string {
+      const absl::Status status = ParseBytes("", text).status();
+      return status.ok() ? "" : fmt::format("{}: write bytes as 512MiB or 2GiB", Quoted(text));
+    },
+    "", "bytes");
+
 void RoleOptions::Declare(CLI::App& app) {
-  app.add_option("--listen", listen, "host:port (port 0: any) or unix:/path (default 127.0.0.1:0)");
+  app.add_option("--listen", listen, "host:port (port 0: any) or unix:/path (default 127.0.0.1:0)")
+      ->check(kListenAddress);
   app.add_option("--ready-fd", ready_fd, "Write the address to this descriptor once it serves")
       ->check(CLI::Range(3, 1 << 20));
   app.add_option("--log-level", log_level, "trace, debug, info (default), warn, error or off");

@@ -30,6 +30,10 @@ struct StageOptionsOfRole {
   absl::StatusOr<int64_t> Context(const ModelConfig& config) const;
 };
 
+// Of options: an address to listen at, an amount of bytes.
+extern const CLI::Validator kListenAddress;
+extern const CLI::Validator kBytes;
+
 // "512MiB", "2GiB", "1000000": bytes. INVALID_ARGUMENT that names the flag.
 absl::StatusOr<int64_t> ParseBytes(std::string_view flag, std::string_view text);
 

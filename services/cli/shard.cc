@@ -63,8 +63,10 @@ Action DeclareShard(CLI::App& app) {
   o->common.Declare(app);
   app.add_option("--layers", o->layers, "Its blocks, half-open: 0-16 (default: all)");
   app.add_option("--kv-memory", o->kv_memory,
-                 "Of the KV cache, as 2GiB (default: a quarter of the machine's)");
-  app.add_option("--journal-memory", o->journal_memory, "Of rows kept to send again (256MiB)");
+                 "Of the KV cache, as 2GiB (default: a quarter of the machine's)")
+      ->check(kBytes);
+  app.add_option("--journal-memory", o->journal_memory, "Of rows kept to send again (256MiB)")
+      ->check(kBytes);
   app.add_option("--batch", o->batch, "Rows a batch may have (default 512)")
       ->check(CLI::Range(1, 65536));
   return [o] { return RunShard(*o); };

@@ -1,4 +1,5 @@
 // catena up: a local cluster, each role a process, watched over until Ctrl-C.
+#include <algorithm>
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
@@ -7,7 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "services/cli/model_options.h"
+#include "services/cli/role_options.h"
 #include "services/cli/up_console.h"
 #include "services/up/cluster.h"
 
@@ -22,7 +23,8 @@ struct UpOptions {
   std::string listen = "127.0.0.1:0";
   bool json = false;
   // Handed on to the roles as they are given.
-  std::vector<std::string> role_flags, model_flags, stage_flags, shard_flags, gateway_flags;
+  std::vector<std::string> role_flags, model_flags, stage_flags, gateway_flags;
+  std::string kv_memory;
 };
 
 // Declares an option that is not understood here but handed on to roles.
@@ -56,6 +58,14 @@ absl::StatusOr<std::map<int, int>> ParseReplicas(const std::vector<std::string>&
   return replicas;
 }
 
+// Of each shard. They are on one machine: all of them together get half of its memory, and none
+// more than it would take alone.
+absl::StatusOr<int64_t> KvBytes(const UpOptions& o, const up::ClusterOptions& cluster) {
+  if (!o.kv_memory.empty()) return ParseBytes("--kv-memory", o.kv_memory);
+  const int64_t alone = DefaultKvBytes();
+  return std::min(alone, 2 * alone / up::ShardCount(cluster));
+}
+
 absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   // A model that cannot be opened is told here, once, and not by each role.
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
@@ -63,7 +73,6 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   cluster.listen = o.listen;
   cluster.role_flags = o.role_flags;
   cluster.stage_flags = o.stage_flags;
-  cluster.shard_flags = o.shard_flags;
   cluster.gateway_flags = o.gateway_flags;
   const int n_layers = model.config().n_layers;
   if (o.layers.empty()) {
@@ -73,6 +82,8 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   }
   CATENA_ASSIGN_OR_RETURN(cluster.replicas,
                           ParseReplicas(o.replicas, static_cast<int>(cluster.layers.size())));
+  CATENA_ASSIGN_OR_RETURN(const int64_t kv_bytes, KvBytes(o, cluster));
+  cluster.shard_flags = {"--kv-memory", fmt::format("{}", kv_bytes)};
   std::error_code error;
   cluster.program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   if (error) return absl::InternalError("the path of this program is unknown: is /proc mounted?");
@@ -129,7 +140,9 @@ void DeclareHandedOn(CLI::App& app, UpOptions* o) {
       ->check(CLI::IsMember({"f16", "f32"}));
   HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
   HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
-  HandOn(app, "--kv-memory", "Of each shard's KV cache, as 2GiB", &o->shard_flags);
+  app.add_option("--kv-memory", o->kv_memory,
+                 "Of each shard's KV cache, as 2GiB (default: half of the machine's for all)")
+      ->check(kBytes);
   HandOn(app, "--name", "What clients call the model (default: its file's name)", &o->model_flags);
   HandOn(app, "--api-keys", "File of keys that clients need, one a line", &o->gateway_flags);
   HandOn(app, "--log-level", "trace, debug, info (default), warn, error or off", &o->role_flags);
@@ -149,7 +162,8 @@ Action DeclareUp(CLI::App& app) {
       ->excludes(by_count);
   app.add_option("--replicas", o->replicas, "STAGE=COUNT: run so many of a shard, counted from 0")
       ->delimiter(',');
-  app.add_option("--listen", o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)");
+  app.add_option("--listen", o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)")
+      ->check(kListenAddress);
   app.add_flag("--json", o->json, "One JSON object on stdout once all serve");
   DeclareHandedOn(app, o.get());
   return [o] { return RunUp(*o); };

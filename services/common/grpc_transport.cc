@@ -67,7 +67,7 @@ void GrpcTransport::Connect(const Replica& replica) {
       if (anchor_ == nullptr) anchor_ = lane.channel;
     }
   }
-  for (int lane = 0; lane < kLanes; ++lane) Call(link, static_cast<Lane>(lane), {});
+  for (int lane = 0; lane < kLanes; ++lane) Call(link, static_cast<Lane>(lane), nullptr);
 }
 
 void GrpcTransport::Disconnect(Incarnation peer) {
@@ -159,7 +159,7 @@ void GrpcTransport::Done() {
   if (--active_ == 0) idle_.notify_all();
 }
 
-void GrpcTransport::Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream::Frames held) {
+void GrpcTransport::Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream* former) {
   std::shared_ptr<CallingLane> stream;
   int method;
   {
@@ -171,8 +171,10 @@ void GrpcTransport::Call(const std::shared_ptr<Link>& link, Lane lane, LaneStrea
                                         .max_queued_bytes = options_.max_queued_bytes,
                                         .wait_for_ready = !state.owes_report};
     LaneHandler* const handler = this;
-    stream = std::make_shared<CallingLane>(call, state.channel, std::move(held), handler);
+    stream = std::make_shared<CallingLane>(call, state.channel, handler);
   }
+  // Before others can send to it.
+  if (former != nullptr) former->MoveHeldTo(stream);
   Stream info;
   info.link = link;
   info.lane = lane;
@@ -323,7 +325,7 @@ bool GrpcTransport::TryOtherService(const Stream& info, LaneStream* stream,
     // Another lane may have found out before.
     if (link.method == info.method) link.method = (link.method + 1) % kMethodCount;
   }
-  Call(info.link, info.lane, stream->TakeHeld());
+  Call(info.link, info.lane, stream);
   return true;
 }
 
@@ -338,7 +340,8 @@ void GrpcTransport::CallAgainLater(const std::shared_ptr<Link>& link, Lane lane_
   lane.alarm = std::make_unique<grpc::Alarm>();
   lane.alarm->Set(std::chrono::system_clock::now() + pause,
                   [this, weak = std::weak_ptr(link), lane_id](bool) {
-                    if (const std::shared_ptr<Link> link = weak.lock()) Call(link, lane_id, {});
+                    if (const std::shared_ptr<Link> link = weak.lock())
+                      Call(link, lane_id, nullptr);
                     Done();
                   });
 }

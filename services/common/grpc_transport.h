@@ -76,7 +76,8 @@ class GrpcTransport final : public Transport, private LaneHandler {
   void OnFrame(LaneStream* stream, ChainMessage message) override;
   void OnEnd(LaneStream* stream, const absl::Status& why) override;
 
-  void Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream::Frames held);
+  // `former`: a call that found no such service, or null.
+  void Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream* former);
   absl::Status OnHello(LaneStream* stream, Stream* info, const v1::Frame& frame);
   absl::Status OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame);
   void CallEnded(const Stream& info, LaneStream* stream, const absl::Status& why);

@@ -7,8 +7,14 @@ namespace catena {
 
 void LaneStream::Send(grpc::ByteBuffer frame) {
   const auto bytes = static_cast<int64_t>(frame.Length());
-  const std::lock_guard lock(mu_);
-  if (ended_ || (!open_ && !options_.hold)) return;
+  std::unique_lock lock(mu_);
+  if (successor_ != nullptr) {
+    const std::shared_ptr<LaneStream> successor = successor_;
+    lock.unlock();
+    return successor->Send(std::move(frame));
+  }
+  // One that ended before it was opened may still get a successor.
+  if (open_ ? ended_ : !options_.hold) return;
   if (!queue_.empty() && queued_bytes_ + bytes > options_.max_queued_bytes) return;
   queued_bytes_ += bytes;
   queue_.push_back(std::move(frame));
@@ -35,9 +41,12 @@ void LaneStream::End(const absl::Status& why) {
   StartEnd(why);
 }
 
-LaneStream::Frames LaneStream::TakeHeld() {
+void LaneStream::MoveHeldTo(std::shared_ptr<LaneStream> successor) {
   const std::lock_guard lock(mu_);
-  return open_ ? Frames() : std::exchange(queue_, {});
+  if (open_) return;
+  for (grpc::ByteBuffer& frame : queue_) successor->Send(std::move(frame));
+  queue_.clear();
+  successor_ = std::move(successor);
 }
 
 void LaneStream::WriteFirst(grpc::ByteBuffer frame) {
@@ -93,12 +102,11 @@ bool LaneStream::FrameRead(grpc::ByteBuffer* bytes) {
 }
 
 CallingLane::CallingLane(const CallOptions& options, const std::shared_ptr<grpc::Channel>& channel,
-                         Frames held, LaneHandler* handler)
+                         LaneHandler* handler)
     : LaneStream({options.rows, options.max_queued_bytes, !options.wait_for_ready}, handler),
       method_(options.method),
       stub_(channel) {
   context_.set_wait_for_ready(options.wait_for_ready);
-  for (grpc::ByteBuffer& frame : held) Send(std::move(frame));
 }
 
 void CallingLane::Start(grpc::ByteBuffer hello) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <string>
 
@@ -36,8 +37,6 @@ class LaneHandler {
 
 class LaneStream {
  public:
-  using Frames = std::deque<grpc::ByteBuffer>;
-
   virtual ~LaneStream() = default;
   LaneStream(const LaneStream&) = delete;
   LaneStream& operator=(const LaneStream&) = delete;
@@ -53,8 +52,9 @@ class LaneStream {
   // Without waiting for the peer to take what is on its way. After End.
   virtual void Cancel() = 0;
 
-  // What was never written, of a stream that was not opened.
-  Frames TakeHeld();
+  // Hands over what waits, of a stream that was not opened, and what is still sent to it: for a
+  // call that is made anew.
+  void MoveHeldTo(std::shared_ptr<LaneStream> successor);
 
  protected:
   struct Options {
@@ -87,9 +87,10 @@ class LaneStream {
   std::mutex mu_;  // of all below; held while a write starts
   bool open_ = false, ended_ = false, writing_ = false;
   int64_t queued_bytes_ = 0;
-  Frames queue_;
+  std::deque<grpc::ByteBuffer> queue_;
   grpc::ByteBuffer in_flight_;
   absl::Status why_;
+  std::shared_ptr<LaneStream> successor_;
 };
 
 // The side that called.
@@ -103,7 +104,7 @@ class CallingLane final : public LaneStream,
     bool wait_for_ready = false;  // goes on connecting; frames are dropped until it is opened
   };
   CallingLane(const CallOptions& options, const std::shared_ptr<grpc::Channel>& channel,
-              Frames held, LaneHandler* handler);
+              LaneHandler* handler);
 
   void Start(grpc::ByteBuffer hello);  // once
 

@@ -26,19 +26,30 @@ bool Before(const KnownReplica& a, const KnownReplica& b) {
 grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerContext* context,
                                                         const v1::GetStatusRequest*,
                                                         v1::GetStatusResponse* response) {
-  const GatewayView view = options_.gateway->view();
-  const absl::Status ready = options_.readiness->status();
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  options_.discovery->AskNow([this, reactor, response] {
+    options_.gateway->AskView([this, reactor, response](const GatewayView& view) {
+      FillStatus(view, response);
+      reactor->Finish(grpc::Status::OK);
+    });
+  });
+  return reactor;
+}
+
+void ClusterServiceImpl::FillStatus(const GatewayView& view,
+                                    v1::GetStatusResponse* response) const {
+  // What the replicas have just said is newer than the last look at them.
+  const absl::Status ready = view.route.ok() ? options_.readiness->status() : view.route;
   response->set_ready(ready.ok());
   response->set_problem(std::string(Message(ready)));
   response->set_requests_waiting(view.waiting);
   response->set_requests_running(view.running);
   EncodeReplicaInfo(options_.describe(), response->mutable_gateway());
-  std::map<Incarnation, std::string> refused;
-  for (auto& [incarnation, why] : options_.gateway->refused()) refused[incarnation] = why;
   std::vector<KnownReplica> replicas = options_.discovery->replicas();
   std::sort(replicas.begin(), replicas.end(), Before);
   for (const KnownReplica& replica : replicas) {
-    const std::string& why = refused[replica.info.replica.incarnation];
+    const auto refused = view.refused.find(replica.info.replica.incarnation);
+    const std::string why = refused == view.refused.end() ? "" : refused->second;
     v1::ReplicaStatus* out = response->add_replicas();
     ReplicaInfo info = replica.info;
     info.replica.address = replica.address;
@@ -47,9 +58,6 @@ grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerCont
     out->set_health(HealthOf(replica, why));
     out->set_problem(replica.answers ? why : replica.problem);
   }
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* ClusterServiceImpl::DebugSequence(grpc::CallbackServerContext* context,

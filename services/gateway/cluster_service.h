@@ -33,6 +33,8 @@ class ClusterServiceImpl final : public v1::ClusterService::CallbackService {
                                           v1::DebugSequenceResponse* response) override;
 
  private:
+  void FillStatus(const GatewayView& view, v1::GetStatusResponse* response) const;
+
   const ClusterServiceOptions options_;
 };
 

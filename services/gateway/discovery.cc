@@ -103,6 +103,7 @@ void Discovery::Stop() {
 
 void Discovery::Loop() {
   Clock::time_point resolve_at{};
+  std::vector<std::function<void()>> asked;
   while (true) {
     if (Clock::now() >= resolve_at) {
       Resolve();
@@ -110,12 +111,31 @@ void Discovery::Loop() {
     }
     ProbeAll();
     Publish();
+    for (const auto& done : asked) done();
+    asked.clear();
     std::unique_lock lock(mutex_);
     // Quicker while something is missing, so that a cluster starts as fast as its slowest part.
     const bool complete = gateway_->view().route.ok() && facts_ != nullptr;
     const auto pause = complete ? options_.probe_every : options_.probe_every / 10;
-    if (wake_.wait_for(lock, pause, [this] { return stopped_; })) return;
+    wake_.wait_for(lock, pause, [this] { return stopped_ || !waiting_.empty(); });
+    asked.swap(waiting_);
+    if (!stopped_) continue;
+    lock.unlock();
+    for (const auto& done : asked) done();
+    return;
   }
+}
+
+void Discovery::AskNow(std::function<void()> done) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopped_) {
+      waiting_.push_back(std::move(done));
+      wake_.notify_all();
+      return;
+    }
+  }
+  done();
 }
 
 void Discovery::AddMembers(const std::vector<std::string>& targets, Role role,

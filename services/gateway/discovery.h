@@ -10,6 +10,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -31,7 +32,7 @@ struct DiscoveryOptions {
   std::vector<std::string> tokenizers, shards, heads;
   std::shared_ptr<grpc::ChannelCredentials> credentials;
   std::chrono::milliseconds probe_every{1'000};
-  std::chrono::milliseconds probe_timeout{2'000};
+  std::chrono::milliseconds probe_timeout{1'000};
   std::chrono::milliseconds resolve_every{3'000};
 };
 
@@ -56,6 +57,8 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   std::vector<TokenizerReplica> Serving() override;
   absl::StatusOr<std::shared_ptr<const ModelFacts>> Facts() const override;
   std::vector<KnownReplica> replicas() const;
+  // Asks all replicas again now, and then calls `done`, once, on its own thread.
+  void AskNow(std::function<void()> done);
   // To a shard or head, for `catena debug`; null where the address is unknown.
   std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) const;
 
@@ -79,6 +82,7 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   mutable std::mutex mutex_;  // of all below
   std::condition_variable wake_;
   bool stopped_ = false;
+  std::vector<std::function<void()>> waiting_;              // for the next answers
   std::map<std::string, std::unique_ptr<Member>> members_;  // by address
   std::shared_ptr<const ModelFacts> facts_;
 };

@@ -18,6 +18,11 @@ using Strings = std::vector<std::string>;
 
 void Append(Strings* to, const Strings& from) { to->insert(to->end(), from.begin(), from.end()); }
 
+int Replicas(const ClusterOptions& options, int stage) {
+  const auto it = options.replicas.find(stage);
+  return it == options.replicas.end() ? 1 : it->second;
+}
+
 class Planner {
  public:
   Planner(const ClusterOptions& options, const std::string& folder)
@@ -41,8 +46,9 @@ class Planner {
 
   ClusterProcess Shard(int stage, int replica) {
     const LayerRange r = options_.layers[stage];
-    const std::string name = Replicas(stage) == 1 ? fmt::format("shard {}", stage)
-                                                  : fmt::format("shard {}.{}", stage, replica);
+    const std::string name = Replicas(options_, stage) == 1
+                                 ? fmt::format("shard {}", stage)
+                                 : fmt::format("shard {}.{}", stage, replica);
     const Strings range = {"--layers", fmt::format("{}-{}", r.begin, r.end)};
     ClusterProcess p =
         Internal("shard", name,
@@ -66,11 +72,6 @@ class Planner {
     return p;
   }
 
-  int Replicas(int stage) const {
-    const auto it = options_.replicas.find(stage);
-    return it == options_.replicas.end() ? 1 : it->second;
-  }
-
  private:
   const ClusterOptions& options_;
   const std::string& folder_;
@@ -78,12 +79,20 @@ class Planner {
 
 }  // namespace
 
+int ShardCount(const ClusterOptions& options) {
+  int count = 0;
+  for (int stage = 0; stage < static_cast<int>(options.layers.size()); ++stage) {
+    count += Replicas(options, stage);
+  }
+  return count;
+}
+
 std::vector<ClusterProcess> PlanCluster(const ClusterOptions& options, const std::string& folder) {
   Planner planner(options, folder);
   std::vector<ClusterProcess> all;
   all.push_back(planner.Internal("tokenizer", "tokenizer", {&options.model_flags}));
   for (int stage = 0; stage < static_cast<int>(options.layers.size()); ++stage) {
-    for (int r = 0; r < planner.Replicas(stage); ++r) all.push_back(planner.Shard(stage, r));
+    for (int r = 0; r < Replicas(options, stage); ++r) all.push_back(planner.Shard(stage, r));
   }
   all.push_back(planner.Internal("head", "head", {&options.model_flags, &options.stage_flags}));
   all.insert(all.begin(), planner.Gateway(all));

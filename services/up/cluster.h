@@ -31,6 +31,9 @@ struct ClusterOptions {
   std::vector<std::string> gateway_flags;
 };
 
+// All replicas of all stages.
+int ShardCount(const ClusterOptions& options);
+
 struct ClusterProcess {
   std::string role;                  // the command: "shard"
   std::optional<LayerRange> layers;  // a shard's

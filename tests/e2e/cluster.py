@@ -127,5 +127,11 @@ class Cluster:
         done = self.run("status", "--json")
         return json.loads(done.stdout) if done.stdout else None
 
+    def has_replaced(self, pid):
+        """Whether the cluster is ready and its gateway knows `pid` no more."""
+        done = self.run("status", "--json")
+        return done.returncode == 0 and all(
+            p["pid"] != pid for p in json.loads(done.stdout)["processes"])
+
     def is_ready(self):
         return self.run("status", "--json").returncode == 0

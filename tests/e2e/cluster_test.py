@@ -137,8 +137,8 @@ class SupervisionTest(CatenaTest):
             for victim in cluster.processes:
                 with self.subTest(role=victim["role"], layers=victim["layers"]):
                     os.kill(victim["pid"], signal.SIGKILL)
-                    await_that(lambda pid=victim["pid"]: not is_running(pid), "it is dead")
-                    await_that(cluster.is_ready, "the cluster is ready again")
+                    await_that(lambda pid=victim["pid"]: cluster.has_replaced(pid),
+                               "the cluster is ready with another in its place")
                     self.assertEqual(self.generate(cluster), want)
             pids = {p["pid"] for p in cluster.status()["processes"]}
             self.assertFalse(pids & {p["pid"] for p in cluster.processes})
@@ -224,13 +224,20 @@ class ErrorsTest(ErrorCase):
         for options, name in ((("--stages", "9"), "1 to 5"), (("--layers", "0-3"), "--layers"),
                               (("--replicas", "2=1"), "--replicas"),
                               (("--replicas", "0"), "--replicas"),
-                              (("--listen", "nonsense"), "nonsense"),
                               (("--threads", "0"), "--threads"),
+                              (("--listen", "nonsense"), "--listen"),
                               (("--kv-memory", "nonsense"), "--kv-memory")):
             with self.subTest(options=options):
                 self.assert_fails(("up", "--model", self.model, *options), name)
         self.assert_fails(("up", "--model", self.temp_dir() / "absent"), "absent")
         self.assert_fails(("up",), "--model")
+
+    def test_what_a_role_refuses_ends_up_with_the_roles_error(self):
+        done = self.run_bytes("up", "--model", self.model, "--api-keys", "/absent", "--json")
+        self.assertEqual(done.stdout, b"")
+        self.assertGreater(done.returncode, 0)
+        last = done.stderr.decode().splitlines()[-1]  # after what roles that had started said
+        self.assertRegex(last, r"\Acatena: gateway: .*/absent")
 
     def test_up_on_damaged_weights_names_the_tensor(self):
         folder = self.copy_of("stories260k-phi3")

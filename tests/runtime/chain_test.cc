@@ -145,7 +145,8 @@ std::vector<int32_t> Prompt(int length, int seed) {
 
 std::vector<SampledToken> InOneProcess(const Checkpoint& checkpoint,
                                        const std::vector<int32_t>& prompt, SamplingParams params) {
-  auto engine = *Engine::Load(checkpoint, {.threads = 1, .layers = {}, .max_positions = kPositions});
+  auto engine =
+      *Engine::Load(checkpoint, {.threads = 1, .layers = {}, .max_positions = kPositions});
   const Sampler sampler = *Sampler::Make(params, kTinyVocab);
   std::vector<SampledToken> tokens;
   const GenerateRequest request{

@@ -182,14 +182,23 @@ TEST_P(TransportConformance, AFullQueueDropsAndNeverBlocks) {
   large.sequence = {7, 7};
   large.ids.assign(250'000, 1 << 27);
   large.prompt_length = large.max_length = limits::kMaxPositions;
+  large.window_rows = 1;
   for (size_t i = 0; i < kSent; ++i) {
     large.first_wanted = static_cast<int64_t>(i);
     a->transport().Send({2, Lane::kBulk, large});
   }
   at_b_.SetGate(true);
-  ASSERT_TRUE(SendUntilReceived(&a->transport(), 2, &at_b_));
-  ASSERT_TRUE(at_b_.WaitForMessages(3));
-  a->transport().Disconnect(2);
+  // On the same lane, so that all that had queued comes before it.
+  const auto is_last = [](const RecordingReceiver::Got& got) {
+    const auto* last = std::get_if<NeedFrom>(&got.message);
+    return last != nullptr && last->number == 1;
+  };
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  do {
+    a->transport().Send({2, Lane::kBulk, Numbered(1)});
+  } while (!at_b_.WaitFor(is_last, std::chrono::milliseconds(20)) &&
+           std::chrono::steady_clock::now() < end);
+  ASSERT_TRUE(at_b_.WaitFor(is_last));
   int64_t last = -1;
   size_t received = 0;
   for (const auto& got : at_b_.got()) {

@@ -4,6 +4,7 @@
 // Thread rules: a RecordingReceiver may be called and asked from any thread; a rig from one.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -70,6 +71,13 @@ class RecordingReceiver : public Receiver {
   [[nodiscard]] bool WaitForMessages(size_t n, std::chrono::milliseconds most = kPatience) {
     std::unique_lock lock(mu_);
     return changed_.wait_for(lock, most, [&] { return got_.size() >= n; });
+  }
+  // Until a message answers to `matches`.
+  [[nodiscard]] bool WaitFor(const std::function<bool(const Got&)>& matches,
+                             std::chrono::milliseconds most = kPatience) {
+    std::unique_lock lock(mu_);
+    return changed_.wait_for(lock, most,
+                             [&] { return std::any_of(got_.begin(), got_.end(), matches); });
   }
   // Until `peer` is reported gone with the code, by a report after the first `known`.
   [[nodiscard]] bool WaitForGone(Incarnation peer, absl::StatusCode code, size_t known = 0) {

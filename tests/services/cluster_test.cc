@@ -62,6 +62,7 @@ TEST(ClusterTest, ReplicasOfAStageAreToldApart) {
   }
   EXPECT_THAT(names,
               ElementsAre("gateway", "tokenizer", "shard 0", "shard 1.0", "shard 1.1", "head"));
+  EXPECT_EQ(ShardCount(options), 3);
   EXPECT_EQ(std::set<std::string>(addresses.begin(), addresses.end()).size(), addresses.size());
 }
 

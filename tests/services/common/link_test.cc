@@ -108,15 +108,25 @@ class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuff
     StartWrite(&out_);
     written_.get_future().wait();
   }
+  // For the welcome: only then is it known that the hello has come.
+  [[nodiscard]] bool WaitForAnswer() { return Came(answered_.get_future()); }
   // Of the stream, which the other side ends.
   grpc::Status WaitForEnd() {
     RemoveHold();
-    return done_.get_future().get();
+    std::future<grpc::Status> end = done_.get_future();
+    if (!Came(end)) context_.TryCancel();
+    return end.get();
   }
 
  private:
+  template <typename Future>
+  static bool Came(const Future& future) {
+    return future.wait_for(kPatience) == std::future_status::ready;
+  }
   void OnReadDone(bool ok) override {
-    if (ok) StartRead(&in_);
+    if (!ok) return;
+    if (!std::exchange(has_answer_, true)) answered_.set_value();
+    StartRead(&in_);
   }
   void OnWriteDone(bool) override { written_.set_value(); }
   void OnDone(const grpc::Status& status) override { done_.set_value(status); }
@@ -124,7 +134,8 @@ class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuff
   grpc::GenericStub stub_;
   grpc::ClientContext context_;
   grpc::ByteBuffer in_, out_;
-  std::promise<void> written_;
+  bool has_answer_ = false;
+  std::promise<void> written_, answered_;
   std::promise<grpc::Status> done_;
 };
 
@@ -163,6 +174,7 @@ TEST_F(Links, TheNewestStreamOfALaneTakesTheOldOnesPlace) {
   const auto b = Start(TestIdentity(2), &at_b_);
   RawPeer older(b->server().address());
   older.Write(Hello(7, 2, Lane::kDecode));
+  ASSERT_TRUE(older.WaitForAnswer());
   RawPeer newer(b->server().address());
   newer.Write(Hello(7, 2, Lane::kDecode));
   EXPECT_EQ(older.WaitForEnd().error_code(), grpc::StatusCode::CANCELLED);
