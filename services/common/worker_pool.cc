@@ -72,7 +72,9 @@ WorkerPool::Task WorkerPool::Next() {
     if (delayed_.empty()) {
       changed_.wait(lock);
     } else {
-      changed_.wait_until(lock, delayed_.top().due);
+      // A copy: the heap may move while the lock is free.
+      const Clock::time_point due = delayed_.top().due;
+      changed_.wait_until(lock, due);
     }
   }
 }

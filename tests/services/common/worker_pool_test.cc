@@ -47,6 +47,17 @@ TEST(WorkerPoolTest, DelayedTasksRunInTheOrderOfTheirTimes) {
   EXPECT_EQ(order, "ab");
 }
 
+// Under the address sanitizer: the list of delayed tasks moves while threads wait for its first.
+TEST(WorkerPoolTest, DelayedTasksMayBeAddedWhileThreadsWaitForOthers) {
+  WorkerPool pool(2);
+  for (int i = 0; i < 300; ++i) {
+    pool.PostAfter(std::chrono::hours(2) - milliseconds(i), [] {});
+    std::promise<void> ran;
+    pool.Post([&] { ran.set_value(); });
+    ran.get_future().wait();
+  }
+}
+
 TEST(WorkerPoolTest, StopRunsWhatIsQueuedAndDropsWhatComesLater) {
   auto held = std::make_shared<int>(1);
   std::atomic<int> ran = 0;
