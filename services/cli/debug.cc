@@ -32,7 +32,8 @@ absl::Status RunDebug(const DebugOptions& o) {
 
 Action DeclareDebug(CLI::App& app) {
   auto o = std::make_shared<DebugOptions>();
-  app.add_option("sequence", o->sequence, "A sequence's id, as the first answer of Generate gives it")
+  app.add_option("sequence", o->sequence,
+                 "A sequence's id, as the first answer of Generate gives it")
       ->required();
   o->gateway.Declare(app)->required();
   app.add_flag("--json", o->json, "One JSON object");
