@@ -1,5 +1,6 @@
 // The `catena` command: parses the flags of one subcommand, runs it, and turns its status into one
 // line on stderr and the exit status.
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -53,6 +54,10 @@ int ReportParseError(const CLI::App& app, const CLI::ParseError& error, std::str
 }
 
 int Main(int argc, char** argv) {
+  // gRPC looks names up as every other program of the machine does (hosts file, search domains),
+  // not with a resolver of its own, unless the user says so.
+  constexpr int kKeepWhatIsSet = 0;
+  setenv("GRPC_DNS_RESOLVER", "native", kKeepWhatIsSet);
   CLI::App app("Catena serves a language model as a chain of stages.");
   app.name("catena");
   app.set_version_flag("--version", "catena " CATENA_VERSION);
