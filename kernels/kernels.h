@@ -138,6 +138,11 @@ class Backend {
   // (docs/ARCHITECTURE.md).
   virtual std::string numerics_id() const = 0;
 
+  // Hints of who runs steps, for threads that wait for ops: none comes soon, so that nobody spins;
+  // some come within microseconds, so that those who sleep wake meanwhile (from any thread).
+  virtual void Rest() {}
+  virtual void Prepare() {}
+
   // --- memory -------------------------------------------------------------------------------
   virtual std::unique_ptr<Stream> NewStream() = 0;
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind kind, size_t bytes) = 0;

@@ -52,6 +52,8 @@ class CpuBackend : public HostBackend {
 
   std::string_view name() const override { return "cpu"; }
   int threads() const override { return workers_.pool.threads(); }
+  void Rest() override { workers_.pool.Rest(); }
+  void Prepare() override { workers_.pool.Prepare(); }
 
   absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
                                                             int64_t max_cols) override {

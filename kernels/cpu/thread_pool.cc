@@ -85,9 +85,21 @@ ThreadPool::~ThreadPool() { Stop(); }
 
 void ThreadPool::Stop() {
   stop_.store(true);
-  generation_.fetch_add(1);
-  FutexWake(generation_, INT_MAX);
+  Raise();
   for (std::thread& t : workers_) t.join();
+}
+
+void ThreadPool::Rest() { resting_.store(true, std::memory_order_relaxed); }
+
+void ThreadPool::Prepare() {
+  if (spin_ns_ > 0 && sleepers_.load(std::memory_order_relaxed) > 0) Raise();
+}
+
+// Wakes who sleeps. The raise is sequentially consistent with sleepers_ in WorkerLoop.
+void ThreadPool::Raise() {
+  resting_.store(false, std::memory_order_relaxed);
+  generation_.fetch_add(1);
+  if (sleepers_.load() > 0 && sleepers_.exchange(0) > 0) FutexWake(generation_, INT_MAX);
 }
 
 void ThreadPool::Run(int64_t units, Call call, const void* fn) {
@@ -101,8 +113,7 @@ void ThreadPool::Run(int64_t units, Call call, const void* fn) {
   units_ = units;
   next_unit_.store(0, std::memory_order_relaxed);
   loop_.store(kOpen);
-  generation_.fetch_add(1);  // sequentially consistent with sleepers_ in WorkerLoop
-  if (sleepers_.load() > 0 && sleepers_.exchange(0) > 0) FutexWake(generation_, INT_MAX);
+  Raise();
   Work(0);
   loop_.fetch_and(~kOpen);
   auto done = [this] { return loop_.load(std::memory_order_acquire) == 0; };
@@ -139,7 +150,9 @@ void ThreadPool::WorkerLoop(int worker) {
   uint32_t seen = 0;
   for (;;) {
     auto raised = [&] { return generation_.load(std::memory_order_acquire) != seen; };
-    while (!SpinUntil(spin_ns_, raised)) {
+    auto moved = [&] { return raised() || resting_.load(std::memory_order_relaxed); };
+    SpinUntil(spin_ns_, moved);
+    while (!raised()) {
       sleepers_.fetch_add(1);  // whoever wakes us sets it back
       if (generation_.load() == seen) FutexWait(generation_, seen);
     }

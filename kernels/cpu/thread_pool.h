@@ -1,12 +1,14 @@
 // The threads of one process that compute: a step's ops are many short parallel loops, so a worker
-// that has just finished one spins for the next, and sleeps on a futex between steps.
+// that has just finished one spins for the next for a while, then sleeps on a futex. Who knows when
+// a step has ended and when the next one comes says so: Rest and Prepare.
 //
 // A loop waits only for the workers that have entered it. Where a core is busy with another process
 // (several stages of a cluster share one machine), its worker comes late or not at all, and the
 // others do its share.
 //
 // Where there are more threads than cores, nobody spins: a spinning thread would hold the core that
-// the thread it waits for needs. Thread rules: one caller at a time; the caller works too.
+// the thread it waits for needs. Thread rules: one caller of For and Rest at a time, who works too;
+// Prepare from any thread.
 #pragma once
 
 #include <atomic>
@@ -36,9 +38,15 @@ class ThreadPool {
         &fn);
   }
 
+  // No loop comes soon: nobody spins for it.
+  void Rest();
+  // A loop comes within microseconds: workers that sleep wake meanwhile.
+  void Prepare();
+
  private:
   using Call = void (*)(const void* fn, int64_t unit, int worker);
   void Run(int64_t units, Call call, const void* fn);
+  void Raise();
   void Stop();
   void Work(int worker);
   void Enter(int worker);
@@ -52,6 +60,7 @@ class ThreadPool {
   alignas(64) std::atomic<int64_t> next_unit_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};  // raised with every loop: workers wait for it
   std::atomic<int> sleepers_{0};                     // at least the workers that sleep
+  std::atomic<bool> resting_{false};                 // nobody spins
   alignas(64) std::atomic<uint32_t> loop_{0};        // kOpen, and the number of workers inside
   std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> stop_{false};

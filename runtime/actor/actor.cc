@@ -26,24 +26,27 @@ void Actor::Stop() {
 }
 
 void Actor::OnMessage(Incarnation from, Lane lane, ChainMessage message) {
-  Push(Incoming{from, lane, std::move(message)});
+  const bool steps = std::holds_alternative<Steps>(message);
+  const bool woke = Push(Incoming{from, lane, std::move(message)});
+  if (woke && steps) Prepare();
 }
 
 void Actor::OnDisconnect(Incarnation peer, const absl::Status& why) { Push(Gone{peer, why}); }
 
 void Actor::Post(std::function<void(Instant)> fn) { Push(std::move(fn)); }
 
-void Actor::Push(Item item) {
-  bool wake = false;
+bool Actor::Push(Item item) {
   {
     const std::lock_guard lock(mutex_);
-    if (stopped_) return;
+    if (stopped_) return false;
     // What overflows is lost, as on a broken link, and the protocol asks for it again.
-    if (items_.size() >= limits::kMaxMailbox && std::holds_alternative<Incoming>(item)) return;
+    if (items_.size() >= limits::kMaxMailbox && std::holds_alternative<Incoming>(item)) return false;
     items_.push_back(std::move(item));
-    wake = sleeping_;
+    if (!sleeping_) return false;
+    sleeping_ = false;  // one wake is enough
   }
-  if (wake) wake_.notify_one();
+  wake_.notify_one();
+  return true;
 }
 
 bool Actor::Take(bool wait, std::vector<Item>* items) {

@@ -39,6 +39,8 @@ class Actor : public Receiver {
 
   // Does one piece of work, the heavy part of which is not the core's; false where there is none.
   virtual bool Work() { return false; }
+  // Steps woke the actor: on the thread that brought them.
+  virtual void Prepare() {}
   // After each round, when its messages are sent.
   virtual void AfterRound(Instant) {}
 
@@ -57,7 +59,7 @@ class Actor : public Receiver {
   };
   using Item = std::variant<Incoming, Gone, std::function<void(Instant)>>;
 
-  void Push(Item item);
+  bool Push(Item item);  // true where it woke the actor
   void Loop();
   // Waits for items, or for `until`; false once stopped.
   bool Take(bool wait, std::vector<Item>* items);

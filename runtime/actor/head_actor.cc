@@ -52,9 +52,12 @@ bool HeadActor::Work() {
                     .dtype = parts_->backend->residual_dtype()};
   const Rows logits = parts_->head->Run(hidden, indices_);
   core.Complete(logits.row(0), std::chrono::steady_clock::now());
+  if (core.idle()) parts_->backend->Rest();
   Flush();
   return true;
 }
+
+void HeadActor::Prepare() { parts_->backend->Prepare(); }
 
 int64_t HeadActor::row_bytes() const { return parts_->core.row_bytes(); }
 

@@ -92,9 +92,12 @@ bool StageActor::Work() {
   } else {
     core.Fail(rows.status(), now);
   }
+  if (core.idle()) parts_->backend->Rest();  // else its threads hold the core that the next stage needs
   Flush();
   return true;
 }
+
+void StageActor::Prepare() { parts_->backend->Prepare(); }
 
 int64_t StageActor::row_bytes() const { return parts_->core.row_bytes(); }
 

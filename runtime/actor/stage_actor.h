@@ -43,6 +43,7 @@ class StageActor final : public Actor {
   struct Parts;
   explicit StageActor(std::unique_ptr<Parts> parts);
   bool Work() override;
+  void Prepare() override;
   void AfterRound(Instant now) override;
   Rows Input(const StageBatch& batch);
 

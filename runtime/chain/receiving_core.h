@@ -53,6 +53,8 @@ class ReceivingCore : public Core {
   std::optional<Instant> WakeAt() const final;
 
   int64_t row_bytes() const { return row_bytes_; }
+  // Nothing that has come could be run now.
+  bool idle() const { return ready_.empty(); }
   // Sequences, queue and batches; stages add what is theirs.
   virtual ReplicaLoad load(Instant now) const;
 
