@@ -58,7 +58,7 @@ void ReceivingCore::On(Incarnation from, Heartbeat& heartbeat, Instant now) {
 
 std::optional<Instant> ReceivingCore::WakeAt() const {
   if (table_.size() == 0) return std::nullopt;
-  return tick_at_;
+  return std::min(tick_at_, Postponed().value_or(tick_at_));
 }
 
 void ReceivingCore::Tick(Instant now) {

@@ -72,6 +72,8 @@ class ReceivingCore : public Core {
   // A heartbeat named it: results below `taken` have come.
   virtual void OnRenewed(ReceivingSequence*, int64_t /*taken*/, Instant) {}
   virtual void OnTick(Instant) {}
+  // What is ready waits until then unless a message comes.
+  virtual std::optional<Instant> Postponed() const { return std::nullopt; }
   // Positions whose work is done.
   virtual int64_t Length(const ReceivingSequence& s) const = 0;
   // Whether some of its queue could be run now.

@@ -25,6 +25,7 @@ struct StageCore::Sequence final : ReceivingSequence {
         rows_from(o.next_is_head ? o.first_wanted : 0),
         journal(rows_from, options.row_bytes, budget) {}
   bool decodes() const { return length >= open.prompt_length; }
+  bool is_away() const { return decodes() && inbox.empty() && !running; }
 
   OpenStage open;
   uint64_t id;  // in StageMemory
@@ -33,6 +34,7 @@ struct StageCore::Sequence final : ReceivingSequence {
   Journal journal;           // from there on
   int64_t length = 0;        // positions computed
   std::vector<int32_t> ids;  // of them
+  Instant left{};            // when the last of them was
 };
 
 StageCore::StageCore(const StageCoreOptions& options, StageMemory* memory)
@@ -109,6 +111,11 @@ void StageCore::On(Incarnation from, const NeedFrom& need, Instant now) {
   SendCollected();
 }
 
+void StageCore::OnQueued(ReceivingSequence* r, const Step&) {
+  const auto* s = static_cast<Sequence*>(r);
+  if (s->decodes() && s->inbox.begin() == s->length) muster_.CameBack(s->left, s->inbox.since());
+}
+
 void StageCore::OnTick(Instant) {
   std::vector<std::pair<std::pair<Incarnation, Lane>, SentLengths>> sent;
   ForEach([&](ReceivingSequence* r) {
@@ -178,7 +185,7 @@ const StageBatch* StageCore::NextBatch(Instant now) {
   batch_.spans.clear();
   batch_.ids.clear();
   batch_.input.clear();
-  AddDecodes();
+  if (Mustered(now)) AddDecodes();
   decode_rows_ = batch_.rows();
   AddPrefill();
   for (const Refused& r : std::exchange(starved_, {})) Refuse(r.sequence, r.life, r.status);
@@ -187,8 +194,33 @@ const StageBatch* StageCore::NextBatch(Instant now) {
     return !s->ready;
   });
   if (batch_.spans.empty()) return nullptr;
+  mustered_at_.reset();  // its end is the next chance
   Started(now);
   return &batch_;
+}
+
+// Whether the decodes that are ready are a whole group, or no more are to be awaited.
+bool StageCore::Mustered(Instant now) {
+  mustered_at_.reset();
+  if (!options_.first) return true;
+  int64_t n_ready = 0, groups = 1;
+  Instant latest = Instant::max();
+  for (const ReceivingSequence* r : ready_) {
+    const auto* s = static_cast<const Sequence*>(r);
+    if (!IsDecode(*s)) continue;
+    if (n_ready++ == 0) groups = s->open.decode_groups;
+    latest = std::min(latest, muster_.Until(s->inbox.since()));
+  }
+  if (n_ready == 0 || n_ready >= (decoding_ + groups - 1) / groups) return true;
+  Instant until{};
+  ForEach([&](const ReceivingSequence* r) {
+    const auto* s = static_cast<const Sequence*>(r);
+    if (s->is_away()) until = std::max(until, muster_.Until(s->left));
+  });
+  until = std::min(until, latest);
+  if (until <= now) return true;
+  mustered_at_ = until;
+  return false;
 }
 
 // The first stage deals the sequences that restart together out over as many batches as can run at
@@ -248,6 +280,7 @@ void StageCore::Complete(const char* rows, Instant now) {
       s->ids.insert(s->ids.end(), ids, ids + span.rows);
       AppendRows(s, span, rows);
       SetLength(s, span.first_position + span.rows);
+      s->left = now;
       Flush(s);
     }
     ids += span.rows;

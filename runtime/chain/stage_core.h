@@ -10,6 +10,7 @@
 
 #include "runtime/chain/inbox.h"
 #include "runtime/chain/journal.h"
+#include "runtime/chain/muster.h"
 #include "runtime/chain/outbox.h"
 #include "runtime/chain/prefill_budget.h"
 #include "runtime/chain/receiving_core.h"
@@ -88,7 +89,7 @@ class StageCore final : public ReceivingCore {
   void On(Incarnation from, const NeedFrom& need, Instant now);
   absl::Status CheckOpen(const OpenStage& open) const;
 
-  void OnQueued(ReceivingSequence*, const Step&) override {}
+  void OnQueued(ReceivingSequence* s, const Step& step) override;
   void OnTick(Instant now) override;
   int64_t Length(const ReceivingSequence& s) const override;
   bool Runnable(const ReceivingSequence& s) const override;
@@ -98,6 +99,8 @@ class StageCore final : public ReceivingCore {
   void SetLength(Sequence* s, int64_t length);
 
   // Batches.
+  std::optional<Instant> Postponed() const override { return mustered_at_; }
+  bool Mustered(Instant now);
   void AddDecodes();
   void AddPrefill();
   void AddSpan(Sequence* s, int64_t rows);
@@ -116,6 +119,8 @@ class StageCore final : public ReceivingCore {
   uint64_t next_id_ = 1;
   int64_t decoding_ = 0;  // open sequences past their prompt
   PrefillBudget prefill_;
+  Muster muster_;
+  std::optional<Instant> mustered_at_;  // decodes that are ready wait until then at most
 
   StageBatch batch_;
   std::vector<Refused> starved_;  // of them the batch has no memory
