@@ -151,6 +151,7 @@ class Backend {
   // REQUIRES: max_rows > 0; max_cols: of the widest Linear that reads them.
   virtual absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
                                                                     int64_t max_cols) = 0;
+  virtual int64_t KvPageBytes(const KvShape& shape) const = 0;
   virtual absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) = 0;
 
   // --- weights ------------------------------------------------------------------------------

@@ -50,13 +50,17 @@ absl::Status Stage::AllocateMemory() {
       residual_, backend_->Allocate(MemoryKind::kDevice,
                                     options_.max_rows *
                                         RowBytes(backend_->residual_dtype(), config_.hidden_size)));
-  const KvShape shape{.layers = options_.layers.size(),
-                      .kv_heads = config_.n_kv_heads,
-                      .head_dim = config_.head_dim,
-                      .dtype = options_.kv_dtype};
+  const KvShape shape = KvShapeOf(config_, options_);
   CATENA_ASSIGN_OR_RETURN(pool_, backend_->NewKvPool(shape, options_.kv_pages));
   cache_ = std::make_unique<KvCache>(pool_.get(), stream_.get(), config_.sliding_window);
   return absl::OkStatus();
+}
+
+KvShape KvShapeOf(const ModelConfig& config, const StageOptions& options) {
+  return {.layers = options.layers.size(),
+          .kv_heads = config.n_kv_heads,
+          .head_dim = config.head_dim,
+          .dtype = options.kv_dtype};
 }
 
 absl::Status Stage::Open(SequenceId id, int rotary, int64_t max_length) {

@@ -26,6 +26,8 @@ struct StageOptions {
   DType kv_dtype = DType::kF16;
 };
 
+KvShape KvShapeOf(const ModelConfig& config, const StageOptions& options);
+
 // Consecutive positions of one sequence.
 struct StageSpan {
   SequenceId sequence = 0;

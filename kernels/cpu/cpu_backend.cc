@@ -15,14 +15,18 @@ namespace catena {
 namespace cpu {
 namespace {
 
+KvLayout LayoutOf(const KvShape& shape) {
+  return {.layers = shape.layers,
+          .kv_heads = shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .half = shape.dtype == DType::kF16};
+}
+
 class CpuKvPool : public KvPool {
  public:
   static absl::StatusOr<std::unique_ptr<KvPool>> Make(const KvShape& shape, int pages) {
     auto pool = std::make_unique<CpuKvPool>();
-    pool->layout_ = {.layers = shape.layers,
-                     .kv_heads = shape.kv_heads,
-                     .head_dim = shape.head_dim,
-                     .half = shape.dtype == DType::kF16};
+    pool->layout_ = LayoutOf(shape);
     pool->pages_ = pages;
     CATENA_ASSIGN_OR_RETURN(pool->memory_, HugeBuffer::Allocate(pool->layout_.page_bytes(), pages));
     return pool;
@@ -59,6 +63,7 @@ class CpuBackend : public HostBackend {
                                                             int64_t max_cols) override {
     return CpuPackedRows::Make(max_rows, max_cols);
   }
+  int64_t KvPageBytes(const KvShape& shape) const override { return LayoutOf(shape).page_bytes(); }
   absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) override {
     return CpuKvPool::Make(shape, pages);
   }

@@ -50,6 +50,13 @@ struct RefPackedRows : PackedRows {
   std::vector<ref::QuantisedRow> quantised;  // (rows), where it takes int8
 };
 
+int64_t PageValues(const KvShape& shape) {
+  return int64_t{shape.layers} * shape.kv_heads * 2 * kPagePositions * shape.head_dim;
+}
+int64_t PageBytes(const KvShape& shape) {
+  return PageValues(shape) * static_cast<int64_t>(sizeof(float));
+}
+
 // Values as the cache rounds them, one vector of layers x heads x 2 x positions x head_dim a page.
 class RefKvPool : public KvPool {
  public:
@@ -57,7 +64,7 @@ class RefKvPool : public KvPool {
     values_.resize(static_cast<size_t>(pages) * page_values());
   }
   int pages() const override { return pages_; }
-  int64_t page_bytes() const override { return page_values() * Info(shape_.dtype).block_bytes; }
+  int64_t page_bytes() const override { return PageBytes(shape_); }
   void Zero(Stream&, absl::Span<const int32_t> ids) override {
     for (int32_t id : ids) {
       std::fill_n(values_.begin() + id * page_values(), page_values(), 0.0f);
@@ -77,9 +84,7 @@ class RefKvPool : public KvPool {
   void Read(int64_t at, float* x) const { std::copy_n(values_.begin() + at, shape_.head_dim, x); }
 
  private:
-  int64_t page_values() const {
-    return int64_t{shape_.layers} * shape_.kv_heads * 2 * kPagePositions * shape_.head_dim;
-  }
+  int64_t page_values() const { return PageValues(shape_); }
   KvShape shape_;
   int pages_;
   std::vector<float> values_;
@@ -108,6 +113,7 @@ class RefBackend : public HostBackend {
   absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int, int64_t) override {
     return std::make_unique<RefPackedRows>();
   }
+  int64_t KvPageBytes(const KvShape& shape) const override { return PageBytes(shape); }
   absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) override {
     return std::make_unique<RefKvPool>(shape, pages);
   }

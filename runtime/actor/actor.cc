@@ -40,7 +40,8 @@ bool Actor::Push(Item item) {
     const std::lock_guard lock(mutex_);
     if (stopped_) return false;
     // What overflows is lost, as on a broken link, and the protocol asks for it again.
-    if (items_.size() >= limits::kMaxMailbox && std::holds_alternative<Incoming>(item)) return false;
+    if (items_.size() >= limits::kMaxMailbox && std::holds_alternative<Incoming>(item))
+      return false;
     items_.push_back(std::move(item));
     if (!sleeping_) return false;
     sleeping_ = false;  // one wake is enough

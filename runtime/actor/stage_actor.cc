@@ -1,6 +1,13 @@
 #include "runtime/actor/stage_actor.h"
 
+#include <algorithm>
+
 namespace catena {
+namespace {
+
+constexpr int64_t kMostPages = 1 << 24;
+
+}  // namespace
 
 // The stage's KV cache, as its core knows it.
 class StageActor::Memory final : public StageMemory {
@@ -34,9 +41,18 @@ absl::StatusOr<std::unique_ptr<StageActor>> StageActor::Load(const Checkpoint& c
                                                              const StageActorOptions& options,
                                                              const LoadProgress& progress) {
   CATENA_ASSIGN_OR_RETURN(auto backend, NewBackend(options.backend, options.compute));
-  CATENA_ASSIGN_OR_RETURN(auto stage,
-                          Stage::Load(checkpoint, options.stage, backend.get(), progress));
   const ModelConfig& config = checkpoint.config();
+  const int64_t page_bytes = backend->KvPageBytes(KvShapeOf(config, options.stage));
+  if (options.kv_bytes < page_bytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("the KV cache may take {} bytes, and a page of {} positions alone takes {}; "
+                    "raise --kv-memory",
+                    options.kv_bytes, kPagePositions, page_bytes));
+  }
+  StageOptions stage_options = options.stage;
+  stage_options.kv_pages = static_cast<int>(std::min(options.kv_bytes / page_bytes, kMostPages));
+  CATENA_ASSIGN_OR_RETURN(auto stage,
+                          Stage::Load(checkpoint, stage_options, backend.get(), progress));
   const StageCoreOptions core{.first = options.stage.layers.begin == 0,
                               .row_bytes = RowBytes(backend->residual_dtype(), config.hidden_size),
                               .vocab_size = config.vocab_size,
@@ -92,7 +108,8 @@ bool StageActor::Work() {
   } else {
     core.Fail(rows.status(), now);
   }
-  if (core.idle()) parts_->backend->Rest();  // else its threads hold the core that the next stage needs
+  if (core.idle())
+    parts_->backend->Rest();  // else its threads hold the core that the next stage needs
   Flush();
   return true;
 }

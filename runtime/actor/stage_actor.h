@@ -17,7 +17,8 @@ namespace catena {
 struct StageActorOptions {
   std::string backend = "auto";
   BackendOptions compute;
-  StageOptions stage;
+  StageOptions stage;  // its KV pages: as many as kv_bytes hold
+  int64_t kv_bytes = 0;
   int64_t journal_bytes = 0;
 };
 

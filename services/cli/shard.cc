@@ -1,6 +1,4 @@
 // catena shard: a run of decoder blocks with their KV cache, as a process of a cluster.
-#include <algorithm>
-
 #include "runtime/actor/stage_actor.h"
 #include "services/cli/stage_process.h"
 #include "services/shard/shard_service.h"
@@ -20,23 +18,8 @@ absl::StatusOr<StageOptions> ToStageOptions(const ShardOptions& o, const StageMo
   const ModelConfig& config = m.model.config();
   const DType kv_dtype = o.common.compute.KvDType();
   CATENA_ASSIGN_OR_RETURN(const LayerRange layers, ParseLayerRange(o.layers, config.n_layers));
-  int64_t kv_bytes = DefaultKvBytes();
-  if (!o.kv_memory.empty()) {
-    CATENA_ASSIGN_OR_RETURN(kv_bytes, ParseBytes("--kv-memory", o.kv_memory));
-  }
-  const int64_t page_bytes =
-      kPagePositions * 2 * layers.size() * RowBytes(kv_dtype, config.kv_cols());
-  if (kv_bytes < page_bytes) {
-    return absl::InvalidArgumentError(
-        fmt::format("--kv-memory {}: a page of {} positions alone takes {} bytes", o.kv_memory,
-                    kPagePositions, page_bytes));
-  }
-  constexpr int64_t kMostPages = 1 << 24;
-  return StageOptions{.layers = layers,
-                      .max_rows = o.batch,
-                      .max_positions = m.context,
-                      .kv_pages = static_cast<int>(std::min(kv_bytes / page_bytes, kMostPages)),
-                      .kv_dtype = kv_dtype};
+  return StageOptions{
+      .layers = layers, .max_rows = o.batch, .max_positions = m.context, .kv_dtype = kv_dtype};
 }
 
 absl::Status RunShard(const ShardOptions& o) {
@@ -46,12 +29,16 @@ absl::Status RunShard(const ShardOptions& o) {
   StageActorOptions options{.backend = o.common.compute.backend,
                             .compute = o.common.compute.ForBackend(),
                             .stage = {},
+                            .kv_bytes = DefaultKvBytes(),
                             .journal_bytes = 0};
   CATENA_ASSIGN_OR_RETURN(options.stage, ToStageOptions(o, m));
+  if (!o.kv_memory.empty()) {
+    CATENA_ASSIGN_OR_RETURN(options.kv_bytes, ParseBytes("--kv-memory", o.kv_memory));
+  }
   CATENA_ASSIGN_OR_RETURN(options.journal_bytes, ParseBytes("--journal-memory", o.journal_memory));
   CATENA_ASSIGN_OR_RETURN(const auto actor, StageActor::Load(*m.model.checkpoint, options));
   spdlog::info("blocks [{}, {}), {} KV pages of {} positions", options.stage.layers.begin,
-               options.stage.layers.end, options.stage.kv_pages, kPagePositions);
+               options.stage.layers.end, actor->load().kv_pages, kPagePositions);
   return ServeStage<ShardServiceImpl>(o.common, Role::kShard, options.stage.layers, m.info, &stop,
                                       actor.get());
 }

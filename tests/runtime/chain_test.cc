@@ -62,12 +62,13 @@ class Chain {
   Chain(const Checkpoint& checkpoint, const std::vector<LayerRange>& cuts, int kv_pages = 64)
       : config_(checkpoint.config()) {
     for (const LayerRange& layers : cuts) {
-      auto stage = StageActor::Load(checkpoint, {.compute = {.threads = 2},
-                                                 .stage = {.layers = layers,
-                                                           .max_rows = 16,
-                                                           .max_positions = kPositions,
-                                                           .kv_pages = kv_pages},
-                                                 .journal_bytes = 1 << 20});
+      StageActorOptions options{
+          .compute = {.threads = 2},
+          .stage = {.layers = layers, .max_rows = 16, .max_positions = kPositions},
+          .journal_bytes = 1 << 20};
+      const KvShape page = KvShapeOf(config_, options.stage);
+      options.kv_bytes = kv_pages * (*NewBackend("auto", {.threads = 1}))->KvPageBytes(page);
+      auto stage = StageActor::Load(checkpoint, options);
       stages_.push_back(*std::move(stage));
       Join(stages_.back().get(), Role::kShard, layers, stages_.back()->row_bytes());
     }
