@@ -33,7 +33,7 @@ absl::Status RunDebug(const DebugOptions& o) {
 Action DeclareDebug(CLI::App& app) {
   auto o = std::make_shared<DebugOptions>();
   app.add_option("sequence", o->sequence,
-                 "A sequence's id, as the first answer of Generate gives it")
+                 "A running sequence's id, as `catena generate --gateway --stats` says it first")
       ->required();
   o->gateway.Declare(app)->required();
   app.add_flag("--json", o->json, "One JSON object");

@@ -64,6 +64,7 @@ TextDelta DeltaOf(const v1::GenerateResponse& r) {
   TextDelta delta;
   delta.sequence = r.index();
   delta.text = r.text();
+  delta.sequence_id = r.start().sequence_id();
   delta.ids.assign(r.token_ids().begin(), r.token_ids().end());
   for (const v1::TokenLogprobs& l : r.logprobs()) {
     TokenTexts& texts = delta.logprobs.emplace_back();

@@ -28,6 +28,7 @@ struct Output {
   std::vector<int32_t> ids;
   ordered_json logprobs = ordered_json::array();
   FinishReason finish = FinishReason::kLength;
+  std::string sequence_id;
 };
 
 absl::StatusOr<TextPrompt> ReadPrompt(const GenerateOptions& o) {
@@ -71,18 +72,20 @@ void PrintStats(const TextStats& s, size_t n) {
 
 absl::Status PrintJson(const std::vector<Output>& outputs, bool logprobs, const TextStats& s) {
   for (const Output& o : outputs) {
-    CATENA_RETURN_IF_ERROR(WriteJson({{"text", o.text},
-                                      {"token_ids", o.ids},
-                                      {"finish_reason", FinishReasonName(o.finish)},
-                                      {"logprobs", logprobs ? o.logprobs : ordered_json()},
-                                      {"seed", s.seed},
-                                      {"stats",
-                                       {{"load_s", s.load_s},
-                                        {"prompt_tokens", s.prompt_tokens},
-                                        {"prefill_s", s.prefill_s},
-                                        {"completion_tokens", o.ids.size()},
-                                        {"decode_s", s.decode_s},
-                                        {"peak_memory_bytes", PeakMemoryBytes()}}}}));
+    ordered_json line = {{"text", o.text},
+                         {"token_ids", o.ids},
+                         {"finish_reason", FinishReasonName(o.finish)},
+                         {"logprobs", logprobs ? o.logprobs : ordered_json()},
+                         {"seed", s.seed},
+                         {"stats",
+                          {{"load_s", s.load_s},
+                           {"prompt_tokens", s.prompt_tokens},
+                           {"prefill_s", s.prefill_s},
+                           {"completion_tokens", o.ids.size()},
+                           {"decode_s", s.decode_s},
+                           {"peak_memory_bytes", PeakMemoryBytes()}}}};
+    if (!o.sequence_id.empty()) line["sequence_id"] = o.sequence_id;
+    CATENA_RETURN_IF_ERROR(WriteJson(line));
   }
   return absl::OkStatus();
 }
@@ -100,6 +103,10 @@ absl::Status RunGenerate(const GenerateOptions& o) {
     out.ids.insert(out.ids.end(), delta.ids.begin(), delta.ids.end());
     for (const TokenTexts& token : delta.logprobs) out.logprobs.push_back(LogprobsOf(token));
     if (delta.finish) out.finish = *delta.finish;
+    if (!delta.sequence_id.empty()) {
+      out.sequence_id = delta.sequence_id;
+      if (o.stats) fmt::print(stderr, "sequence {}\n", delta.sequence_id);
+    }
     return streams ? Write(delta.text) : absl::OkStatus();
   };
   const absl::StatusOr<TextStats> stats = source->Generate(prompt, sampling, take);

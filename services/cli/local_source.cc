@@ -104,7 +104,8 @@ absl::StatusOr<TextStats> LocalSource::Generate(const TextPrompt& prompt,
                     .text = stream.Push(event.token.id),
                     .ids = {event.token.id},
                     .logprobs = {},
-                    .finish = event.finish};
+                    .finish = event.finish,
+                    .sequence_id = ""};
     if (event.finish) delta.text += stream.Flush();
     if (stream.stopped()) delta.finish = FinishReason::kStop;
     if (params.logprobs) delta.logprobs.push_back(Texts(event.token));

@@ -38,6 +38,7 @@ struct TextDelta {
   std::vector<int32_t> ids;
   std::vector<TokenTexts> logprobs;    // one an id, where asked for
   std::optional<FinishReason> finish;  // in the sequence's last
+  std::string sequence_id;             // of a cluster, in the sequence's first: for `debug`
 };
 
 struct TextStats : GenerateStats {
