@@ -166,7 +166,7 @@ void HeadCore::Complete(const float* logits, Instant now) {
   for (size_t i = 0; i < running_.size(); ++i) {
     auto* s = static_cast<Sequence*>(running_[i]);
     for (int64_t row = 0; row < spans_[i].rows; ++row, logits += options_.vocab_size) {
-      if (s->closed) continue;
+      if (s->closed || s->rewind) continue;  // a row of another id, or nobody's
       const absl::Status status = TakeRow(s, spans_[i].first_position + row, logits, now);
       if (!status.ok()) Refuse(s->key, s->life, status);
     }

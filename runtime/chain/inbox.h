@@ -70,6 +70,8 @@ class Inbox {
   // Forgets positions from `position` on, received and consumed. REQUIRES: position <= begin().
   void Rewind(int64_t position);
 
+  // Whether a question has no answer yet.
+  bool asking() const { return asked_.has_value(); }
   // Asks for rows from end() on, unless the same question is younger than `retry`.
   std::optional<NeedFrom> Ask(const SequenceKey& sequence, const Life& life, Instant now,
                               Nanoseconds retry);

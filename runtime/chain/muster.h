@@ -1,16 +1,15 @@
-// When the first stage starts a batch of decodes: sequences that decode go round the route, and
-// those that set out together come back together. So that stages which share a device do not run
-// many small batches where one would do, those that are back wait for those that soon will be.
+// How long a sequence that decodes takes round the route, by which the first stage knows whom to
+// wait for: sequences that set out together come back together, and stages which share a device
+// should not run many small batches where one would do.
 //
-// The wait is short and has an end: no sequence is awaited for longer than a trip round the route
-// usually takes, and none waits longer.
+// The wait is short and has an end: no sequence is awaited for much longer than its trips usually
+// take, and none waits longer.
 //
 // Thread rules: plain state, one thread at a time.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
 
 #include "runtime/chain/instant.h"
 
@@ -18,15 +17,15 @@ namespace catena {
 
 class Muster {
  public:
-  // A sequence that set out at `left` is back.
+  // It set out at `left` and is back.
   void CameBack(Instant left, Instant now) {
     const bool is_first = trip_ == Nanoseconds(0);
     const Nanoseconds trip = std::min(now - left, is_first ? kMaxFirstTrip : kMaxGrowth * trip_);
     trip_ = is_first ? trip : trip_ + (trip - trip_) / 8;
   }
 
-  // Until when one that set out at `left`, or that has waited since then, counts.
-  Instant Until(Instant left) const { return left + trip_ * 3 / 2; }
+  // Until when it is awaited if it set out then, or waits for others if it is back since then.
+  Instant Until(Instant since) const { return since + trip_ * 3 / 2; }
 
  private:
   // What one trip counts at most: some are long because something was lost.

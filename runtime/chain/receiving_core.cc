@@ -65,6 +65,10 @@ void ReceivingCore::Tick(Instant now) {
   if (now < tick_at_) return;
   tick_at_ = now + limits::kHeartbeat;
   OnTick(now);
+  // A question, or its answer, may have been lost.
+  table_.ForEach([&](const SequenceKey&, ReceivingSequence& s) {
+    if (s.inbox.asking()) AskUpstream(&s, now);
+  });
   for (const SequenceKey& key : table_.Expired(now, limits::kLease)) CloseSequence(key);
 }
 
@@ -100,6 +104,7 @@ void ReceivingCore::TakeStep(Incarnation from, Lane lane, Step& step, const Step
   const bool known_ids = std::all_of(step.ids.begin(), step.ids.end(),
                                      [&](int32_t id) { return 0 <= id && id < vocab_size_; });
   if (!known_ids || !IsCurrent(s, step.life, step.position)) return;
+  if (s->rewind) return;  // the running batch's end asks for what it needs
   s->upstream = from;
   switch (s->inbox.Take(step, steps.rows, offset, steps.batch, lane, now)) {
     case Inbox::Result::kQueued:

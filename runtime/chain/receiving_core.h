@@ -48,7 +48,7 @@ struct ReceivingSequence {
 class ReceivingCore : public Core {
  public:
   void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) final;
-  void Disconnected(Incarnation, const absl::Status&, Instant) final {}
+  void Disconnected(Incarnation, const absl::Status&, Instant) override {}
   void Tick(Instant now) final;
   std::optional<Instant> WakeAt() const final;
 

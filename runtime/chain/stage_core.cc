@@ -1,6 +1,7 @@
 #include "runtime/chain/stage_core.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace catena {
@@ -35,6 +36,7 @@ struct StageCore::Sequence final : ReceivingSequence {
   int64_t length = 0;        // positions computed
   std::vector<int32_t> ids;  // of them
   Instant left{};            // when the last of them was
+  Muster muster;
 };
 
 StageCore::StageCore(const StageCoreOptions& options, StageMemory* memory)
@@ -47,6 +49,7 @@ StageCore::StageCore(const StageCoreOptions& options, StageMemory* memory)
 // --- messages ---
 
 void StageCore::OnOther(Incarnation from, ChainMessage& message, Instant now) {
+  broken_.erase(from);
   if (auto* open = std::get_if<OpenStage>(&message)) On(from, *open, now);
   if (auto* lengths = std::get_if<Lengths>(&message)) On(from, *lengths);
   if (auto* need = std::get_if<NeedFrom>(&message)) On(from, *need, now);
@@ -112,11 +115,36 @@ void StageCore::On(Incarnation from, const NeedFrom& need, Instant now) {
 }
 
 void StageCore::OnQueued(ReceivingSequence* r, const Step&) {
-  const auto* s = static_cast<Sequence*>(r);
-  if (s->decodes() && s->inbox.begin() == s->length) muster_.CameBack(s->left, s->inbox.since());
+  auto* s = static_cast<Sequence*>(r);
+  if (s->decodes() && s->inbox.begin() == s->length) s->muster.CameBack(s->left, s->inbox.since());
 }
 
-void StageCore::OnTick(Instant) {
+void StageCore::Disconnected(Incarnation peer, const absl::Status& why, Instant now) {
+  const bool final = absl::IsFailedPrecondition(why);
+  broken_.try_emplace(peer, Broken{final ? now : now + limits::kNoProgress, why});
+}
+
+// A link that breaks is made again, and what was lost is asked for; one that stays broken ends the
+// sequences that need it.
+void StageCore::EndBroken(Instant now) {
+  std::vector<Refused> ended;
+  std::erase_if(broken_, [&](const auto& entry) {
+    const auto& [peer, broken] = entry;
+    if (now < broken.until) return false;
+    ForEach([&, peer = peer, why = broken.why](const ReceivingSequence* r) {
+      const auto* s = static_cast<const Sequence*>(r);
+      if (s->open.next.incarnation != peer) return;
+      ended.push_back({s->key, s->life,
+                       absl::UnavailableError(fmt::format("its link to {} broke: {}",
+                                                          s->open.next.address, Message(why)))});
+    });
+    return true;
+  });
+  for (const Refused& r : ended) Refuse(r.sequence, r.life, r.status);
+}
+
+void StageCore::OnTick(Instant now) {
+  EndBroken(now);
   std::vector<std::pair<std::pair<Incarnation, Lane>, SentLengths>> sent;
   ForEach([&](ReceivingSequence* r) {
     const auto* s = static_cast<Sequence*>(r);
@@ -185,7 +213,8 @@ const StageBatch* StageCore::NextBatch(Instant now) {
   batch_.spans.clear();
   batch_.ids.clear();
   batch_.input.clear();
-  if (Mustered(now)) AddDecodes();
+  HoldDecodes(now);
+  AddDecodes();
   decode_rows_ = batch_.rows();
   AddPrefill();
   for (const Refused& r : std::exchange(starved_, {})) Refuse(r.sequence, r.life, r.status);
@@ -194,33 +223,44 @@ const StageBatch* StageCore::NextBatch(Instant now) {
     return !s->ready;
   });
   if (batch_.spans.empty()) return nullptr;
-  mustered_at_.reset();  // its end is the next chance
+  held_until_.reset();  // its end is the next chance
   Started(now);
   return &batch_;
 }
 
-// Whether the decodes that are ready are a whole group, or no more are to be awaited.
-bool StageCore::Mustered(Instant now) {
-  mustered_at_.reset();
-  if (!options_.first) return true;
-  int64_t n_ready = 0, groups = 1;
-  Instant latest = Instant::max();
+// Which next hops' decodes wait for company: where those that are ready are not yet a whole group.
+void StageCore::HoldDecodes(Instant now) {
+  held_.clear();
+  held_until_.reset();
+  if (!options_.first) return;
+  struct Company {
+    int64_t ready = 0, decoding = 0, groups = 1;
+    Instant latest = Instant::max();  // when the first of them has waited long enough
+    Instant awaited{};                // when no more are to be expected
+  };
+  std::map<Incarnation, Company> companies;
   for (const ReceivingSequence* r : ready_) {
     const auto* s = static_cast<const Sequence*>(r);
     if (!IsDecode(*s)) continue;
-    if (n_ready++ == 0) groups = s->open.decode_groups;
-    latest = std::min(latest, muster_.Until(s->inbox.since()));
+    Company& c = companies[s->open.next.incarnation];
+    ++c.ready;
+    c.groups = s->open.decode_groups;
+    c.latest = std::min(c.latest, s->muster.Until(s->inbox.since()));
   }
-  if (n_ready == 0 || n_ready >= (decoding_ + groups - 1) / groups) return true;
-  Instant until{};
+  if (companies.empty()) return;
   ForEach([&](const ReceivingSequence* r) {
     const auto* s = static_cast<const Sequence*>(r);
-    if (s->is_away()) until = std::max(until, muster_.Until(s->left));
+    const auto c = companies.find(s->open.next.incarnation);
+    if (c == companies.end() || !s->decodes()) return;
+    ++c->second.decoding;
+    if (s->is_away()) c->second.awaited = std::max(c->second.awaited, s->muster.Until(s->left));
   });
-  until = std::min(until, latest);
-  if (until <= now) return true;
-  mustered_at_ = until;
-  return false;
+  for (const auto& [next, c] : companies) {
+    const Instant until = std::min(c.latest, c.awaited);
+    if (c.ready >= (c.decoding + c.groups - 1) / c.groups || until <= now) continue;
+    held_.insert(next);
+    held_until_ = std::min(until, held_until_.value_or(until));
+  }
 }
 
 // The first stage deals the sequences that restart together out over as many batches as can run at
@@ -230,7 +270,7 @@ void StageCore::AddDecodes() {
   std::optional<std::pair<Incarnation, uint64_t>> group;
   for (ReceivingSequence* r : ready_) {
     auto* s = static_cast<Sequence*>(r);
-    if (!IsDecode(*s)) continue;
+    if (!IsDecode(*s) || held_.contains(s->open.next.incarnation)) continue;
     const std::pair from(s->upstream, s->inbox.batch());
     if (!group) {
       group = from;
@@ -276,7 +316,7 @@ void StageCore::Complete(const char* rows, Instant now) {
   for (size_t i = 0; i < running_.size(); ++i) {
     auto* s = static_cast<Sequence*>(running_[i]);
     const StageBatch::Span& span = batch_.spans[i];
-    if (!s->closed) {
+    if (!s->closed && !s->rewind) {  // else they are rows of other ids, or nobody's
       s->ids.insert(s->ids.end(), ids, ids + span.rows);
       AppendRows(s, span, rows);
       SetLength(s, span.first_position + span.rows);

@@ -4,8 +4,10 @@
 // Thread rules: see Core.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "runtime/chain/inbox.h"
@@ -60,6 +62,8 @@ class StageCore final : public ReceivingCore {
   StageCore(const StageCoreOptions& options, StageMemory* memory);
   ~StageCore() override { Clear(); }
 
+  void Disconnected(Incarnation peer, const absl::Status& why, Instant now) override;
+
   // The next batch to run, or null where there is nothing to do. REQUIRES: none is running.
   const StageBatch* NextBatch(Instant now);
   // The running batch's output, (rows, row_bytes).
@@ -82,6 +86,12 @@ class StageCore final : public ReceivingCore {
     int64_t n_positions = 0;
   };
 
+  // A link to a next stage, from which nothing has come since.
+  struct Broken {
+    Instant until;  // it is waited for
+    absl::Status why;
+  };
+
   // Messages.
   void OnOther(Incarnation from, ChainMessage& message, Instant now) override;
   void On(Incarnation from, const OpenStage& open, Instant now);
@@ -91,6 +101,7 @@ class StageCore final : public ReceivingCore {
 
   void OnQueued(ReceivingSequence* s, const Step& step) override;
   void OnTick(Instant now) override;
+  void EndBroken(Instant now);
   int64_t Length(const ReceivingSequence& s) const override;
   bool Runnable(const ReceivingSequence& s) const override;
   int64_t Forget(ReceivingSequence* s, int64_t position) override;
@@ -99,8 +110,8 @@ class StageCore final : public ReceivingCore {
   void SetLength(Sequence* s, int64_t length);
 
   // Batches.
-  std::optional<Instant> Postponed() const override { return mustered_at_; }
-  bool Mustered(Instant now);
+  std::optional<Instant> Postponed() const override { return held_until_; }
+  void HoldDecodes(Instant now);
   void AddDecodes();
   void AddPrefill();
   void AddSpan(Sequence* s, int64_t rows);
@@ -116,11 +127,12 @@ class StageCore final : public ReceivingCore {
   StageCoreOptions options_;
   StageMemory* memory_;
   JournalBudget budget_;
+  std::map<Incarnation, Broken> broken_;
   uint64_t next_id_ = 1;
   int64_t decoding_ = 0;  // open sequences past their prompt
   PrefillBudget prefill_;
-  Muster muster_;
-  std::optional<Instant> mustered_at_;  // decodes that are ready wait until then at most
+  std::set<Incarnation> held_;         // next hops whose decodes wait for company,
+  std::optional<Instant> held_until_;  // until then at most
 
   StageBatch batch_;
   std::vector<Refused> starved_;  // of them the batch has no memory

@@ -74,6 +74,19 @@ class FirstStage {
   }
 
   void Pass(milliseconds time) { now_ += time; }
+  void LoseNext(const absl::Status& why) { core_.Disconnected(kNext, why, now_); }
+  void HearOfNext() { core_.Receive(kNext, Lane::kDecode, Lengths{}, now_); }
+  // The sequences that it has ended since its last output was taken.
+  std::vector<Refused> Ended() {
+    core_.Tick(now_);
+    std::vector<Refused> ended;
+    for (Envelope& e : core_.TakeOutput().send) {
+      if (auto* r = std::get_if<Refused>(&e.message)) ended.push_back(*r);
+    }
+    return ended;
+  }
+  StageCore& core() { return core_; }
+  Instant now() const { return now_; }
   // Whether the core asks to be woken at once.
   bool WantsWork() const { return core_.WakeAt() && *core_.WakeAt() <= now_; }
 
@@ -139,6 +152,62 @@ TEST(StageCore, WithAGroupForEachDeviceNoneWaits) {
   stage.Pass(kTrip);
   stage.SendId(1, 2);
   EXPECT_EQ(stage.Run(), 1u);
+}
+
+TEST(StageCore, ALinkThatStaysBrokenEndsWhatNeedsIt) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.LoseNext(absl::UnavailableError("refused"));
+  stage.Pass(limits::kNoProgress - milliseconds(1));
+  EXPECT_TRUE(stage.Ended().empty());
+  stage.Pass(limits::kHeartbeat);
+  const std::vector<Refused> ended = stage.Ended();
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_TRUE(absl::IsUnavailable(ended[0].status)) << ended[0].status;
+}
+
+TEST(StageCore, ALinkThatIsMadeAgainEndsNothing) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.LoseNext(absl::UnavailableError("broke"));
+  stage.Pass(milliseconds(1));
+  stage.HearOfNext();
+  stage.Pass(limits::kNoProgress + limits::kHeartbeat);
+  for (const Refused& r : stage.Ended()) ADD_FAILURE() << r.status;
+}
+
+TEST(StageCore, APeerThatRefusesTheLinkEndsWhatNeedsItAtOnce) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.Ended();
+  stage.LoseNext(absl::FailedPreconditionError("another model"));
+  stage.Pass(limits::kHeartbeat);
+  EXPECT_EQ(stage.Ended().size(), 1u);
+}
+
+// A roll-back that comes while a batch runs: what the batch computes is of ids that are no more.
+TEST(StageCore, RowsOfIdsThatWereRolledBackAreNotSent) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.SendId(1, 0);
+  const StageBatch* batch = stage.core().NextBatch(stage.now());
+  ASSERT_NE(batch, nullptr);
+  Steps steps;
+  steps.steps.push_back({.sequence = {.gateway = kGateway, .number = 1},
+                         .life = {.epoch = 0, .round = 1},
+                         .position = 0,
+                         .ids = {4},
+                         .row_hashes = {}});
+  stage.core().Receive(kGateway, Lane::kDecode, steps, stage.now());
+  stage.core().Complete("xxxx", stage.now());
+  for (const Envelope& e : stage.core().TakeOutput().send) {
+    EXPECT_FALSE(std::holds_alternative<Steps>(e.message));
+  }
+  stage.core().Receive(kGateway, Lane::kDecode, steps, stage.now());
+  batch = stage.core().NextBatch(stage.now());
+  ASSERT_NE(batch, nullptr);
+  EXPECT_EQ(batch->ids, std::vector<int32_t>{4});
+  EXPECT_EQ(batch->spans[0].first_position, 0);
 }
 
 }  // namespace
