@@ -1,6 +1,7 @@
 #include "runtime/chain/gateway_core.h"
 
 #include <algorithm>
+#include <set>
 
 #include "runtime/generate.h"
 
@@ -13,6 +14,8 @@ constexpr std::chrono::milliseconds kRefusalPause{100};
 // After so many refusals stages are asked one by one in layer order: whoever got the first one will
 // get the others, and two gateways cannot hold half a route each for ever.
 constexpr int kRefusalsBeforeTickets = 3;
+// A request that finds no stage which stays is ended.
+constexpr int kMaxBreaks = 5;
 // Sequences that stages are asked for at a time.
 constexpr int64_t kMaxOpening = 32;
 
@@ -45,19 +48,23 @@ GatewayCore::GatewayCore(const GatewayCoreOptions& options)
 
 void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now) {
   router_.Update(std::move(replicas));
+  EndMissing(now);
   Admit(now);
 }
 
 // --- admission ---
 
 absl::Status GatewayCore::CheckQueue(const LoopRequest& request, Instant now) const {
+  if (request.deadline && *request.deadline <= now) {
+    return absl::DeadlineExceededError("the deadline passed before the request came");
+  }
   CATENA_RETURN_IF_ERROR(router_.complete());
   if (waiting() >= options_.max_waiting) {
     return absl::ResourceExhaustedError(
         fmt::format("{} requests wait already; try again later", waiting()));
   }
   const Nanoseconds wait = admit_interval_ * waiting();
-  if (request.deadline && now + wait > *request.deadline) {
+  if (request.deadline && wait > Nanoseconds(0) && now + wait > *request.deadline) {
     return absl::ResourceExhaustedError(
         fmt::format("the wait for a place, about {:.1f} s, is longer than the request's deadline; "
                     "try again later",
@@ -90,7 +97,7 @@ void GatewayCore::Cancel(uint64_t ticket, Instant now) {
 }
 
 void GatewayCore::Admit(Instant now) {
-  while (!waiting_.empty() && waiting_.front()->not_before <= now && opening_ < kMaxOpening) {
+  while (!waiting_.empty() && waiting_.front()->not_before <= now && MayOpen()) {
     Sequence* s = waiting_.front();
     absl::StatusOr<Route> route = router_.Choose();
     if (!route.ok()) {
@@ -102,16 +109,30 @@ void GatewayCore::Admit(Instant now) {
   }
 }
 
+// Whether the front of the queue may be opened. What was refused is opened alone: others would take
+// the pages that it waits for, and it would starve.
+bool GatewayCore::MayOpen() const {
+  if (waiting_.front()->refusals > 0) return opening_ == 0;
+  return opening_ < kMaxOpening && !opening_alone_;
+}
+
 void GatewayCore::OpenOn(Sequence* s, Route route, Instant now) {
+  const int64_t context = router_.model().context_length;
+  if (s->prompt_length() > context) {  // the replicas are others than when it was accepted
+    return End(s,
+               absl::InvalidArgumentError(
+                   fmt::format("the prompt has {} tokens and the context {}: shorten it",
+                               s->prompt_length(), context)),
+               FinishReason::kLength, now);
+  }
   s->state = State::kOpening;
   ++opening_;
+  opening_alone_ = s->refusals > 0;
   s->key = {.gateway = options_.self, .number = next_number_++};
   by_number_[s->key.number] = s;
   router_.Took(route);
   s->route = std::move(route);
   s->opened.assign(s->route.stages.size(), false);
-  s->asked = 0;
-  const int64_t context = router_.model().context_length;
   s->max_length = s->request.score
                       ? s->prompt_length()
                       : PositionsNeeded(s->prompt_length(), s->request.params, context);
@@ -187,15 +208,24 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
   }
   s->state = State::kRunning;
   --opening_;
+  opening_alone_ = false;
   s->started = now;
-  if (!waiting_.empty() && admitted_at_ != Instant()) {
-    const Nanoseconds interval = now - admitted_at_;
-    admit_interval_ += (interval - admit_interval_) / 8;
-  }
-  admitted_at_ = now;
+  Admitted(now);
   events_.push_back({s->listener, LoopEvent::Start{s->key}});
   Flush(s);
   SendCollected();
+  Admit(now);
+}
+
+// How long one waits for the next: only while there is a queue does that say anything.
+void GatewayCore::Admitted(Instant now) {
+  if (waiting() == 0) {
+    admitted_at_.reset();
+    admit_interval_ = Nanoseconds(0);
+    return;
+  }
+  if (admitted_at_) admit_interval_ += (now - *admitted_at_ - admit_interval_) / 8;
+  admitted_at_ = now;
 }
 
 void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
@@ -222,7 +252,10 @@ void GatewayCore::Requeue(Sequence* s, Instant now) {
 }
 
 void GatewayCore::Release(Sequence* s) {
-  if (s->state == State::kOpening) --opening_;
+  if (s->state == State::kOpening) {
+    --opening_;
+    opening_alone_ = false;
+  }
   for (const ReplicaInfo& stage : s->route.stages) {
     Send(stage.replica.incarnation, Lane::kControl, Close{s->key});
   }
@@ -343,6 +376,8 @@ void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reas
     s->started = s->first_token = now;
   } else {
     Release(s);
+    // Its pages are free by the time an Open that is sent now arrives.
+    if (!waiting_.empty()) waiting_.front()->not_before = now;
   }
   if (s->taken == 0) s->first_token = now;
   const LoopTimes times{.queue = s->started - s->submitted,
@@ -352,6 +387,29 @@ void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reas
   sequences_.erase(s->ticket);
 }
 
+// Replicas that no longer answer, or make no progress, are not among those of SetReplicas.
+// Sequences that need one get the time that a link would get.
+void GatewayCore::EndMissing(Instant now) {
+  std::set<Incarnation> present;
+  for (const ReplicaInfo& r : router_.replicas()) present.insert(r.replica.incarnation);
+  std::set<Incarnation> needed;
+  for (const auto& [number, s] : by_number_) {
+    for (const ReplicaInfo& stage : s->route.stages) needed.insert(stage.replica.incarnation);
+  }
+  std::erase_if(missing_, [&](const auto& m) {
+    return present.contains(m.first) || !needed.contains(m.first);
+  });
+  std::vector<Incarnation> gone;
+  for (const Incarnation peer : needed) {
+    if (present.contains(peer)) continue;
+    const Instant since = missing_.try_emplace(peer, now).first->second;
+    if (now - since >= limits::kNoProgress) gone.push_back(peer);
+  }
+  for (const Incarnation peer : gone) {
+    Disconnected(peer, absl::UnavailableError("it does not answer"), now);
+  }
+}
+
 void GatewayCore::Disconnected(Incarnation peer, const absl::Status& why, Instant now) {
   router_.Lost(peer);
   std::vector<Sequence*> hit;
@@ -359,7 +417,7 @@ void GatewayCore::Disconnected(Incarnation peer, const absl::Status& why, Instan
     if (StageOf(s->route, peer) != nullptr) hit.push_back(s);
   }
   for (Sequence* s : hit) {
-    if (s->state == State::kOpening) {
+    if (s->state == State::kOpening && ++s->breaks <= kMaxBreaks) {
       Requeue(s, now);
       continue;
     }
@@ -389,6 +447,7 @@ void GatewayCore::Tick(Instant now) {
     for (const auto& [number, s] : by_number_) {
       if (s->state == State::kOpening && now - s->asked_at >= limits::kRetry) AskStages(s, now);
     }
+    EndMissing(now);
     SendHeartbeats();
     SendSentLengths();
   }
@@ -401,7 +460,7 @@ std::optional<Instant> GatewayCore::WakeAt() const {
   for (const auto& [ticket, s] : sequences_) {
     if (s->request.deadline) wake = std::min(wake, *s->request.deadline);
   }
-  if (!waiting_.empty()) wake = std::min(wake, waiting_.front()->not_before);
+  if (!waiting_.empty() && MayOpen()) wake = std::min(wake, waiting_.front()->not_before);
   return wake;
 }
 

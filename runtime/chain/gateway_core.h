@@ -76,10 +76,10 @@ class GatewayCore : public Core {
     Life life;
     Route route;
     std::vector<bool> opened;  // by stage of the route
-    size_t asked = 0;          // stages that an Open was sent to
-    int refusals = 0;
-    Instant not_before;  // of the next try
-    Instant asked_at;    // when Opens were last sent
+    int refusals = 0;          // for want of memory
+    int breaks = 0;            // of links, while it was opened
+    Instant not_before;        // of the next try
+    Instant asked_at;          // when Opens were last sent
     int64_t max_length = 0;
     std::vector<int32_t> ids;  // prompt, then output
     int64_t taken = 0;         // positions below have their token (scored: their score)
@@ -100,6 +100,8 @@ class GatewayCore : public Core {
   // Admission.
   absl::Status CheckQueue(const LoopRequest& request, Instant now) const;
   void Admit(Instant now);
+  bool MayOpen() const;
+  void Admitted(Instant now);
   void OpenOn(Sequence* s, Route route, Instant now);
   void AskStages(Sequence* s, Instant now);
   OpenStage StageOpen(const Sequence& s, size_t stage) const;
@@ -113,6 +115,7 @@ class GatewayCore : public Core {
   void Flush(Sequence* s);
   void SendCollected();
   void End(Sequence* s, const absl::Status& status, FinishReason reason, Instant now);
+  void EndMissing(Instant now);
   void SendHeartbeats();
   void SendSentLengths();
 
@@ -121,14 +124,16 @@ class GatewayCore : public Core {
   std::map<uint64_t, std::unique_ptr<Sequence>> sequences_;  // by ticket
   std::deque<Sequence*> waiting_;
   int64_t opening_ = 0;
+  bool opening_alone_ = false;               // one that was refused before
   std::map<uint64_t, Sequence*> by_number_;  // opening and running
   uint64_t next_number_ = 1;
   std::minstd_rand jitter_;
   std::vector<std::pair<std::pair<Incarnation, Lane>, Steps>> collected_;
   std::vector<LoopEvent> events_;
   Instant heartbeat_at_{};
-  Instant admitted_at_{};
-  Nanoseconds admit_interval_{};  // between admissions while others wait, smoothed
+  std::map<Incarnation, Instant> missing_;  // replicas that sequences need, since when
+  std::optional<Instant> admitted_at_;      // the last one, of those that wait
+  Nanoseconds admit_interval_{};            // between admissions while others wait, smoothed
 };
 
 }  // namespace catena

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "runtime/kv_cache.h"
+#include "runtime/chain/limits.h"
 
 namespace catena {
 namespace {
@@ -49,7 +49,7 @@ void Router::Changed() {
 // What is in use stays in use while it is complete; then whatever is complete, then whatever has
 // most replicas.
 void Router::ChooseKind() {
-  if (kind_ && ChooseOf(*kind_).ok()) return;
+  if (kind_ && ChooseOf(*kind_).ok()) return DescribeModel();
   std::map<Kind, int64_t> count;
   for (const ReplicaInfo& r : replicas_) ++count[KindOf(r)];
   const Kind* best = nullptr;
@@ -59,7 +59,12 @@ void Router::ChooseKind() {
   }
   if (best == nullptr) return;  // what was served before is still what it is called
   kind_ = *best;
-  model_.context_length = std::numeric_limits<int64_t>::max();
+  DescribeModel();
+}
+
+// What every replica of the kind can do.
+void Router::DescribeModel() {
+  model_.context_length = limits::kMaxPositions;
   for (const ReplicaInfo& r : replicas_) {
     if (KindOf(r) != *kind_) continue;
     const int64_t context = std::min(model_.context_length, r.model.context_length);

@@ -57,6 +57,7 @@ class Router {
   static Kind KindOf(const ReplicaInfo& info);
 
   void ChooseKind();
+  void DescribeModel();
   void Changed();
   absl::StatusOr<Route> ChooseOf(const Kind& kind) const;
   std::string Missing(const Kind& kind) const;

@@ -96,7 +96,7 @@ absl::Status Take(const v1::Close& in, Close* out) { return Take(in.sequence(), 
 absl::Status Take(const v1::Heartbeat& in, Heartbeat* out) {
   // All that are open are in one message: whatever it does not name is closed.
   CATENA_RETURN_IF_ERROR(
-      CheckRange("the number of sequences", in.open_size(), 0, limits::kMaxSequences));
+      CheckRange("the number of sequences", in.open_size(), 0, limits::kMaxHeartbeat));
   out->newest = in.newest();
   out->open.resize(in.open_size());
   for (int i = 0; i < in.open_size(); ++i) {

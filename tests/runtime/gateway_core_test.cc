@@ -1,0 +1,191 @@
+#include "runtime/chain/gateway_core.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace catena {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr Incarnation kSelf = 1, kShard = 2, kHead = 3;
+
+struct Outcome : LoopListener {
+  void OnStart(const SequenceKey&) override { started = true; }
+  void OnToken(const Token&) override {}
+  void OnEnd(const absl::Status& s, FinishReason, const LoopTimes&) override {
+    ended = true;
+    status = s;
+  }
+  bool started = false, ended = false;
+  absl::Status status;
+};
+
+// A gateway with one shard and one head, which answer when the test says so.
+class Gateway {
+ public:
+  Gateway() : core_({.self = kSelf}) { SetReplicas({kShard, kHead}); }
+
+  void SetReplicas(const std::vector<Incarnation>& present, int64_t context = 100) {
+    std::vector<ReplicaInfo> replicas;
+    for (const Incarnation i : present) {
+      ReplicaInfo r;
+      r.replica = {.address = "a", .incarnation = i};
+      r.role = i == kShard ? Role::kShard : Role::kHead;
+      r.layers = {0, i == kShard ? 1 : 0};
+      r.model.name = "m";
+      r.model.n_layers = 1;
+      r.model.vocab_size = 10;
+      r.model.context_length = context;
+      r.load.kv_pages = 1;
+      replicas.push_back(r);
+    }
+    core_.SetReplicas(replicas, now_);
+    Settle();
+  }
+
+  std::shared_ptr<Outcome> Submit(int64_t prompt_length = 3,
+                                  std::optional<Nanoseconds> deadline = {}) {
+    auto outcome = std::make_shared<Outcome>();
+    LoopRequest request;
+    request.prompt.assign(static_cast<size_t>(prompt_length), 1);
+    request.params.max_tokens = 5;
+    if (deadline) request.deadline = now_ + *deadline;
+    core_.Submit(next_ticket_++, request, outcome, now_);
+    Settle();
+    return outcome;
+  }
+
+  // The numbers of the sequences that the shard has been asked to open since the last call.
+  std::vector<uint64_t> Asked() { return std::exchange(asked_, {}); }
+  void Open(uint64_t number) {
+    for (const Incarnation from : {kShard, kHead}) Receive(from, Opened{Key(number), {}, 0});
+  }
+  void Refuse(uint64_t number) {
+    Receive(kShard, Refused{Key(number), {}, absl::ResourceExhaustedError("no pages")});
+  }
+  void Disconnect() {
+    core_.Disconnected(kShard, absl::UnavailableError("broke"), now_);
+    Settle();
+  }
+  void Pass(Nanoseconds time) {
+    now_ += time;
+    core_.Tick(now_);
+    Settle();
+  }
+  // Whether the core asks to be woken at once.
+  bool WantsWork() const { return core_.WakeAt() && *core_.WakeAt() <= now_; }
+
+ private:
+  static SequenceKey Key(uint64_t number) { return {.gateway = kSelf, .number = number}; }
+  void Receive(Incarnation from, ChainMessage message) {
+    core_.Receive(from, Lane::kControl, std::move(message), now_);
+    Settle();
+  }
+  void Settle() {
+    for (const Envelope& e : core_.TakeOutput().send) {
+      if (const auto* open = std::get_if<OpenStage>(&e.message)) {
+        asked_.push_back(open->sequence.number);
+      }
+    }
+    for (const LoopEvent& event : core_.TakeEvents()) Deliver(event);
+  }
+
+  GatewayCore core_;
+  Instant now_{std::chrono::hours(1)};
+  uint64_t next_ticket_ = 1;
+  std::vector<uint64_t> asked_;
+};
+
+TEST(GatewayCore, SleepsWhileAsManyAreOpenedAsMayBe) {
+  Gateway gateway;
+  for (int i = 0; i < 40; ++i) gateway.Submit();
+  EXPECT_EQ(gateway.Asked().size(), 32u);
+  gateway.Pass(milliseconds(1));
+  EXPECT_FALSE(gateway.WantsWork());
+  gateway.Open(1);
+  EXPECT_THAT(gateway.Asked(), ElementsAre(33));
+}
+
+TEST(GatewayCore, WhatWasRefusedIsOpenedAloneAndFirst) {
+  Gateway gateway;
+  gateway.Submit();
+  gateway.Submit();
+  EXPECT_THAT(gateway.Asked(), ElementsAre(1, 2));
+  gateway.Refuse(1);
+  gateway.Submit();
+  EXPECT_THAT(gateway.Asked(), IsEmpty());
+  gateway.Pass(milliseconds(200));  // past the pause
+  EXPECT_THAT(gateway.Asked(), IsEmpty());
+  gateway.Open(2);
+  EXPECT_THAT(gateway.Asked(), ElementsAre(3));  // the first request, under a new number
+  gateway.Open(3);
+  EXPECT_THAT(gateway.Asked(), ElementsAre(4));
+}
+
+TEST(GatewayCore, APromptThatNoLongerFitsTheContextEnds) {
+  Gateway gateway;
+  const auto first = gateway.Submit(50);
+  gateway.Refuse(1);
+  gateway.SetReplicas({kShard, kHead}, 20);
+  gateway.Pass(milliseconds(200));
+  EXPECT_TRUE(absl::IsInvalidArgument(first->status)) << first->status;
+}
+
+TEST(GatewayCore, AWaitThatWasIdleIsNotExpectedOfOthers) {
+  Gateway gateway;
+  gateway.Submit();
+  gateway.Open(1);
+  gateway.Pass(std::chrono::seconds(30));
+  for (int i = 0; i < 40; ++i) gateway.Submit();
+  gateway.Open(2);
+  EXPECT_FALSE(gateway.Submit(3, std::chrono::seconds(20))->ended);
+}
+
+TEST(GatewayCore, ADeadlineThatHasPassedIsCalledThat) {
+  Gateway gateway;
+  const auto outcome = gateway.Submit(3, Nanoseconds(0));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(outcome->status)) << outcome->status;
+}
+
+TEST(GatewayCore, AReplicaThatIsMissingForLongEndsWhatNeedsIt) {
+  Gateway gateway;
+  const auto outcome = gateway.Submit();
+  gateway.Open(1);
+  gateway.SetReplicas({kHead});
+  gateway.Pass(limits::kNoProgress - milliseconds(1));
+  EXPECT_FALSE(outcome->ended);
+  gateway.Pass(limits::kHeartbeat);
+  EXPECT_TRUE(absl::IsUnavailable(outcome->status)) << outcome->status;
+  EXPECT_THAT(std::string(outcome->status.message()), HasSubstr("does not answer"));
+}
+
+TEST(GatewayCore, AReplicaThatComesBackIsNotHeldToItsAbsence) {
+  Gateway gateway;
+  const auto outcome = gateway.Submit();
+  gateway.Open(1);
+  gateway.SetReplicas({kHead});
+  gateway.Pass(limits::kNoProgress - milliseconds(1));
+  gateway.SetReplicas({kShard, kHead});
+  gateway.Pass(limits::kNoProgress - milliseconds(1));
+  EXPECT_FALSE(outcome->ended);
+}
+
+TEST(GatewayCore, ALinkThatBreaksEachTimeEndsTheRequest) {
+  Gateway gateway;
+  const auto outcome = gateway.Submit();
+  for (int i = 0; i < 20 && !outcome->ended; ++i) {
+    gateway.Disconnect();
+    gateway.SetReplicas({kShard, kHead});
+    gateway.Pass(milliseconds(200));
+  }
+  EXPECT_TRUE(absl::IsUnavailable(outcome->status)) << outcome->status;
+}
+
+}  // namespace
+}  // namespace catena
