@@ -168,7 +168,7 @@ std::vector<Bad> BadOthers() {
                         [](F f) { f->mutable_heartbeat()->mutable_open(0)->set_taken(-1); }),
       Spoilt<Heartbeat>("number of sequences",
                         [](F f) {
-                          for (int i = 0; i <= limits::kMaxSequences; ++i)
+                          for (int i = 0; i <= limits::kMaxHeartbeat; ++i)
                             f->mutable_heartbeat()->add_open();
                         }),
       Spoilt<Opened>("length", [](F f) { f->mutable_opened()->set_length(kFar); }),
