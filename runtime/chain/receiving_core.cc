@@ -103,7 +103,7 @@ void ReceivingCore::TakeStep(Incarnation from, Lane lane, Step& step, const Step
   if (s == nullptr) return Send(step.sequence.gateway, Lane::kControl, Unknown{step.sequence});
   const bool known_ids = std::all_of(step.ids.begin(), step.ids.end(),
                                      [&](int32_t id) { return 0 <= id && id < vocab_size_; });
-  if (!known_ids || !IsCurrent(s, step.life, step.position)) return;
+  if (!known_ids || step.position < 0 || !IsCurrent(s, step.life, step.position)) return;
   if (s->rewind) return;  // the running batch's end asks for what it needs
   s->upstream = from;
   switch (s->inbox.Take(step, steps.rows, offset, steps.batch, lane, now)) {

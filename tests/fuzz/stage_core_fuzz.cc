@@ -1,0 +1,109 @@
+// Any messages, in any order, to the core of a shard: what it asks of its memory makes sense, and
+// in the end, when no gateway says anything any more, it holds nothing.
+#include <map>
+
+#include "runtime/chain/stage_core.h"
+#include "tests/fuzz/message_maker.h"
+
+namespace catena {
+namespace {
+
+// Room for two or three sequences; knows which positions each has.
+class SmallMemory final : public StageMemory {
+ public:
+  absl::Status Open(uint64_t id, int, int64_t max_length) override {
+    CATENA_CHECK(max_length > 0 && max_length <= MessageMaker::kMaxPositions);
+    if (promised_ + max_length > kRoom) return absl::ResourceExhaustedError("no pages");
+    CATENA_CHECK(open_.emplace(id, Entry{max_length, 0}).second);
+    promised_ += max_length;
+    return absl::OkStatus();
+  }
+  absl::Status Extend(uint64_t id, int64_t length) override {
+    CATENA_CHECK(length <= open_.at(id).promised);
+    return absl::OkStatus();
+  }
+  absl::Status Truncate(uint64_t id, int64_t length) override {
+    Entry& entry = open_.at(id);
+    CATENA_CHECK(0 <= length);
+    if (length % 5 == 1) return absl::FailedPreconditionError("slid out of the window");
+    entry.length = std::min(entry.length, length);
+    return absl::OkStatus();
+  }
+  void Close(uint64_t id) override {
+    promised_ -= open_.at(id).promised;
+    open_.erase(id);
+  }
+  // The next positions of a sequence are computed.
+  void Run(const StageBatch::Span& span) {
+    Entry& entry = open_.at(span.id);
+    CATENA_CHECK(span.rows > 0 && span.first_position == entry.length);
+    entry.length += span.rows;
+  }
+  bool empty() const { return open_.empty() && promised_ == 0; }
+
+ private:
+  static constexpr int64_t kRoom = 2 * MessageMaker::kMaxPositions;
+  struct Entry {
+    int64_t promised, length;
+  };
+  std::map<uint64_t, Entry> open_;
+  int64_t promised_ = 0;
+};
+
+void Drive(FuzzedDataProvider* data) {
+  MessageMaker make(data);
+  SmallMemory memory;
+  StageCore core({.first = data->ConsumeBool(),
+                  .row_bytes = MessageMaker::kRowBytes,
+                  .vocab_size = MessageMaker::kVocab,
+                  .max_rows = 16,
+                  .max_positions = MessageMaker::kMaxPositions,
+                  .journal_bytes = 64},
+                 &memory);
+  Instant now{};
+  const StageBatch* running = nullptr;
+  const auto finish = [&](bool well) {
+    if (running == nullptr) return;
+    const std::string rows(static_cast<size_t>(running->rows() * MessageMaker::kRowBytes), 'r');
+    running = nullptr;
+    well ? core.Complete(rows.data(), now) : core.Fail(absl::InternalError("broken"), now);
+  };
+  while (data->remaining_bytes() > 0) {
+    now += std::chrono::milliseconds(make.Int(0, 100));
+    switch (make.Int(0, 7)) {
+      case 0:
+        core.Tick(now);
+        break;
+      case 1:
+        finish(true);
+        break;
+      case 2:
+        finish(make.Int(0, 9) > 0);
+        break;
+      case 3:
+        core.Disconnected(make.Peer(), absl::UnavailableError("broke"), now);
+        break;
+      case 4:
+        if (running != nullptr || (running = core.NextBatch(now)) == nullptr) break;
+        for (const StageBatch::Span& span : running->spans) memory.Run(span);
+        break;
+      default:
+        core.Receive(make.Peer(), Lane{static_cast<uint8_t>(make.Int(0, 2))}, make.Make(), now);
+    }
+    core.TakeOutput();
+  }
+  finish(true);
+  for (int i = 0; i < 3; ++i) core.Tick(now += limits::kLease);
+  CATENA_CHECK(memory.empty());
+  const ReplicaLoad load = core.load(now);
+  CATENA_CHECK(load.sequences == 0 && load.queued_rows == 0 && load.journal_bytes == 0);
+}
+
+}  // namespace
+}  // namespace catena
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  FuzzedDataProvider provider(data, size);
+  catena::Drive(&provider);
+  return 0;
+}
