@@ -9,6 +9,7 @@
 
 #include "services/cli/command.h"
 #include "services/cli/interrupt.h"
+#include "services/common/log.h"
 
 namespace catena::cli {
 namespace {
@@ -58,6 +59,9 @@ int Main(int argc, char** argv) {
   // not with a resolver of its own, unless the user says so.
   constexpr int kKeepWhatIsSet = 0;
   setenv("GRPC_DNS_RESOLVER", "native", kKeepWhatIsSet);
+  // Until a role says more: what libraries log would stand beside our one line.
+  const absl::Status log = InitLog("catena", "warn");
+  if (!log.ok()) return Fail(log);
   CLI::App app("Catena serves a language model as a chain of stages.");
   app.name("catena");
   app.set_version_flag("--version", "catena " CATENA_VERSION);

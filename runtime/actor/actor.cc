@@ -7,6 +7,11 @@ namespace {
 
 Instant Now() { return std::chrono::steady_clock::now(); }
 
+size_t RowBytesOf(const ChainMessage& message) {
+  const auto* steps = std::get_if<Steps>(&message);
+  return steps == nullptr || steps->rows == nullptr ? 0 : steps->rows->size();
+}
+
 }  // namespace
 
 Actor::~Actor() { CATENA_CHECK(!thread_.joinable()); }
@@ -39,9 +44,13 @@ bool Actor::Push(Item item) {
   {
     const std::lock_guard lock(mutex_);
     if (stopped_) return false;
-    // What overflows is lost, as on a broken link, and the protocol asks for it again.
-    if (items_.size() >= limits::kMaxMailbox && std::holds_alternative<Incoming>(item))
-      return false;
+    if (const auto* in = std::get_if<Incoming>(&item)) {
+      // What overflows is lost, as on a broken link, and the protocol asks for it again.
+      const size_t bytes = RowBytesOf(in->message);
+      if (items_.size() >= limits::kMaxMailbox) return false;
+      if (bytes > 0 && item_bytes_ + bytes > limits::kMaxMailboxBytes) return false;
+      item_bytes_ += bytes;
+    }
     items_.push_back(std::move(item));
     if (!sleeping_) return false;
     sleeping_ = false;  // one wake is enough
@@ -65,6 +74,7 @@ bool Actor::Take(bool wait, std::vector<Item>* items) {
   }
   if (stopped_) return false;
   items->swap(items_);
+  item_bytes_ = 0;
   return true;
 }
 

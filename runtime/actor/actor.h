@@ -71,6 +71,7 @@ class Actor : public Receiver {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Item> items_;
+  size_t item_bytes_ = 0;  // of their rows
   bool sleeping_ = false;
   bool stopped_ = false;
 };

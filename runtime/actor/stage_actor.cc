@@ -108,8 +108,8 @@ bool StageActor::Work() {
   } else {
     core.Fail(rows.status(), now);
   }
-  if (core.idle())
-    parts_->backend->Rest();  // else its threads hold the core that the next stage needs
+  // Its threads would hold the core that the next stage needs.
+  if (core.idle()) parts_->backend->Rest();
   Flush();
   return true;
 }

@@ -27,7 +27,8 @@ inline constexpr int64_t kMaxAddressBytes = 1024;
 inline constexpr int64_t kMaxErrorBytes = 1024;  // of a message that crosses a hop
 
 // --- a stage ---
-inline constexpr size_t kMaxMailbox = 1 << 16;  // messages that wait for an actor
+inline constexpr size_t kMaxMailbox = 1 << 16;         // messages that wait for an actor,
+inline constexpr size_t kMaxMailboxBytes = 256 << 20;  // and the rows in them
 inline constexpr int64_t kMaxSequences = 4096;  // open at a stage
 // That a gateway's heartbeat names: what a stage has open, and what it is being asked to open.
 inline constexpr int64_t kMaxHeartbeat = 2 * kMaxSequences;
@@ -41,6 +42,8 @@ inline constexpr milliseconds kHeartbeat{500};
 inline constexpr milliseconds kLease{10'000};
 // A stage that should answer and has made no progress for so long has failed.
 inline constexpr milliseconds kNoProgress{10'000};
+// Who opens a stream says hello within this.
+inline constexpr milliseconds kHello{5'000};
 // An Open without an answer is sent again, and a question for rows asked again.
 inline constexpr milliseconds kRetry{1'000};
 

@@ -48,6 +48,7 @@ struct GrpcTransport::Stream {
   Incarnation peer = 0;  // 0: not known yet
   int method = 0;
   bool silent = false;  // the receiver hears no more of it; changes under calls_mu_ too
+  std::unique_ptr<grpc::Alarm> hello;  // ends an accepted one that does not say who it is
 };
 
 GrpcTransport::GrpcTransport(GrpcTransportOptions options, Receiver* receiver)
@@ -112,8 +113,23 @@ GrpcTransport::Reactor* GrpcTransport::Accept(grpc::CallbackServerContext* conte
     };
     return new Refusal;
   }
+  AwaitHello(lane);
   reactor->Start();
   return reactor;
+}
+
+void GrpcTransport::AwaitHello(const std::shared_ptr<LaneStream>& stream) {
+  const std::lock_guard lock(mu_);
+  std::unique_ptr<grpc::Alarm>& alarm = streams_.at(stream.get()).hello;
+  alarm = std::make_unique<grpc::Alarm>();
+  ++active_;
+  alarm->Set(std::chrono::system_clock::now() + options_.hello,
+             [this, weak = std::weak_ptr(stream)](bool expired) {
+               if (const auto late = weak.lock(); late != nullptr && expired) {
+                 late->End(absl::DeadlineExceededError("no hello came"));
+               }
+               Done();
+             });
 }
 
 void GrpcTransport::Shutdown() {
@@ -216,6 +232,7 @@ absl::Status GrpcTransport::OnHello(LaneStream* stream, Stream* info, const v1::
     if (older != nullptr) streams_.at(older.get()).silent = true;
     info->peer = caller.incarnation;
     info->lane = caller.lane;
+    info->hello->Cancel();
   }
   stream->Open(&bytes);
   if (older != nullptr) older->End(absl::CancelledError("a newer stream took its place"));
@@ -250,6 +267,7 @@ void GrpcTransport::OnEnd(LaneStream* stream, const absl::Status& why) {
     const std::lock_guard calls(calls_mu_);
     std::unique_lock lock(mu_);
     const Stream info = std::move(streams_.extract(stream).mapped());
+    if (info.hello != nullptr) info.hello->Cancel();
     lock.unlock();
     if (info.link == nullptr) {
       AcceptedEnded(info, stream, why);

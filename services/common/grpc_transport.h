@@ -47,6 +47,7 @@ struct GrpcTransportOptions {
   LinkIdentity self;
   std::shared_ptr<grpc::ChannelCredentials> credentials;  // for the links that this side makes
   int64_t max_queued_bytes = limits::kMaxQueuedBytes;     // a lane
+  std::chrono::milliseconds hello = limits::kHello;       // until who called has said who it is
 };
 
 class GrpcTransport final : public Transport, private LaneHandler {
@@ -78,6 +79,7 @@ class GrpcTransport final : public Transport, private LaneHandler {
 
   // `former`: a call that found no such service, or null.
   void Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream* former);
+  void AwaitHello(const std::shared_ptr<LaneStream>& stream);
   absl::Status OnHello(LaneStream* stream, Stream* info, const v1::Frame& frame);
   absl::Status OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame);
   void CallEnded(const Stream& info, LaneStream* stream, const absl::Status& why);

@@ -30,10 +30,10 @@ std::string OneLine(std::string_view text) {
 std::string Cause(std::string_view message) {
   for (std::string_view known :
        {"Connection refused", "No such file or directory", "DNS resolution", "Ssl handshake failed",
-        "certificate", "timed out"}) {
+        "Tls handshake failed", "certificate", "timed out"}) {
     if (message.find(known) == std::string_view::npos) continue;
     if (known == "DNS resolution") return "its name cannot be resolved";
-    if (known == "Ssl handshake failed" || known == "certificate") {
+    if (known.ends_with("handshake failed") || known == "certificate") {
       return "the TLS handshake failed (" + OneLine(message) + ")";
     }
     return std::string(known);

@@ -53,11 +53,12 @@ class GrpcNode : public TransportNode {
     int64_t max_queued_bytes = limits::kMaxQueuedBytes;
     Receiver* receiver = nullptr;
     bool is_head = false;
+    std::chrono::milliseconds hello = limits::kHello;
   };
   explicit GrpcNode(Options options)
       : options_(std::move(options)),
         transport_({options_.self, MakeChannelCredentials(options_.tls).value(),
-                    options_.max_queued_bytes},
+                    options_.max_queued_bytes, options_.hello},
                    options_.receiver),
         shard_(&transport_),
         head_(&transport_) {

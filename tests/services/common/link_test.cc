@@ -170,6 +170,22 @@ TEST_F(Links, GarbageEndsOnlyItsOwnStream) {
   EXPECT_TRUE(at_a_.gone().empty());
 }
 
+TEST_F(Links, WhoDoesNotSayHelloIsNotKept) {
+  GrpcNode b({.self = TestIdentity(2),
+              .listen = rig_.NewAddress(),
+              .tls = {},
+              .receiver = &at_b_,
+              .hello = std::chrono::milliseconds(50)});
+  RawPeer polite(b.server().address());
+  polite.Write(Hello(7, 2, Lane::kDecode));
+  RawPeer silent(b.server().address());
+  EXPECT_EQ(silent.WaitForEnd().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  v1::Frame close;
+  close.mutable_close()->mutable_sequence()->set_gateway(7);
+  polite.Write(ToBytes(close));
+  EXPECT_TRUE(at_b_.WaitForMessages(1));
+}
+
 TEST_F(Links, TheNewestStreamOfALaneTakesTheOldOnesPlace) {
   const auto b = Start(TestIdentity(2), &at_b_);
   RawPeer older(b->server().address());
