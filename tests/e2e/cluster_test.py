@@ -55,6 +55,14 @@ class SameBitsTest(SameBitsCase):
             with self.subTest(cut=cut), Cluster(self, model, *cut) as cluster:
                 self.assertEqual(self.through(cluster, requests, clients=3), want)
 
+    def test_default_model_with_a_shard_for_each_block(self):
+        model = self.smollm2()
+        requests = [request(range(100), *GREEDY), request([1], *GREEDY)]
+        with Cluster(self, model, "--stages", 30, "--threads", 1) as cluster:
+            self.assertEqual(len(cluster.processes), 33)
+            self.assertEqual(self.through(cluster, requests, clients=2),
+                             self.alone(model, requests))
+
     def test_random_weights(self):
         model = self.shared("golden/phi3-window/config.json")
         weights = ("--weights", "random:3", "--weight-format", "q8_0")
