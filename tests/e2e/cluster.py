@@ -38,12 +38,31 @@ def await_that(holds, what, timeout=60):
             raise AssertionError(f"not after {timeout} s: {what}")
 
 
+def anonymous_memory(pid):
+    """Bytes of memory that is no file's."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
+
+
+@contextlib.contextmanager
+def frozen(pid):
+    """The process neither runs nor ends meanwhile, as on a machine that hangs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 class Cluster:
     """`catena up --json` with the options given; ready once constructed. A context manager that
-    stops it and checks that it went as the contract says."""
+    stops it and checks that it went as the contract says. `client`: the options with which other
+    commands are let in."""
 
-    def __init__(self, test, model, *options, env=None):
+    def __init__(self, test, model, *options, env=None, client=()):
         self.test = test
+        self.client = client
         self.temp = tempfile.TemporaryDirectory(prefix="cluster-")
         self.stderr = open(pathlib.Path(self.temp.name, "stderr"), "w+", encoding="utf-8")
         self.sockets = pathlib.Path(self.temp.name, "sockets")  # its TMPDIR
@@ -118,9 +137,13 @@ class Cluster:
         return [p["pid"] for p in self.status()["processes"]
                 if p["role"] == role and layers in (None, p["layers"])]
 
+    def address(self, role):
+        """Of the first process of the role."""
+        return next(p["address"] for p in self.processes if p["role"] == role)
+
     def run(self, *args, **options):
         """A finished `catena` command that talks to this gateway."""
-        return self.test.run_bytes(*args, "--gateway", self.gateway, **options)
+        return self.test.run_bytes(*args, "--gateway", self.gateway, *self.client, **options)
 
     def status(self):
         """`status --json`, whether the cluster is ready or not; None where no gateway answers."""

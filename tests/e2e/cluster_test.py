@@ -1,62 +1,23 @@
 """A cluster of processes writes what one process writes, bit by bit, and is watched over."""
 
-import concurrent.futures
 import json
 import os
 import signal
 import subprocess
 import unittest
 
-from catena import COMMAND, F32, GOLDEN_MODELS, TIMEOUT_S, CatenaTest, commas, parse_lines
+from catena import COMMAND, F32, GOLDEN_MODELS, TIMEOUT_S, CatenaTest, commas
 from cluster import Cluster, await_that, children_of, is_running
 from errors_test import ErrorCase
+from same_bits import GREEDY, SameBitsCase, request
 
 # Of the stages of stories260k-phi3, which has 5 blocks.
 CUTS = (("--stages", 1), ("--stages", 2), ("--stages", 3), ("--stages", 5),
         ("--layers", "0-1,1-5"), ("--layers", "0-4,4-5"),
         ("--stages", 2, "--replicas", "1=2"), ("--stages", 2, "--replicas", "0=2,1=2"))
 
-GREEDY = ("--ignore-eos", "--logprobs", 3, "--max-tokens", 24)
-SAMPLED = ("--temperature", 1, "--seed", 5, "--n", 2, "--max-tokens", 16)
-PENALISED = ("--repetition-penalty", 1.3, "--temperature", 0.7, "--top-p", 0.9, "--seed", 6,
-             "--logprobs", 0)
 
-
-def comparable(line):
-    return {key: line[key] for key in ("text", "token_ids", "logprobs", "finish_reason")}
-
-
-def request(prompt, *options):
-    return ("generate", "--prompt-tokens", commas(prompt), "--json", *options)
-
-
-class SameBitsTest(CatenaTest):
-    """Each request once in one process, and once through a cluster."""
-
-    def outputs(self, lines):
-        return [comparable(line) for line in lines]
-
-    def alone(self, model, requests, *run_options):
-        return [self.outputs(self.lines_of(*r, "--model", model, *run_options)) for r in requests]
-
-    def through(self, cluster, requests, clients=1):
-        def ask(one):
-            done = cluster.run(*one)
-            self.assertEqual((done.returncode, done.stderr.decode()), (0, ""), cluster.log())
-            return self.outputs(parse_lines(done.stdout.decode()))
-        with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-            return list(pool.map(ask, requests))
-
-    def requests_for(self, vocab, context, count=4):
-        """Prompts of one id, of a few, and of more than a page and half the context."""
-        lengths = [1, 5, 70, context // 2]
-        options = [GREEDY, SAMPLED, PENALISED, GREEDY]
-        return [request([(7 * i + 13 * j) % vocab for j in range(lengths[i % 4])], *options[i % 4])
-                for i in range(count)]
-
-    def shape(self, model):
-        out = self.object_of("inspect", model, "--json")
-        return out["vocab_size"], min(out["context_length"], 512), out["n_layers"]
+class SameBitsTest(SameBitsCase):
 
     def test_stories_under_every_cut_and_with_replicas(self):
         model = self.shared("stories260k-phi3")
@@ -87,15 +48,20 @@ class SameBitsTest(CatenaTest):
 
     def test_default_model(self):
         model = self.smollm2()
-        requests = [("generate", "--prompt", "The capital of France is", "--json", *GREEDY),
-                    ("generate", "--chat", "--prompt", "Why is the sky blue?", "--json",
-                     "--max-tokens", 24),
-                    request(range(300), *GREEDY)]
+        requests = self.texts_for_the_default_model()
         want = self.alone(model, requests)
         for cut in (("--stages", 1), ("--stages", 2), ("--stages", 3),
                     ("--layers", "0-1,1-29,29-30"), ("--stages", 2, "--replicas", "0=2")):
             with self.subTest(cut=cut), Cluster(self, model, *cut) as cluster:
                 self.assertEqual(self.through(cluster, requests, clients=3), want)
+
+    def test_default_model_with_a_shard_for_each_block(self):
+        model = self.smollm2()
+        requests = [request(range(100), *GREEDY), request([1], *GREEDY)]
+        with Cluster(self, model, "--stages", 30, "--threads", 1) as cluster:
+            self.assertEqual(len(cluster.processes), 33)
+            self.assertEqual(self.through(cluster, requests, clients=2),
+                             self.alone(model, requests))
 
     def test_random_weights(self):
         model = self.shared("golden/phi3-window/config.json")

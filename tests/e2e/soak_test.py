@@ -5,11 +5,10 @@ SOAK_SECONDS  how long (20)
 
 import json
 import os
-import pathlib
 import unittest
 
 from catena import CatenaTest
-from cluster import Cluster, await_that
+from cluster import Cluster, anonymous_memory, await_that
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))
 WARM_UP_S = 3
@@ -22,13 +21,6 @@ GIVEN_BACK = ("sequences", "queued_rows", "kv_pages_used", "journal_bytes", "old
 
 def open_files(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def anonymous_memory(pid):
-    """Bytes of memory that is no file's."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    (line,) = (line for line in status.splitlines() if line.startswith("RssAnon:"))
-    return int(line.split()[1]) * 1024
 
 
 class SoakTest(CatenaTest):
