@@ -39,7 +39,9 @@ grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerCont
 void ClusterServiceImpl::FillStatus(const GatewayView& view,
                                     v1::GetStatusResponse* response) const {
   // What the replicas have just said is newer than the last look at them.
-  const absl::Status ready = view.route.ok() ? options_.readiness->status() : view.route;
+  absl::Status ready = view.route;
+  if (ready.ok()) ready = options_.discovery->Facts().status();
+  if (ready.ok()) ready = options_.readiness->status();
   response->set_ready(ready.ok());
   response->set_problem(std::string(Message(ready)));
   response->set_requests_waiting(view.waiting);
@@ -48,8 +50,7 @@ void ClusterServiceImpl::FillStatus(const GatewayView& view,
   std::vector<KnownReplica> replicas = options_.discovery->replicas();
   std::sort(replicas.begin(), replicas.end(), Before);
   for (const KnownReplica& replica : replicas) {
-    const auto refused = view.refused.find(replica.info.replica.incarnation);
-    const std::string why = refused == view.refused.end() ? "" : refused->second;
+    const std::string why = WhyRefused(replica, view);
     v1::ReplicaStatus* out = response->add_replicas();
     ReplicaInfo info = replica.info;
     info.replica.address = replica.address;

@@ -49,7 +49,24 @@ std::vector<std::string> Addresses(const std::string& target) {
   return addresses;
 }
 
+std::string Describe(const ModelInfo& model) {
+  return fmt::format("model {} ({})", Quoted(model.name), model.fingerprint);
+}
+
 }  // namespace
+
+std::string WhyRefused(const KnownReplica& replica, const GatewayView& view) {
+  if (replica.role != Role::kTokenizer) {
+    const auto refused = view.refused.find(replica.info.replica.incarnation);
+    return refused == view.refused.end() ? "" : refused->second;
+  }
+  const ModelInfo& own = replica.info.model;
+  const ModelInfo& served = view.model;
+  if (served.fingerprint.empty() || own.fingerprint == served.fingerprint) return "";
+  return fmt::format(
+      "the tokenizer at {} is of {}, and the cluster serves {}; start it with the same model",
+      replica.address, Describe(own), Describe(served));
+}
 
 struct Discovery::Member {
   KnownReplica known;
@@ -113,9 +130,9 @@ void Discovery::Loop() {
     Publish();
     for (const auto& done : asked) done();
     asked.clear();
-    std::unique_lock lock(mutex_);
     // Quicker while something is missing, so that a cluster starts as fast as its slowest part.
-    const bool complete = gateway_->view().route.ok() && facts_ != nullptr;
+    const bool complete = gateway_->view().route.ok() && Facts().ok();
+    std::unique_lock lock(mutex_);
     const auto pause = complete ? options_.probe_every : options_.probe_every / 10;
     wake_.wait_for(lock, pause, [this] { return stopped_ || !waiting_.empty(); });
     asked.swap(waiting_);
@@ -247,8 +264,6 @@ void Discovery::TakeAnswer(Member* member, const Probe& probe) {
 
 void Discovery::Publish() {
   std::vector<ReplicaInfo> stages;
-  std::shared_ptr<const ModelFacts> facts;
-  const ModelInfo served = gateway_->view().model;
   {
     const std::lock_guard lock(mutex_);
     for (auto& [address, member] : members_) {
@@ -258,27 +273,21 @@ void Discovery::Publish() {
         known.answers ? spdlog::info("{} {} answers", RoleName(known.role), address)
                       : spdlog::warn("{} {} {}", RoleName(known.role), address, known.problem);
       }
-      if (!known.answers) continue;
-      if (known.role != Role::kTokenizer) {
-        stages.push_back(known.info);
-        stages.back().draining |= !member->named;
-      } else if (facts == nullptr || known.info.model.fingerprint == served.fingerprint) {
-        facts = member->facts;
-      }
+      if (!known.answers || known.role == Role::kTokenizer) continue;
+      stages.push_back(known.info);
+      stages.back().draining |= !member->named;
     }
-    if (facts != nullptr) facts_ = facts;
   }
   gateway_->SetReplicas(std::move(stages));
 }
 
 std::vector<TokenizerReplica> Discovery::Serving() {
-  const std::string fingerprint = gateway_->view().model.fingerprint;
+  const GatewayView view = gateway_->view();
   const std::lock_guard lock(mutex_);
   std::vector<TokenizerReplica> serving;
   for (const auto& [address, member] : members_) {
     const KnownReplica& known = member->known;
-    const bool fits = fingerprint.empty() || known.info.model.fingerprint == fingerprint;
-    if (known.role == Role::kTokenizer && known.answers && fits) {
+    if (known.role == Role::kTokenizer && known.answers && WhyRefused(known, view).empty()) {
       serving.push_back({address, member->channel});
     }
   }
@@ -286,16 +295,23 @@ std::vector<TokenizerReplica> Discovery::Serving() {
 }
 
 absl::StatusOr<std::shared_ptr<const ModelFacts>> Discovery::Facts() const {
-  const ModelInfo served = gateway_->view().model;
+  const GatewayView view = gateway_->view();
+  absl::Status why_none = absl::UnavailableError("no tokenizer can be reached; start one");
   const std::lock_guard lock(mutex_);
-  if (facts_ == nullptr) {
-    return absl::UnavailableError("no tokenizer can be reached; start one");
+  for (const auto& [address, member] : members_) {
+    const KnownReplica& known = member->known;
+    if (known.role != Role::kTokenizer || !known.answers) continue;
+    if (const std::string refused = WhyRefused(known, view); !refused.empty()) {
+      why_none = absl::FailedPreconditionError(refused);
+      continue;
+    }
+    if (view.model.context_length <= 0) return member->facts;
+    auto facts = std::make_shared<ModelFacts>(*member->facts);
+    facts->model.context_length = view.model.context_length;
+    facts->model.fingerprint = view.model.fingerprint;
+    return facts;
   }
-  if (served.context_length <= 0) return facts_;
-  auto facts = std::make_shared<ModelFacts>(*facts_);
-  facts->model.context_length = served.context_length;
-  facts->model.fingerprint = served.fingerprint;
-  return facts;
+  return why_none;
 }
 
 std::vector<KnownReplica> Discovery::replicas() const {

@@ -45,6 +45,9 @@ struct KnownReplica {
   ReplicaInfo info;     // as it last described itself
 };
 
+// Why a replica that answers is not used, with what to do; "" where it is.
+std::string WhyRefused(const KnownReplica& replica, const GatewayView& view);
+
 class Discovery final : public TokenizerReplicas, public ModelFactsSource {
  public:
   // `gateway` outlives this.
@@ -55,6 +58,8 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   void Stop();
 
   std::vector<TokenizerReplica> Serving() override;
+  // Of a tokenizer that answers now and is of the served model. UNAVAILABLE where none answers,
+  // FAILED_PRECONDITION where those that do are of another model.
   absl::StatusOr<std::shared_ptr<const ModelFacts>> Facts() const override;
   std::vector<KnownReplica> replicas() const;
   // Asks all replicas again now, and then calls `done`, once, on its own thread.
@@ -84,7 +89,6 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   bool stopped_ = false;
   std::vector<std::function<void()>> waiting_;              // for the next answers
   std::map<std::string, std::unique_ptr<Member>> members_;  // by address
-  std::shared_ptr<const ModelFacts> facts_;
 };
 
 }  // namespace catena

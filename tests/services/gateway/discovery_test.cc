@@ -1,0 +1,109 @@
+// What a gateway knows of its replicas, and what it does where one dies, freezes or is of another
+// model.
+#include "services/gateway/discovery.h"
+
+#include <future>
+
+#include <gmock/gmock.h>
+
+#include "services/common/log.h"
+#include "tests/services/gateway/fake_replicas.h"
+#include "tests/temp_dir.h"
+
+namespace catena {
+namespace {
+
+using testing::HasSubstr;
+
+class DiscoveryTest : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(InitLog("test", "error").ok()); }
+  void TearDown() override {
+    if (discovery_ != nullptr) discovery_->Stop();
+    actor_.Stop();
+  }
+
+  std::string Address(const std::string& name) const {
+    return "unix:" + folder_.path() + "/" + name;
+  }
+  std::unique_ptr<FakeReplica> Make(Role role, const std::string& fingerprint = "f1") {
+    const Incarnation incarnation = ++incarnations_;
+    return std::make_unique<FakeReplica>(role, Address(fmt::format("{}", incarnation)), fingerprint,
+                                         incarnation);
+  }
+  void Start() {
+    options_.credentials = grpc::InsecureChannelCredentials();
+    actor_.Start(&links_);
+    discovery_ = std::make_unique<Discovery>(options_, &actor_);
+    discovery_->Start();
+  }
+  // A shard and a head of the model f1, and a discovery that looks for them and the tokenizers.
+  void StartWith(const std::vector<const FakeReplica*>& tokenizers) {
+    shard_ = Make(Role::kShard);
+    head_ = Make(Role::kHead);
+    options_.shards = {shard_->address()};
+    options_.heads = {head_->address()};
+    for (const FakeReplica* t : tokenizers) options_.tokenizers.push_back(t->address());
+    Start();
+  }
+  // The view after all replicas were asked once more.
+  GatewayView Ask() {
+    std::promise<GatewayView> view;
+    discovery_->AskNow([&] { actor_.AskView([&](const GatewayView& v) { view.set_value(v); }); });
+    return view.get_future().get();
+  }
+
+  TempDir folder_;
+  Incarnation incarnations_ = 0;
+  DiscoveryOptions options_;
+  NoLinks links_;
+  GatewayActor actor_{{.self = 99}};
+  std::unique_ptr<FakeReplica> shard_, head_;
+  std::unique_ptr<Discovery> discovery_;
+};
+
+TEST_F(DiscoveryTest, WithoutATokenizerThereAreNoFacts) {
+  const auto tokenizer = Make(Role::kTokenizer);
+  StartWith({tokenizer.get()});
+  EXPECT_TRUE(Ask().route.ok());
+  const auto facts = discovery_->Facts();
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_EQ((*facts)->model.fingerprint, "f1");
+  EXPECT_EQ(discovery_->Serving().size(), 1u);
+  tokenizer->Stop();
+  Ask();
+  EXPECT_TRUE(absl::IsUnavailable(discovery_->Facts().status())) << discovery_->Facts().status();
+  EXPECT_THAT(std::string(discovery_->Facts().status().message()),
+              HasSubstr("no tokenizer can be reached"));
+  tokenizer->Listen();
+  while (!discovery_->Facts().ok()) Ask();
+}
+
+TEST_F(DiscoveryTest, ATokenizerOfAnotherModelIsRefusedByName) {
+  const auto other = Make(Role::kTokenizer, "f2");
+  StartWith({other.get()});
+  const GatewayView view = Ask();
+  const absl::Status status = discovery_->Facts().status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr(other->address()), HasSubstr("f1"), HasSubstr("f2"),
+                    HasSubstr("start it with the same model")));
+  EXPECT_TRUE(discovery_->Serving().empty());
+  for (const KnownReplica& r : discovery_->replicas()) {
+    EXPECT_EQ(WhyRefused(r, view), r.role == Role::kTokenizer ? status.message() : "");
+  }
+}
+
+TEST_F(DiscoveryTest, OfTwoTokenizersTheOneOfTheServedModelIsUsed) {
+  const auto other = Make(Role::kTokenizer, "f2"), ours = Make(Role::kTokenizer);
+  StartWith({other.get(), ours.get()});
+  Ask();
+  const auto facts = discovery_->Facts();
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_EQ((*facts)->model.name, "model-f1");
+  ASSERT_EQ(discovery_->Serving().size(), 1u);
+  EXPECT_EQ(discovery_->Serving()[0].address, ours->address());
+}
+
+}  // namespace
+}  // namespace catena
