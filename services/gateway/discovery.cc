@@ -1,6 +1,8 @@
 #include "services/gateway/discovery.h"
 
+#include <algorithm>
 #include <future>
+#include <iterator>
 
 #include "catena/v1/head.grpc.pb.h"
 #include "catena/v1/shard.grpc.pb.h"
@@ -120,26 +122,23 @@ void Discovery::Stop() {
 
 void Discovery::Loop() {
   Clock::time_point resolve_at{};
-  std::vector<std::function<void()>> asked;
   while (true) {
     if (Clock::now() >= resolve_at) {
       Resolve();
       resolve_at = Clock::now() + options_.resolve_every;
     }
+    const Clock::time_point began = Clock::now();
     ProbeAll();
     Publish();
-    for (const auto& done : asked) done();
-    asked.clear();
+    Answer(began);
     // Quicker while something is missing, so that a cluster starts as fast as its slowest part.
     const bool complete = gateway_->view().route.ok() && Facts().ok();
     std::unique_lock lock(mutex_);
     const auto pause = complete ? options_.probe_every : options_.probe_every / 10;
     wake_.wait_for(lock, pause, [this] { return stopped_ || !waiting_.empty(); });
-    asked.swap(waiting_);
     if (!stopped_) continue;
     lock.unlock();
-    for (const auto& done : asked) done();
-    return;
+    return Answer(Clock::time_point::max());
   }
 }
 
@@ -147,12 +146,27 @@ void Discovery::AskNow(std::function<void()> done) {
   {
     const std::lock_guard lock(mutex_);
     if (!stopped_) {
-      waiting_.push_back(std::move(done));
+      waiting_.push_back({Clock::now(), std::move(done)});
       wake_.notify_all();
       return;
     }
   }
   done();
+}
+
+void Discovery::Answer(Clock::time_point round_began) {
+  std::vector<Waiter> answered;
+  {
+    const std::lock_guard lock(mutex_);
+    const Clock::time_point another_ends = Clock::now() + options_.probe_timeout;
+    const auto wait_on =
+        std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Waiter& w) {
+          return w.asked_at <= round_began || another_ends > w.asked_at + options_.answer_within;
+        });
+    answered.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(wait_on));
+    waiting_.erase(waiting_.begin(), wait_on);
+  }
+  for (const Waiter& w : answered) w.done();
 }
 
 void Discovery::AddMembers(const std::vector<std::string>& targets, Role role,

@@ -34,6 +34,9 @@ struct DiscoveryOptions {
   std::chrono::milliseconds probe_every{1'000};
   std::chrono::milliseconds probe_timeout{1'000};
   std::chrono::milliseconds resolve_every{3'000};
+  // Whoever asks with AskNow waits no longer than this or than a probe, whatever is longer:
+  // `catena status` has 1.5 s.
+  std::chrono::milliseconds answer_within{1'200};
 };
 
 // What is known of one replica.
@@ -62,7 +65,8 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   // FAILED_PRECONDITION where those that do are of another model.
   absl::StatusOr<std::shared_ptr<const ModelFacts>> Facts() const override;
   std::vector<KnownReplica> replicas() const;
-  // Asks all replicas again now, and then calls `done`, once, on its own thread.
+  // Asks all replicas again now, and then calls `done`, once, on its own thread. Where a round is
+  // on its way that a frozen replica holds up, and another would take too long, that one will do.
   void AskNow(std::function<void()> done);
   // To a shard or head, for `catena debug`; null where the address is unknown.
   std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) const;
@@ -70,8 +74,14 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
  private:
   struct Member;
   struct Probe;
+  struct Waiter {
+    std::chrono::steady_clock::time_point asked_at;
+    std::function<void()> done;
+  };
 
   void Loop();
+  // Calls those who wait for the round that began then.
+  void Answer(std::chrono::steady_clock::time_point round_began);
   void Resolve();
   void AddMembers(const std::vector<std::string>& targets, Role role,
                   std::map<std::string, Role>* seen);
@@ -87,7 +97,7 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   mutable std::mutex mutex_;  // of all below
   std::condition_variable wake_;
   bool stopped_ = false;
-  std::vector<std::function<void()>> waiting_;              // for the next answers
+  std::vector<Waiter> waiting_;                             // for the next answers
   std::map<std::string, std::unique_ptr<Member>> members_;  // by address
 };
 

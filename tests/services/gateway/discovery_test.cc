@@ -105,5 +105,19 @@ TEST_F(DiscoveryTest, OfTwoTokenizersTheOneOfTheServedModelIsUsed) {
   EXPECT_EQ(discovery_->Serving()[0].address, ours->address());
 }
 
+TEST_F(DiscoveryTest, AFrozenReplicaDoesNotMakeOneWhoAsksWaitForTwoRounds) {
+  options_.answer_within = options_.probe_timeout = std::chrono::milliseconds(2'000);
+  const auto tokenizer = Make(Role::kTokenizer);
+  tokenizer->Freeze(true);
+  StartWith({tokenizer.get()});
+  tokenizer->AwaitAsked(1);
+  std::promise<int> asked;
+  discovery_->AskNow([&] { asked.set_value(tokenizer->asked()); });
+  EXPECT_EQ(asked.get_future().get(), 1) << "another round was begun, which takes as long";
+  tokenizer->Freeze(false);
+  Ask();
+  EXPECT_TRUE(discovery_->Facts().ok());
+}
+
 }  // namespace
 }  // namespace catena
