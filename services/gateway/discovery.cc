@@ -7,8 +7,6 @@
 #include "catena/v1/head.grpc.pb.h"
 #include "catena/v1/shard.grpc.pb.h"
 #include "catena/v1/tokenizer.grpc.pb.h"
-#include <arpa/inet.h>
-#include <netdb.h>
 #include <spdlog/spdlog.h>
 
 #include "runtime/chain/limits.h"
@@ -24,31 +22,11 @@ using Clock = std::chrono::steady_clock;
 // Probes in a row without an answer: a busy machine may miss one.
 constexpr int kProbesToLose = 2;
 
-// All addresses of host:port. A name that cannot be resolved now has none.
-std::vector<std::string> Addresses(const std::string& target) {
-  const size_t colon = target.rfind(':');
-  if (target.rfind("unix:", 0) == 0 || colon == std::string::npos) return {target};
-  std::string host = target.substr(0, colon);
-  if (host.size() > 1 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  const addrinfo hints{.ai_flags = AI_ADDRCONFIG,
-                       .ai_family = AF_UNSPEC,
-                       .ai_socktype = SOCK_STREAM,
-                       .ai_protocol = 0,
-                       .ai_addrlen = 0,
-                       .ai_addr = nullptr,
-                       .ai_canonname = nullptr,
-                       .ai_next = nullptr};
-  addrinfo* found = nullptr;
-  std::vector<std::string> addresses;
-  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return addresses;
-  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
-    char text[NI_MAXHOST] = {};
-    getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-    const std::string name = a->ai_family == AF_INET6 ? fmt::format("[{}]", text) : text;
-    addresses.push_back(name + target.substr(colon));
-  }
-  freeaddrinfo(found);
-  return addresses;
+std::vector<std::string> AllTargets(const DiscoveryOptions& o) {
+  std::vector<std::string> all = o.tokenizers;
+  all.insert(all.end(), o.shards.begin(), o.shards.end());
+  all.insert(all.end(), o.heads.begin(), o.heads.end());
+  return all;
 }
 
 std::string Describe(const ModelInfo& model) {
@@ -103,7 +81,9 @@ struct Discovery::Probe {
 };
 
 Discovery::Discovery(DiscoveryOptions options, GatewayActor* gateway)
-    : options_(std::move(options)), gateway_(gateway) {}
+    : options_(std::move(options)),
+      addresses_(AllTargets(options_), options_.resolve, options_.resolve_every),
+      gateway_(gateway) {}
 
 Discovery::~Discovery() { Stop(); }
 
@@ -121,12 +101,8 @@ void Discovery::Stop() {
 }
 
 void Discovery::Loop() {
-  Clock::time_point resolve_at{};
   while (true) {
-    if (Clock::now() >= resolve_at) {
-      Resolve();
-      resolve_at = Clock::now() + options_.resolve_every;
-    }
+    UpdateMembers();
     const Clock::time_point began = Clock::now();
     ProbeAll();
     Publish();
@@ -172,11 +148,11 @@ void Discovery::Answer(Clock::time_point round_began) {
 void Discovery::AddMembers(const std::vector<std::string>& targets, Role role,
                            std::map<std::string, Role>* seen) {
   for (const std::string& target : targets) {
-    for (const std::string& address : Addresses(target)) (*seen)[address] = role;
+    for (const std::string& address : addresses_.Of(target)) (*seen)[address] = role;
   }
 }
 
-void Discovery::Resolve() {
+void Discovery::UpdateMembers() {
   std::map<std::string, Role> seen;
   AddMembers(options_.tokenizers, Role::kTokenizer, &seen);
   AddMembers(options_.shards, Role::kShard, &seen);

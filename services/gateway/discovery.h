@@ -2,9 +2,10 @@
 // resolved again every few seconds, each replica asked to Describe itself every second. What it
 // learns goes to the token loop (shards and heads) and to the front (tokenizers).
 //
-// A replica that refuses the connection is gone at once; one that does not answer is gone after
-// kProbesToLose probes; one that answers but has had work for limits::kNoProgress without finishing
-// a batch has failed. A name that vanishes from DNS means no new sequences there.
+// Names are resolved beside (target_addresses.h): a name server that fails or hangs changes nothing
+// of what is known. A replica that refuses the connection is gone at once; one that does not answer
+// is gone after kProbesToLose probes; one that answers but has had work for limits::kNoProgress
+// without finishing a batch has failed. A name that vanishes from DNS means no new sequences there.
 //
 // Thread rules: Start and Stop by the owner; the rest from any thread. It has a thread of its own.
 #pragma once
@@ -23,6 +24,7 @@
 
 #include "runtime/actor/gateway_actor.h"
 #include "services/gateway/model_facts.h"
+#include "services/gateway/target_addresses.h"
 #include "services/gateway/tokenizer_replicas.h"
 
 namespace catena {
@@ -34,6 +36,7 @@ struct DiscoveryOptions {
   std::chrono::milliseconds probe_every{1'000};
   std::chrono::milliseconds probe_timeout{1'000};
   std::chrono::milliseconds resolve_every{3'000};
+  Resolver resolve = ResolveBySystem;
   // Whoever asks with AskNow waits no longer than this or than a probe, whatever is longer:
   // `catena status` has 1.5 s.
   std::chrono::milliseconds answer_within{1'200};
@@ -82,7 +85,7 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   void Loop();
   // Calls those who wait for the round that began then.
   void Answer(std::chrono::steady_clock::time_point round_began);
-  void Resolve();
+  void UpdateMembers();  // as the targets' addresses are now
   void AddMembers(const std::vector<std::string>& targets, Role role,
                   std::map<std::string, Role>* seen);
   void ProbeAll();
@@ -91,6 +94,7 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   void Publish();
 
   const DiscoveryOptions options_;
+  const TargetAddresses addresses_;
   GatewayActor* const gateway_;
   std::thread thread_;
 

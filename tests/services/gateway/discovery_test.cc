@@ -2,7 +2,9 @@
 // model.
 #include "services/gateway/discovery.h"
 
+#include <condition_variable>
 #include <future>
+#include <mutex>
 
 #include <gmock/gmock.h>
 
@@ -14,6 +16,41 @@ namespace catena {
 namespace {
 
 using testing::HasSubstr;
+
+constexpr std::chrono::seconds kPatience{20};
+
+// A name server that says what a test wants.
+class FakeResolver {
+ public:
+  using Answer = absl::StatusOr<std::vector<std::string>>;
+
+  Answer Resolve() {
+    std::unique_lock lock(mutex_);
+    ++asked_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !hangs_; });
+    return answer_;
+  }
+  void Say(const Answer& answer, bool hangs = false) {
+    const std::lock_guard lock(mutex_);
+    answer_ = answer;
+    hangs_ = hangs;
+    changed_.notify_all();
+  }
+  // Until it was asked `more` times from now on.
+  void AwaitAsked(int more) {
+    std::unique_lock lock(mutex_);
+    const int times = asked_ + more;
+    EXPECT_TRUE(changed_.wait_for(lock, kPatience, [&] { return asked_ >= times; }));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Answer answer_;
+  bool hangs_ = false;
+  int asked_ = 0;
+};
 
 class DiscoveryTest : public testing::Test {
  protected:
@@ -37,11 +74,19 @@ class DiscoveryTest : public testing::Test {
     discovery_ = std::make_unique<Discovery>(options_, &actor_);
     discovery_->Start();
   }
+  // The host of names that end in ".test" is what the resolver says, which threads may ask to the
+  // end of the process.
+  std::shared_ptr<FakeResolver> UseFakeResolver() {
+    auto resolver = std::make_shared<FakeResolver>();
+    options_.resolve = [resolver](const std::string&) { return resolver->Resolve(); };
+    options_.resolve_every = std::chrono::milliseconds(5);
+    return resolver;
+  }
   // A shard and a head of the model f1, and a discovery that looks for them and the tokenizers.
   void StartWith(const std::vector<const FakeReplica*>& tokenizers) {
-    shard_ = Make(Role::kShard);
+    if (shard_ == nullptr) shard_ = Make(Role::kShard);
     head_ = Make(Role::kHead);
-    options_.shards = {shard_->address()};
+    if (options_.shards.empty()) options_.shards = {shard_->address()};
     options_.heads = {head_->address()};
     for (const FakeReplica* t : tokenizers) options_.tokenizers.push_back(t->address());
     Start();
@@ -117,6 +162,36 @@ TEST_F(DiscoveryTest, AFrozenReplicaDoesNotMakeOneWhoAsksWaitForTwoRounds) {
   tokenizer->Freeze(false);
   Ask();
   EXPECT_TRUE(discovery_->Facts().ok());
+}
+
+TEST_F(DiscoveryTest, ANameKeepsItsAddressesWhileItsServerFails) {
+  const auto resolver = UseFakeResolver();
+  resolver->Say(std::vector<std::string>{"127.0.0.1"});
+  shard_ = std::make_unique<FakeReplica>(Role::kShard, "127.0.0.1:0", "f1", ++incarnations_);
+  const std::string port = shard_->address().substr(shard_->address().rfind(':'));
+  options_.shards = {"shards.test" + port};
+  StartWith({});
+  resolver->AwaitAsked(2);
+  EXPECT_TRUE(Ask().route.ok());
+  resolver->Say(absl::UnavailableError("temporary failure in name resolution"));
+  resolver->AwaitAsked(3);
+  const GatewayView view = Ask();
+  EXPECT_TRUE(view.route.ok()) << view.route;
+  resolver->Say(absl::NotFoundError("no such name"));
+  resolver->AwaitAsked(3);
+  EXPECT_FALSE(Ask().route.ok()) << "a name that is gone takes no new sequences";
+}
+
+TEST_F(DiscoveryTest, AResolverThatHangsHoldsUpNothingElse) {
+  const auto resolver = UseFakeResolver();
+  resolver->Say(std::vector<std::string>{}, true);
+  const auto tokenizer = Make(Role::kTokenizer);
+  options_.tokenizers = {"hanging.test:1"};
+  StartWith({tokenizer.get()});
+  EXPECT_TRUE(Ask().route.ok());
+  EXPECT_TRUE(discovery_->Facts().ok());
+  discovery_.reset();
+  resolver->Say(std::vector<std::string>{});
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ class FakeReplica final : public v1::TokenizerService::Service,
                                  .services = {services, services + 3}});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
+    info_.replica.address = server_->address();
   }
   // It dies.
   void Stop() {
