@@ -77,13 +77,14 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   front.tokenizer = &tokenizer;
   front.facts = &discovery;
   front.pool = &pool;
-  GenerationServiceImpl generation(std::move(front));
   ReadyReport report(o.role.ready_fd);
   Readiness readiness({}, &actor, &discovery, [&report](const absl::Status& s) { report(s); });
-  ClusterServiceImpl cluster(
-      {.gateway = &actor, .discovery = &discovery, .readiness = &readiness, .describe = [&info] {
-         return info;
-       }});
+  ClusterServiceImpl cluster({.gateway = &actor,
+                              .discovery = &discovery,
+                              .readiness = &readiness,
+                              .describe = [&info] { return info; },
+                              .keys = front.keys});
+  GenerationServiceImpl generation(std::move(front));
   CATENA_ASSIGN_OR_RETURN(
       const auto server,
       Server::Start({.listen = o.role.listen,

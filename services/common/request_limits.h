@@ -15,6 +15,9 @@ inline constexpr int kMaxDecodeIds = 4096;          // of one message of a Decod
 inline constexpr int kMaxPieceIds = 65536;          // of one GetPieces
 inline constexpr size_t kMaxQueuedEncodes = 1024;   // at a tokenizer; then RESOURCE_EXHAUSTED
 inline constexpr size_t kMaxModelNameBytes = 1024;  // of a request
+// Calls of ClusterService that a gateway answers at a time; then RESOURCE_EXHAUSTED. Each waits for
+// all replicas.
+inline constexpr int kMaxClusterCalls = 64;
 
 }  // namespace catena::limits
 
