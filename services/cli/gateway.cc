@@ -6,6 +6,7 @@
 #include "services/common/grpc_transport.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
+#include "services/common/request_limits.h"
 #include "services/common/server.h"
 #include "services/gateway/cluster_service.h"
 #include "services/gateway/discovery.h"
@@ -90,7 +91,8 @@ absl::Status RunGateway(GatewayRoleOptions o) {
       Server::Start({.listen = o.role.listen,
                      .credentials = server_credentials,
                      .services = {{v1::GenerationService::service_full_name(), &generation},
-                                  {v1::ClusterService::service_full_name(), &cluster}}}));
+                                  {v1::ClusterService::service_full_name(), &cluster}},
+                     .max_receive_bytes = limits::kMaxPublicMessageBytes}));
   info.replica.address = server->address();
   report.SetServer(server.get());
   actor.Start(&transport);

@@ -19,6 +19,11 @@ inline constexpr size_t kMaxModelNameBytes = 1024;  // of a request
 // all replicas.
 inline constexpr int kMaxClusterCalls = 64;
 
+// Of one message to the public API, whose sender is not known before it has come: the longest
+// prompt as ids takes 5 MiB (limits::kMaxPositions varints), a conversation 2 MiB of text and 1 MiB
+// of roles, and there is room for the rest.
+inline constexpr int kMaxPublicMessageBytes = 8 << 20;
+
 }  // namespace catena::limits
 
 namespace catena {
