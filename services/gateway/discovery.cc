@@ -54,6 +54,8 @@ struct Discovery::Member {
   bool named = true;  // by the list or DNS
   int failures = 0;   // probes in a row
   bool was_answering = false;
+  bool was_refused = false;
+  Incarnation published = 0;  // as the token loop has it
   // Since when its work has stood still.
   int64_t batches = -1;
   Clock::time_point moved_at;
@@ -252,20 +254,39 @@ void Discovery::TakeAnswer(Member* member, const Probe& probe) {
   }
 }
 
+// What has changed goes to the log, once.
+void Discovery::LogChanges(const GatewayView& view, Member* member) {
+  const KnownReplica& known = member->known;
+  if (known.answers != member->was_answering) {
+    member->was_answering = known.answers;
+    known.answers ? spdlog::info("{} {} answers", RoleName(known.role), known.address)
+                  : spdlog::warn("{} {} {}", RoleName(known.role), known.address, known.problem);
+    if (!known.answers) member->was_refused = false;
+  }
+  // The view knows nothing yet of one that has just come.
+  const bool in_view =
+      known.role == Role::kTokenizer || member->published == known.info.replica.incarnation;
+  if (!known.answers || !in_view) return;
+  const std::string refused = WhyRefused(known, view);
+  if (refused.empty() == !member->was_refused) return;
+  member->was_refused = !refused.empty();
+  refused.empty() ? spdlog::info("{} {} is no longer refused", RoleName(known.role), known.address)
+                  : spdlog::warn("refused: {}", refused);
+}
+
 void Discovery::Publish() {
   std::vector<ReplicaInfo> stages;
+  const GatewayView view = gateway_->view();
   {
     const std::lock_guard lock(mutex_);
     for (auto& [address, member] : members_) {
+      LogChanges(view, member.get());
       const KnownReplica& known = member->known;
-      if (known.answers != member->was_answering) {
-        member->was_answering = known.answers;
-        known.answers ? spdlog::info("{} {} answers", RoleName(known.role), address)
-                      : spdlog::warn("{} {} {}", RoleName(known.role), address, known.problem);
-      }
+      member->published = 0;
       if (!known.answers || known.role == Role::kTokenizer) continue;
       stages.push_back(known.info);
       stages.back().draining |= !member->named;
+      member->published = known.info.replica.incarnation;
     }
   }
   gateway_->SetReplicas(std::move(stages));

@@ -91,6 +91,7 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   void ProbeAll();
   std::shared_ptr<Probe> StartProbe(Member* member);
   void TakeAnswer(Member* member, const Probe& probe);
+  void LogChanges(const GatewayView& view, Member* member);
   void Publish();
 
   const DiscoveryOptions options_;

@@ -10,6 +10,7 @@
 
 #include "services/common/log.h"
 #include "tests/services/gateway/fake_replicas.h"
+#include "tests/services/log_lines.h"
 #include "tests/temp_dir.h"
 
 namespace catena {
@@ -64,7 +65,7 @@ class DiscoveryTest : public testing::Test {
     return "unix:" + folder_.path() + "/" + name;
   }
   std::unique_ptr<FakeReplica> Make(Role role, const std::string& fingerprint = "f1") {
-    const Incarnation incarnation = ++incarnations_;
+    const Incarnation incarnation = (incarnations_ += 10);
     return std::make_unique<FakeReplica>(role, Address(fmt::format("{}", incarnation)), fingerprint,
                                          incarnation);
   }
@@ -99,7 +100,7 @@ class DiscoveryTest : public testing::Test {
   }
 
   TempDir folder_;
-  Incarnation incarnations_ = 0;
+  Incarnation incarnations_ = 0;  // in tens: a replica that is another process has the next one
   DiscoveryOptions options_;
   NoLinks links_;
   GatewayActor actor_{{.self = 99}};
@@ -137,6 +138,29 @@ TEST_F(DiscoveryTest, ATokenizerOfAnotherModelIsRefusedByName) {
   for (const KnownReplica& r : discovery_->replicas()) {
     EXPECT_EQ(WhyRefused(r, view), r.role == Role::kTokenizer ? status.message() : "");
   }
+}
+
+TEST_F(DiscoveryTest, RefusedReplicasAreSaidInTheLogOnce) {
+  const LogLines log;
+  const auto tokenizer = Make(Role::kTokenizer, "f2");
+  const auto other = Make(Role::kShard, "f2");
+  shard_ = Make(Role::kShard);
+  options_.shards = {shard_->address(), other->address()};
+  StartWith({tokenizer.get()});
+  for (int i = 0; i < 5; ++i) Ask();
+  const std::vector<std::string> refused = log.With("refused");
+  ASSERT_EQ(refused.size(), 2u) << testing::PrintToString(refused);
+  for (const std::string& line : refused) {
+    EXPECT_THAT(line, AllOf(HasSubstr("f1"), HasSubstr("f2"), HasSubstr("start it with the same")));
+  }
+  other->Become("f2");  // another process of the same model is no news
+  for (int i = 0; i < 5; ++i) Ask();
+  EXPECT_EQ(log.With("refused").size(), 2u);
+  tokenizer->Become("f1");
+  for (int i = 0; i < 5; ++i) Ask();
+  EXPECT_EQ(log.With("tokenizer " + tokenizer->address() + " is no longer refused").size(), 1u);
+  EXPECT_EQ(log.With("refused").size(), 3u);
+  discovery_->Stop();
 }
 
 TEST_F(DiscoveryTest, OfTwoTokenizersTheOneOfTheServedModelIsUsed) {

@@ -64,6 +64,12 @@ class FakeReplica final : public v1::TokenizerService::Service,
     server_ = *std::move(server);
     info_.replica.address = server_->address();
   }
+  // Another process in its place.
+  void Become(const std::string& fingerprint) {
+    const std::lock_guard lock(mutex_);
+    info_.model.fingerprint = fingerprint;
+    ++info_.replica.incarnation;
+  }
   // It dies.
   void Stop() {
     Freeze(false);
