@@ -6,6 +6,7 @@
 #include "services/common/grpc_transport.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
+#include "services/common/request_limits.h"
 #include "services/common/server.h"
 #include "services/gateway/cluster_service.h"
 #include "services/gateway/discovery.h"
@@ -77,19 +78,21 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   front.tokenizer = &tokenizer;
   front.facts = &discovery;
   front.pool = &pool;
-  GenerationServiceImpl generation(std::move(front));
   ReadyReport report(o.role.ready_fd);
   Readiness readiness({}, &actor, &discovery, [&report](const absl::Status& s) { report(s); });
-  ClusterServiceImpl cluster(
-      {.gateway = &actor, .discovery = &discovery, .readiness = &readiness, .describe = [&info] {
-         return info;
-       }});
+  ClusterServiceImpl cluster({.gateway = &actor,
+                              .discovery = &discovery,
+                              .readiness = &readiness,
+                              .describe = [&info] { return info; },
+                              .keys = front.keys});
+  GenerationServiceImpl generation(std::move(front));
   CATENA_ASSIGN_OR_RETURN(
       const auto server,
       Server::Start({.listen = o.role.listen,
                      .credentials = server_credentials,
                      .services = {{v1::GenerationService::service_full_name(), &generation},
-                                  {v1::ClusterService::service_full_name(), &cluster}}}));
+                                  {v1::ClusterService::service_full_name(), &cluster}},
+                     .max_receive_bytes = limits::kMaxPublicMessageBytes}));
   info.replica.address = server->address();
   report.SetServer(server.get());
   actor.Start(&transport);

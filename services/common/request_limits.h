@@ -15,6 +15,14 @@ inline constexpr int kMaxDecodeIds = 4096;          // of one message of a Decod
 inline constexpr int kMaxPieceIds = 65536;          // of one GetPieces
 inline constexpr size_t kMaxQueuedEncodes = 1024;   // at a tokenizer; then RESOURCE_EXHAUSTED
 inline constexpr size_t kMaxModelNameBytes = 1024;  // of a request
+// Calls of ClusterService that a gateway answers at a time; then RESOURCE_EXHAUSTED. Each waits for
+// all replicas.
+inline constexpr int kMaxClusterCalls = 64;
+
+// Of one message to the public API, whose sender is not known before it has come: the longest
+// prompt as ids takes 5 MiB (limits::kMaxPositions varints), a conversation 2 MiB of text and 1 MiB
+// of roles, and there is room for the rest.
+inline constexpr int kMaxPublicMessageBytes = 8 << 20;
 
 }  // namespace catena::limits
 

@@ -6,8 +6,6 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server_builder.h>
 
-#include "services/common/channel.h"
-
 namespace catena {
 namespace {
 
@@ -45,8 +43,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort(options.listen, options.credentials, &port);
-  builder.SetMaxReceiveMessageSize(kMaxGrpcMessageBytes);
+  builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
   builder.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConnectionStreams);
   SetMs(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTime, &builder);
   SetMs(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeout, &builder);
   SetMs(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kKeepaliveLeast, &builder);

@@ -16,8 +16,16 @@
 #include <grpcpp/server.h>
 
 #include "kernels/base/status.h"
+#include "services/common/channel.h"
 
 namespace catena {
+
+// Calls at a time on one connection; a client's gRPC holds further ones back. A gateway's clients
+// may share a connection, behind a proxy, and all sequences of a gateway share one to a tokenizer:
+// more than it queues and runs by default (1024 and kMaxSequences), so that what is too much is
+// refused with a reason and not held back in silence; and an end to what one connection may take.
+inline constexpr int kMaxConnectionStreams = 8192;
+static_assert(kMaxConnectionStreams > limits::kMaxSequences + 1024);
 
 struct NamedService {
   std::string name;  // v1::ShardService::service_full_name()
@@ -28,6 +36,8 @@ struct ServerOptions {
   std::string listen;  // host:port, where port 0 is a free one, or unix:/path
   std::shared_ptr<grpc::ServerCredentials> credentials;
   std::vector<NamedService> services;  // must outlive the server
+  // Of one message; a longer one ends its call with RESOURCE_EXHAUSTED.
+  int max_receive_bytes = kMaxGrpcMessageBytes;
 };
 
 class Server {

@@ -80,4 +80,11 @@ absl::Status ApiKeys::Check(std::optional<std::string_view> authorization) const
   return absl::OkStatus();
 }
 
+absl::Status ApiKeys::Check(const grpc::CallbackServerContext& context) const {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find("authorization");
+  if (found == metadata.end()) return Check(std::nullopt);
+  return Check(std::string_view(found->second.data(), found->second.size()));
+}
+
 }  // namespace catena

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include <grpcpp/server_context.h>
+
 #include "kernels/base/status.h"
 
 namespace catena {
@@ -26,6 +28,9 @@ class ApiKeys {
   // key, PERMISSION_DENIED with a wrong one. The time it takes depends on the given key's length
   // and the number of keys only.
   absl::Status Check(std::optional<std::string_view> authorization) const;
+
+  // The same of a call's metadata.
+  absl::Status Check(const grpc::CallbackServerContext& context) const;
 
   bool open() const { return keys_.empty(); }
 

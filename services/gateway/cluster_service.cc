@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "services/common/request_limits.h"
 #include "services/common/stage_service.h"
 #include "services/gateway/debug_fan_out.h"
 
@@ -23,12 +24,26 @@ bool Before(const KnownReplica& a, const KnownReplica& b) {
 
 }  // namespace
 
+absl::StatusOr<std::shared_ptr<void>> ClusterServiceImpl::Admit(
+    const grpc::CallbackServerContext& context) const {
+  CATENA_RETURN_IF_ERROR(options_.keys.Check(context));
+  std::shared_ptr<void> place(nullptr, [calls = calls_](void*) { --*calls; });
+  if (++*calls_ <= limits::kMaxClusterCalls) return place;
+  return absl::ResourceExhaustedError(fmt::format(
+      "{} calls ask for the cluster's status already; ask less often", limits::kMaxClusterCalls));
+}
+
 grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerContext* context,
                                                         const v1::GetStatusRequest*,
                                                         v1::GetStatusResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  options_.discovery->AskNow([this, reactor, response] {
-    options_.gateway->AskView([this, reactor, response](const GatewayView& view) {
+  const auto place = Admit(*context);
+  if (!place.ok()) {
+    reactor->Finish(ToGrpcStatus(place.status()));
+    return reactor;
+  }
+  options_.discovery->AskNow([this, reactor, response, place = *place] {
+    options_.gateway->AskView([this, reactor, response, place](const GatewayView& view) {
       FillStatus(view, response);
       reactor->Finish(grpc::Status::OK);
     });
@@ -39,7 +54,9 @@ grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerCont
 void ClusterServiceImpl::FillStatus(const GatewayView& view,
                                     v1::GetStatusResponse* response) const {
   // What the replicas have just said is newer than the last look at them.
-  const absl::Status ready = view.route.ok() ? options_.readiness->status() : view.route;
+  absl::Status ready = view.route;
+  if (ready.ok()) ready = options_.discovery->Facts().status();
+  if (ready.ok()) ready = options_.readiness->status();
   response->set_ready(ready.ok());
   response->set_problem(std::string(Message(ready)));
   response->set_requests_waiting(view.waiting);
@@ -48,8 +65,7 @@ void ClusterServiceImpl::FillStatus(const GatewayView& view,
   std::vector<KnownReplica> replicas = options_.discovery->replicas();
   std::sort(replicas.begin(), replicas.end(), Before);
   for (const KnownReplica& replica : replicas) {
-    const auto refused = view.refused.find(replica.info.replica.incarnation);
-    const std::string why = refused == view.refused.end() ? "" : refused->second;
+    const std::string why = WhyRefused(replica, view);
     v1::ReplicaStatus* out = response->add_replicas();
     ReplicaInfo info = replica.info;
     info.replica.address = replica.address;
@@ -64,9 +80,10 @@ grpc::ServerUnaryReactor* ClusterServiceImpl::DebugSequence(grpc::CallbackServer
                                                             const v1::DebugSequenceRequest* request,
                                                             v1::DebugSequenceResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto place = Admit(*context);
   const absl::StatusOr<SequenceKey> key = ParseSequenceKey(request->sequence_id());
-  if (!key.ok()) {
-    reactor->Finish(ToGrpcStatus(key.status()));
+  if (!place.ok() || !key.ok()) {
+    reactor->Finish(ToGrpcStatus(place.ok() ? key.status() : place.status()));
     return reactor;
   }
   const ReplicaInfo self = options_.describe();
@@ -85,7 +102,7 @@ grpc::ServerUnaryReactor* ClusterServiceImpl::DebugSequence(grpc::CallbackServer
     std::vector<KnownReplica> stages = discovery->replicas();
     std::sort(stages.begin(), stages.end(), Before);
     AskStages(*key, stages, *discovery, response,
-              [reactor](const grpc::Status& status) { reactor->Finish(status); });
+              [reactor, place](const grpc::Status& status) { reactor->Finish(status); });
   });
   return reactor;
 }

@@ -1,12 +1,12 @@
 #include "services/gateway/discovery.h"
 
+#include <algorithm>
 #include <future>
+#include <iterator>
 
 #include "catena/v1/head.grpc.pb.h"
 #include "catena/v1/shard.grpc.pb.h"
 #include "catena/v1/tokenizer.grpc.pb.h"
-#include <arpa/inet.h>
-#include <netdb.h>
 #include <spdlog/spdlog.h>
 
 #include "runtime/chain/limits.h"
@@ -22,34 +22,31 @@ using Clock = std::chrono::steady_clock;
 // Probes in a row without an answer: a busy machine may miss one.
 constexpr int kProbesToLose = 2;
 
-// All addresses of host:port. A name that cannot be resolved now has none.
-std::vector<std::string> Addresses(const std::string& target) {
-  const size_t colon = target.rfind(':');
-  if (target.rfind("unix:", 0) == 0 || colon == std::string::npos) return {target};
-  std::string host = target.substr(0, colon);
-  if (host.size() > 1 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  const addrinfo hints{.ai_flags = AI_ADDRCONFIG,
-                       .ai_family = AF_UNSPEC,
-                       .ai_socktype = SOCK_STREAM,
-                       .ai_protocol = 0,
-                       .ai_addrlen = 0,
-                       .ai_addr = nullptr,
-                       .ai_canonname = nullptr,
-                       .ai_next = nullptr};
-  addrinfo* found = nullptr;
-  std::vector<std::string> addresses;
-  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return addresses;
-  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
-    char text[NI_MAXHOST] = {};
-    getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-    const std::string name = a->ai_family == AF_INET6 ? fmt::format("[{}]", text) : text;
-    addresses.push_back(name + target.substr(colon));
-  }
-  freeaddrinfo(found);
-  return addresses;
+std::vector<std::string> AllTargets(const DiscoveryOptions& o) {
+  std::vector<std::string> all = o.tokenizers;
+  all.insert(all.end(), o.shards.begin(), o.shards.end());
+  all.insert(all.end(), o.heads.begin(), o.heads.end());
+  return all;
+}
+
+std::string Describe(const ModelInfo& model) {
+  return fmt::format("model {} ({})", Quoted(model.name), model.fingerprint);
 }
 
 }  // namespace
+
+std::string WhyRefused(const KnownReplica& replica, const GatewayView& view) {
+  if (replica.role != Role::kTokenizer) {
+    const auto refused = view.refused.find(replica.info.replica.incarnation);
+    return refused == view.refused.end() ? "" : refused->second;
+  }
+  const ModelInfo& own = replica.info.model;
+  const ModelInfo& served = view.model;
+  if (served.fingerprint.empty() || own.fingerprint == served.fingerprint) return "";
+  return fmt::format(
+      "the tokenizer at {} is of {}, and the cluster serves {}; start it with the same model",
+      replica.address, Describe(own), Describe(served));
+}
 
 struct Discovery::Member {
   KnownReplica known;
@@ -57,6 +54,8 @@ struct Discovery::Member {
   bool named = true;  // by the list or DNS
   int failures = 0;   // probes in a row
   bool was_answering = false;
+  bool was_refused = false;
+  Incarnation published = 0;  // as the token loop has it
   // Since when its work has stood still.
   int64_t batches = -1;
   Clock::time_point moved_at;
@@ -84,7 +83,9 @@ struct Discovery::Probe {
 };
 
 Discovery::Discovery(DiscoveryOptions options, GatewayActor* gateway)
-    : options_(std::move(options)), gateway_(gateway) {}
+    : options_(std::move(options)),
+      addresses_(AllTargets(options_), options_.resolve, options_.resolve_every),
+      gateway_(gateway) {}
 
 Discovery::~Discovery() { Stop(); }
 
@@ -102,27 +103,20 @@ void Discovery::Stop() {
 }
 
 void Discovery::Loop() {
-  Clock::time_point resolve_at{};
-  std::vector<std::function<void()>> asked;
   while (true) {
-    if (Clock::now() >= resolve_at) {
-      Resolve();
-      resolve_at = Clock::now() + options_.resolve_every;
-    }
+    UpdateMembers();
+    const Clock::time_point began = Clock::now();
     ProbeAll();
     Publish();
-    for (const auto& done : asked) done();
-    asked.clear();
-    std::unique_lock lock(mutex_);
+    Answer(began);
     // Quicker while something is missing, so that a cluster starts as fast as its slowest part.
-    const bool complete = gateway_->view().route.ok() && facts_ != nullptr;
+    const bool complete = gateway_->view().route.ok() && Facts().ok();
+    std::unique_lock lock(mutex_);
     const auto pause = complete ? options_.probe_every : options_.probe_every / 10;
     wake_.wait_for(lock, pause, [this] { return stopped_ || !waiting_.empty(); });
-    asked.swap(waiting_);
     if (!stopped_) continue;
     lock.unlock();
-    for (const auto& done : asked) done();
-    return;
+    return Answer(Clock::time_point::max());
   }
 }
 
@@ -130,7 +124,7 @@ void Discovery::AskNow(std::function<void()> done) {
   {
     const std::lock_guard lock(mutex_);
     if (!stopped_) {
-      waiting_.push_back(std::move(done));
+      waiting_.push_back({Clock::now(), std::move(done)});
       wake_.notify_all();
       return;
     }
@@ -138,14 +132,29 @@ void Discovery::AskNow(std::function<void()> done) {
   done();
 }
 
+void Discovery::Answer(Clock::time_point round_began) {
+  std::vector<Waiter> answered;
+  {
+    const std::lock_guard lock(mutex_);
+    const Clock::time_point another_ends = Clock::now() + options_.probe_timeout;
+    const auto wait_on =
+        std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Waiter& w) {
+          return w.asked_at <= round_began || another_ends > w.asked_at + options_.answer_within;
+        });
+    answered.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(wait_on));
+    waiting_.erase(waiting_.begin(), wait_on);
+  }
+  for (const Waiter& w : answered) w.done();
+}
+
 void Discovery::AddMembers(const std::vector<std::string>& targets, Role role,
                            std::map<std::string, Role>* seen) {
   for (const std::string& target : targets) {
-    for (const std::string& address : Addresses(target)) (*seen)[address] = role;
+    for (const std::string& address : addresses_.Of(target)) (*seen)[address] = role;
   }
 }
 
-void Discovery::Resolve() {
+void Discovery::UpdateMembers() {
   std::map<std::string, Role> seen;
   AddMembers(options_.tokenizers, Role::kTokenizer, &seen);
   AddMembers(options_.shards, Role::kShard, &seen);
@@ -245,40 +254,51 @@ void Discovery::TakeAnswer(Member* member, const Probe& probe) {
   }
 }
 
+// What has changed goes to the log, once.
+void Discovery::LogChanges(const GatewayView& view, Member* member) {
+  const KnownReplica& known = member->known;
+  if (known.answers != member->was_answering) {
+    member->was_answering = known.answers;
+    known.answers ? spdlog::info("{} {} answers", RoleName(known.role), known.address)
+                  : spdlog::warn("{} {} {}", RoleName(known.role), known.address, known.problem);
+    if (!known.answers) member->was_refused = false;
+  }
+  // The view knows nothing yet of one that has just come.
+  const bool in_view =
+      known.role == Role::kTokenizer || member->published == known.info.replica.incarnation;
+  if (!known.answers || !in_view) return;
+  const std::string refused = WhyRefused(known, view);
+  if (refused.empty() == !member->was_refused) return;
+  member->was_refused = !refused.empty();
+  refused.empty() ? spdlog::info("{} {} is no longer refused", RoleName(known.role), known.address)
+                  : spdlog::warn("refused: {}", refused);
+}
+
 void Discovery::Publish() {
   std::vector<ReplicaInfo> stages;
-  std::shared_ptr<const ModelFacts> facts;
-  const ModelInfo served = gateway_->view().model;
+  const GatewayView view = gateway_->view();
   {
     const std::lock_guard lock(mutex_);
     for (auto& [address, member] : members_) {
+      LogChanges(view, member.get());
       const KnownReplica& known = member->known;
-      if (known.answers != member->was_answering) {
-        member->was_answering = known.answers;
-        known.answers ? spdlog::info("{} {} answers", RoleName(known.role), address)
-                      : spdlog::warn("{} {} {}", RoleName(known.role), address, known.problem);
-      }
-      if (!known.answers) continue;
-      if (known.role != Role::kTokenizer) {
-        stages.push_back(known.info);
-        stages.back().draining |= !member->named;
-      } else if (facts == nullptr || known.info.model.fingerprint == served.fingerprint) {
-        facts = member->facts;
-      }
+      member->published = 0;
+      if (!known.answers || known.role == Role::kTokenizer) continue;
+      stages.push_back(known.info);
+      stages.back().draining |= !member->named;
+      member->published = known.info.replica.incarnation;
     }
-    if (facts != nullptr) facts_ = facts;
   }
   gateway_->SetReplicas(std::move(stages));
 }
 
 std::vector<TokenizerReplica> Discovery::Serving() {
-  const std::string fingerprint = gateway_->view().model.fingerprint;
+  const GatewayView view = gateway_->view();
   const std::lock_guard lock(mutex_);
   std::vector<TokenizerReplica> serving;
   for (const auto& [address, member] : members_) {
     const KnownReplica& known = member->known;
-    const bool fits = fingerprint.empty() || known.info.model.fingerprint == fingerprint;
-    if (known.role == Role::kTokenizer && known.answers && fits) {
+    if (known.role == Role::kTokenizer && known.answers && WhyRefused(known, view).empty()) {
       serving.push_back({address, member->channel});
     }
   }
@@ -286,16 +306,23 @@ std::vector<TokenizerReplica> Discovery::Serving() {
 }
 
 absl::StatusOr<std::shared_ptr<const ModelFacts>> Discovery::Facts() const {
-  const ModelInfo served = gateway_->view().model;
+  const GatewayView view = gateway_->view();
+  absl::Status why_none = absl::UnavailableError("no tokenizer can be reached; start one");
   const std::lock_guard lock(mutex_);
-  if (facts_ == nullptr) {
-    return absl::UnavailableError("no tokenizer can be reached; start one");
+  for (const auto& [address, member] : members_) {
+    const KnownReplica& known = member->known;
+    if (known.role != Role::kTokenizer || !known.answers) continue;
+    if (const std::string refused = WhyRefused(known, view); !refused.empty()) {
+      why_none = absl::FailedPreconditionError(refused);
+      continue;
+    }
+    if (view.model.context_length <= 0) return member->facts;
+    auto facts = std::make_shared<ModelFacts>(*member->facts);
+    facts->model.context_length = view.model.context_length;
+    facts->model.fingerprint = view.model.fingerprint;
+    return facts;
   }
-  if (served.context_length <= 0) return facts_;
-  auto facts = std::make_shared<ModelFacts>(*facts_);
-  facts->model.context_length = served.context_length;
-  facts->model.fingerprint = served.fingerprint;
-  return facts;
+  return why_none;
 }
 
 std::vector<KnownReplica> Discovery::replicas() const {

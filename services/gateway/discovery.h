@@ -2,9 +2,10 @@
 // resolved again every few seconds, each replica asked to Describe itself every second. What it
 // learns goes to the token loop (shards and heads) and to the front (tokenizers).
 //
-// A replica that refuses the connection is gone at once; one that does not answer is gone after
-// kProbesToLose probes; one that answers but has had work for limits::kNoProgress without finishing
-// a batch has failed. A name that vanishes from DNS means no new sequences there.
+// Names are resolved beside (target_addresses.h): a name server that fails or hangs changes nothing
+// of what is known. A replica that refuses the connection is gone at once; one that does not answer
+// is gone after kProbesToLose probes; one that answers but has had work for limits::kNoProgress
+// without finishing a batch has failed. A name that vanishes from DNS means no new sequences there.
 //
 // Thread rules: Start and Stop by the owner; the rest from any thread. It has a thread of its own.
 #pragma once
@@ -23,6 +24,7 @@
 
 #include "runtime/actor/gateway_actor.h"
 #include "services/gateway/model_facts.h"
+#include "services/gateway/target_addresses.h"
 #include "services/gateway/tokenizer_replicas.h"
 
 namespace catena {
@@ -34,6 +36,10 @@ struct DiscoveryOptions {
   std::chrono::milliseconds probe_every{1'000};
   std::chrono::milliseconds probe_timeout{1'000};
   std::chrono::milliseconds resolve_every{3'000};
+  Resolver resolve = ResolveBySystem;
+  // Whoever asks with AskNow waits no longer than this or than a probe, whatever is longer:
+  // `catena status` has 1.5 s.
+  std::chrono::milliseconds answer_within{1'200};
 };
 
 // What is known of one replica.
@@ -45,6 +51,9 @@ struct KnownReplica {
   ReplicaInfo info;     // as it last described itself
 };
 
+// Why a replica that answers is not used, with what to do; "" where it is.
+std::string WhyRefused(const KnownReplica& replica, const GatewayView& view);
+
 class Discovery final : public TokenizerReplicas, public ModelFactsSource {
  public:
   // `gateway` outlives this.
@@ -55,9 +64,12 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   void Stop();
 
   std::vector<TokenizerReplica> Serving() override;
+  // Of a tokenizer that answers now and is of the served model. UNAVAILABLE where none answers,
+  // FAILED_PRECONDITION where those that do are of another model.
   absl::StatusOr<std::shared_ptr<const ModelFacts>> Facts() const override;
   std::vector<KnownReplica> replicas() const;
-  // Asks all replicas again now, and then calls `done`, once, on its own thread.
+  // Asks all replicas again now, and then calls `done`, once, on its own thread. Where a round is
+  // on its way that a frozen replica holds up, and another would take too long, that one will do.
   void AskNow(std::function<void()> done);
   // To a shard or head, for `catena debug`; null where the address is unknown.
   std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) const;
@@ -65,26 +77,33 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
  private:
   struct Member;
   struct Probe;
+  struct Waiter {
+    std::chrono::steady_clock::time_point asked_at;
+    std::function<void()> done;
+  };
 
   void Loop();
-  void Resolve();
+  // Calls those who wait for the round that began then.
+  void Answer(std::chrono::steady_clock::time_point round_began);
+  void UpdateMembers();  // as the targets' addresses are now
   void AddMembers(const std::vector<std::string>& targets, Role role,
                   std::map<std::string, Role>* seen);
   void ProbeAll();
   std::shared_ptr<Probe> StartProbe(Member* member);
   void TakeAnswer(Member* member, const Probe& probe);
+  void LogChanges(const GatewayView& view, Member* member);
   void Publish();
 
   const DiscoveryOptions options_;
+  const TargetAddresses addresses_;
   GatewayActor* const gateway_;
   std::thread thread_;
 
   mutable std::mutex mutex_;  // of all below
   std::condition_variable wake_;
   bool stopped_ = false;
-  std::vector<std::function<void()>> waiting_;              // for the next answers
+  std::vector<Waiter> waiting_;                             // for the next answers
   std::map<std::string, std::unique_ptr<Member>> members_;  // by address
-  std::shared_ptr<const ModelFacts> facts_;
 };
 
 }  // namespace catena

@@ -11,13 +11,6 @@
 namespace catena {
 namespace {
 
-std::optional<std::string_view> Authorization(const grpc::CallbackServerContext& context) {
-  const auto& metadata = context.client_metadata();
-  const auto found = metadata.find("authorization");
-  if (found == metadata.end()) return std::nullopt;
-  return std::string_view(found->second.data(), found->second.size());
-}
-
 grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
                                     const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -69,7 +62,7 @@ class TokenizeReactor final : public grpc::ServerUnaryReactor {
 
 absl::StatusOr<std::shared_ptr<const ModelFacts>> GenerationServiceImpl::Admit(
     const grpc::CallbackServerContext& context) const {
-  CATENA_RETURN_IF_ERROR(front_.keys.Check(Authorization(context)));
+  CATENA_RETURN_IF_ERROR(front_.keys.Check(context));
   return front_.facts->Facts();
 }
 

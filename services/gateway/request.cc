@@ -92,7 +92,10 @@ absl::Status CheckPromptText(const Request& request, const ModelFacts& facts, bo
   if (request.prompt_case() == Request::PROMPT_NOT_SET) {
     return absl::InvalidArgumentError("there is no prompt; give text or tokens");
   }
-  if (request.has_tokens()) return absl::OkStatus();
+  if (request.has_tokens()) {
+    const auto& ids = request.tokens().ids();
+    return CheckPromptIds({ids.data(), static_cast<size_t>(ids.size())}, facts);
+  }
   return CheckTokenizer(facts, chat);
 }
 

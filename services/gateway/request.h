@@ -23,7 +23,8 @@ absl::StatusOr<SamplingParams> ResolveSampling(const v1::SamplingOptions& option
 // NOT_FOUND unless `model` is "" or the cluster's.
 absl::Status CheckModel(std::string_view model, const ModelFacts& facts);
 
-// INVALID_ARGUMENT where what a request asks of the tokenizer cannot be, without asking it.
+// INVALID_ARGUMENT where a prompt's ids, or what a request asks of the tokenizer, cannot be; before
+// anything is copied or asked.
 absl::Status CheckText(const v1::GenerateRequest& request, const ModelFacts& facts);
 absl::Status CheckText(const v1::ScoreRequest& request, const ModelFacts& facts);
 absl::Status CheckText(const v1::TokenizeRequest& request, const ModelFacts& facts);

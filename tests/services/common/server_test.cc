@@ -138,6 +138,24 @@ TEST_F(ServerTest, ReflectionNamesTheServices) {
   }
 }
 
+TEST_F(ServerTest, TakesNoLongerMessageThanItsOptionsSay) {
+  const auto server = Server::Start({.listen = "127.0.0.1:0",
+                                     .credentials = grpc::InsecureServerCredentials(),
+                                     .services = {{"shard", &service_}},
+                                     .max_receive_bytes = 1000});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto stub = v1::ShardService::NewStub(
+      MakeChannel((*server)->address(), grpc::InsecureChannelCredentials()));
+  for (const auto& [bytes, want] : {std::pair(900, grpc::StatusCode::UNIMPLEMENTED),
+                                    std::pair(1100, grpc::StatusCode::RESOURCE_EXHAUSTED)}) {
+    grpc::ClientContext context;
+    v1::ShardServiceDebugSequenceRequest request;
+    request.set_sequence_id(std::string(static_cast<size_t>(bytes), 'x'));
+    v1::ShardServiceDebugSequenceResponse response;
+    EXPECT_EQ(stub->DebugSequence(&context, request, &response).error_code(), want) << bytes;
+  }
+}
+
 TEST_F(ServerTest, TlsFilesThatDoNotDoAreNamed) {
   EXPECT_TRUE(absl::IsNotFound(
       MakeServerCredentials({dir_.path() + "/a", dir_.path() + "/b", ""}).status()));

@@ -98,6 +98,21 @@ TEST_F(GenerationServiceTest, PromptsThatCannotBeAreRefused) {
   EXPECT_EQ(loop_.submitted(), 0u);
 }
 
+TEST_F(GenerationServiceTest, IdsThatCannotBeAreRefusedBeforeTheyAreCopied) {
+  const std::vector<int32_t> many(kTestContext + 1, 1);
+  v1::ScoreRequest score;
+  score.mutable_tokens()->mutable_ids()->Assign(many.begin(), many.end());
+  api();
+  pool_.Stop();  // so that nothing beyond the service can answer
+  grpc::ClientContext a, b;
+  for (grpc::ClientContext* context : {&a, &b}) {
+    context->set_deadline(std::chrono::system_clock::now() + kPatience);
+  }
+  EXPECT_EQ(api().Generate(&a, Ids(many))->Finish().error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(api().Score(&b, score)->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(GenerationServiceTest, OnlyTheClustersModelIsFound) {
   v1::GenerateRequest request = Ids({-1});
   request.set_model("gpt-5");
