@@ -36,7 +36,12 @@ void GatewayOptions::Prepare(std::chrono::milliseconds bound, grpc::ClientContex
 }
 
 absl::Status GatewayOptions::ToStatus(const grpc::Status& status, bool answered) const {
-  const Peer gateway{"the gateway", address, "is `catena up` running, and the address right?"};
+  const char* advice =
+      tls.authority.empty()
+          ? "is `catena up` running, and the address right? If it speaks TLS, give --tls-ca"
+          : "is `catena up` running, and the address right? Does it speak TLS, with a certificate "
+            "of --tls-ca?";
+  const Peer gateway{"the gateway", address, advice};
   return ExplainError(status, gateway, answered);
 }
 
