@@ -88,7 +88,7 @@ def main():
     parser.add_argument("options", nargs="*", metavar="OPTION")
     args = parser.parse_args()
     if not args.model:
-        parser.error("give --model, or set CATENA_SMOLLM2_GGUF to what deploy/default_model.sh says")
+        parser.error("give --model, or set CATENA_SMOLLM2_GGUF (deploy/default_model.sh has it)")
     rows = [measure(args.model, args.options, n, args.rounds, args.tokens) for n in args.streams]
     print(f"{'streams':>7} {'one process':>12} {'chain':>8} {'ratio':>6}  (min to max)")
     for row in rows:
