@@ -26,8 +26,10 @@ std::string OneLine(std::string_view text) {
   return line;
 }
 
+}  // namespace
+
 // gRPC says "failed to connect to all addresses; last error: UNKNOWN: ipv4:…: Connection refused".
-std::string Cause(std::string_view message) {
+std::string ConnectionCause(std::string_view message) {
   for (std::string_view known :
        {"Connection refused", "No such file or directory", "DNS resolution", "Ssl handshake failed",
         "certificate", "timed out"}) {
@@ -40,8 +42,6 @@ std::string Cause(std::string_view message) {
   }
   return OneLine(message);
 }
-
-}  // namespace
 
 absl::Status WithRetryDelay(absl::Status status, std::chrono::milliseconds delay) {
   google::rpc::RetryInfo info;
@@ -106,11 +106,12 @@ absl::Status ExplainError(const grpc::Status& status, const Peer& peer, bool ans
   switch (plain.code()) {
     case absl::StatusCode::kUnavailable:
       if (answered) {
-        return absl::UnavailableError(fmt::format(
-            "the connection to {} was lost ({}); run it again", who, Cause(Message(plain))));
+        return absl::UnavailableError(
+            fmt::format("the connection to {} was lost ({}); run it again", who,
+                        ConnectionCause(Message(plain))));
       }
-      return absl::UnavailableError(
-          fmt::format("cannot reach {}: {}; {}", who, Cause(Message(plain)), peer.advice));
+      return absl::UnavailableError(fmt::format("cannot reach {}: {}; {}", who,
+                                                ConnectionCause(Message(plain)), peer.advice));
     case absl::StatusCode::kDeadlineExceeded:
       return absl::DeadlineExceededError(
           fmt::format("{} did not answer in time; give it longer, or {}", who, peer.advice));
