@@ -31,9 +31,12 @@ std::string OneLine(std::string_view text) {
 // gRPC says "failed to connect to all addresses; last error: UNKNOWN: ipv4:…: Connection refused".
 std::string ConnectionCause(std::string_view message) {
   for (std::string_view known :
-       {"Connection refused", "No such file or directory", "DNS resolution", "Ssl handshake failed",
-        "certificate", "timed out"}) {
+       {"Connection refused", "No such file or directory", "DNS resolution",
+        "Hostname Verification Check failed", "Ssl handshake failed", "certificate", "timed out"}) {
     if (message.find(known) == std::string_view::npos) continue;
+    if (known == "Hostname Verification Check failed") {
+      return "its certificate is for another name: call it by that, or give --tls-server-name";
+    }
     if (known == "DNS resolution") return "its name cannot be resolved";
     if (known == "Ssl handshake failed" || known == "certificate") {
       return "the TLS handshake failed (" + OneLine(message) + ")";
