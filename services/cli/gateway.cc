@@ -56,7 +56,8 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   CATENA_RETURN_IF_ERROR(InitLog("gateway", o.role.log_level));
   CATENA_ASSIGN_OR_RETURN(const auto server_credentials,
                           MakeServerCredentials(PublicTls(o.role.tls)));
-  CATENA_ASSIGN_OR_RETURN(o.replicas.credentials, MakeChannelCredentials(o.role.tls));
+  CATENA_ASSIGN_OR_RETURN(o.replicas.credentials,
+                          MakeChannelCredentials(o.role.tls, PeerNames::kAnyMember));
   Front front;
   if (!o.api_keys.empty()) {
     CATENA_ASSIGN_OR_RETURN(front.keys, ApiKeys::FromFile(o.api_keys));

@@ -10,7 +10,12 @@ CLI::Option* GatewayOptions::Declare(CLI::App& app) {
   app.add_option("--api-key", api_key, "Where the gateway asks for one")
       ->envname("CATENA_API_KEY")
       ->group(group);
-  app.add_option("--tls-ca", tls.authority, "PEM file: the authority of the gateway's certificate")
+  auto* authority = app.add_option("--tls-ca", tls.authority,
+                                   "PEM file: the authority of the gateway's certificate");
+  authority->group(group);
+  app.add_option("--tls-server-name", tls_name,
+                 "The name in the gateway's certificate (default: its address's)")
+      ->needs(authority)
       ->group(group);
   app.add_option("--tls-cert", tls.certificate, "PEM file: a certificate of ours")->group(group);
   app.add_option("--tls-key", tls.key, "PEM file: its key")->group(group);
@@ -18,8 +23,9 @@ CLI::Option* GatewayOptions::Declare(CLI::App& app) {
 }
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> GatewayOptions::Connect() const {
-  CATENA_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(tls));
-  return MakeChannel(address, credentials);
+  CATENA_ASSIGN_OR_RETURN(const auto credentials,
+                          MakeChannelCredentials(tls, PeerNames::kAsCalled));
+  return MakeChannel(address, credentials, {.tls_name = tls_name});
 }
 
 std::string GatewayOptions::Authorization() const {

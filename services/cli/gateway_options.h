@@ -19,6 +19,7 @@ struct GatewayOptions {
   std::string address;
   std::string api_key;
   TlsOptions tls;
+  std::string tls_name;  // of the gateway's certificate; "": as its address
 
   CLI::Option* Declare(CLI::App& app);
   absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect() const;

@@ -38,7 +38,8 @@ template <class Service, class ActorT>
 absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange& layers,
                         const ModelInfo& model, StopSignals* stop, ActorT* actor) {
   CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(o.role.tls));
-  CATENA_ASSIGN_OR_RETURN(const auto channel_credentials, MakeChannelCredentials(o.role.tls));
+  CATENA_ASSIGN_OR_RETURN(const auto channel_credentials,
+                          MakeChannelCredentials(o.role.tls, PeerNames::kAnyMember));
   ReplicaInfo info = DescribeProcess(role, o.role.listen, NewIncarnation());
   info.layers = layers;
   info.model = model;

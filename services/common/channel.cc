@@ -27,6 +27,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   args.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, options.own_connection ? 1 : 0);
+  if (!options.tls_name.empty()) args.SetSslTargetNameOverride(options.tls_name);
   return grpc::CreateCustomChannel(address, credentials, args);
 }
 

@@ -31,6 +31,9 @@ inline constexpr std::chrono::milliseconds kMaxBackoff{1'000};
 struct ChannelOptions {
   // false: channels to one address share a connection.
   bool own_connection = false;
+  // That the peer's certificate must have, where it is not the address's: of a unix socket, which
+  // is otherwise called localhost, or of a port that is forwarded.
+  std::string tls_name = {};
 };
 
 // `address`: host:port or unix:/path. It connects with the first call.

@@ -60,7 +60,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
-    const TlsOptions& options) {
+    const TlsOptions& options, PeerNames names) {
   if (IsPlaintext(options)) return grpc::InsecureChannelCredentials();
   if (options.authority.empty()) {
     return absl::InvalidArgumentError(
@@ -71,10 +71,15 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   tls.set_certificate_provider(Watch(options));
   tls.watch_root_certs();
   if (!options.certificate.empty()) tls.watch_identity_key_cert_pairs();
-  // The chain is verified, the host name is not: see the header.
   tls.set_verify_server_certs(true);
-  tls.set_certificate_verifier(std::make_shared<grpc::experimental::NoOpCertificateVerifier>());
-  tls.set_check_call_host(false);
+  if (names == PeerNames::kAsCalled) {
+    tls.set_certificate_verifier(
+        std::make_shared<grpc::experimental::HostNameCertificateVerifier>());
+  } else {
+    // The chain is verified, the host name is not: see the header.
+    tls.set_certificate_verifier(std::make_shared<grpc::experimental::NoOpCertificateVerifier>());
+    tls.set_check_call_host(false);
+  }
   return grpc::experimental::TlsCredentials(tls);
 }
 

@@ -4,6 +4,7 @@
 
 #include "services/common/channel.h"
 #include "services/common/frame_bytes.h"
+#include "services/common/status.h"
 
 namespace catena {
 namespace {
@@ -34,6 +35,7 @@ struct GrpcTransport::Link {
   std::array<LaneState, kLanes> lanes;
   int method = 0;  // of kMethods
   bool forgotten = false;
+  bool said_down = false;  // in the log, and not yet that it is up again
 };
 
 struct GrpcTransport::Accepted {
@@ -205,10 +207,24 @@ absl::Status GrpcTransport::OnHandshake(LaneStream* stream, const v1::Frame& fra
   std::unique_lock lock(mu_);
   Stream* info = &streams_.at(stream);  // stays where it is until OnEnd
   lock.unlock();
-  const absl::Status status =
-      info->link == nullptr ? OnHello(stream, info, frame) : OnWelcome(stream, info, frame);
-  if (!status.ok()) spdlog::warn("link refused: {}", Message(status));
+  if (info->link != nullptr) return OnWelcome(stream, info, frame);
+  const absl::Status status = OnHello(stream, info, frame);
+  LogRefusal(frame.hello().incarnation(), status);
   return status;
+}
+
+// One line a caller, whatever the number of its lanes and attempts.
+void GrpcTransport::LogRefusal(Incarnation caller, const absl::Status& status) {
+  const std::lock_guard lock(mu_);
+  if (status.ok()) {
+    refused_.erase(caller);
+    return;
+  }
+  if (refused_.size() >= limits::kMaxPeers) refused_.clear();
+  std::string& said = refused_[caller];
+  if (said == status.message()) return;
+  said = std::string(status.message());
+  spdlog::warn("link refused: {}", said);
 }
 
 absl::Status GrpcTransport::OnHello(LaneStream* stream, Stream* info, const v1::Frame& frame) {
@@ -248,6 +264,9 @@ absl::Status GrpcTransport::OnWelcome(LaneStream* stream, Stream* info, const v1
   lane.not_implemented = 0;
   lane.backoff = kFirstBackoff;
   lane.owes_report = true;
+  if (std::exchange(link.said_down, false)) {
+    spdlog::info("link to {} is up again", link.peer.address);
+  }
   return absl::OkStatus();
 }
 
@@ -323,10 +342,11 @@ void GrpcTransport::CallEnded(const Stream& info, LaneStream* stream, const absl
       CallAgainLater(link, info.lane);
       if (!owed) return;
     }
+    link->said_down = true;
   }
   for (const auto& other : others) other->End(absl::CancelledError("disconnected"));
+  spdlog::info("link to {} is down: {}", link->peer.address, ConnectionCause(Message(status)));
   status = Annotate(status, link->peer.address);
-  spdlog::info("link down: {}", Message(status));
   receiver_->OnDisconnect(link->peer.incarnation, status);
 }
 

@@ -81,6 +81,7 @@ class GrpcTransport final : public Transport, private LaneHandler {
   void Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream* former);
   void AwaitHello(const std::shared_ptr<LaneStream>& stream);
   absl::Status OnHello(LaneStream* stream, Stream* info, const v1::Frame& frame);
+  void LogRefusal(Incarnation caller, const absl::Status& status);
   absl::Status OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame);
   void CallEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
   void AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
@@ -105,6 +106,7 @@ class GrpcTransport final : public Transport, private LaneHandler {
   std::map<Incarnation, std::shared_ptr<Link>> links_;
   std::map<Incarnation, std::shared_ptr<Accepted>> accepted_;
   std::unordered_map<LaneStream*, Stream> streams_;
+  std::map<Incarnation, std::string> refused_;  // callers, and what the log has of them
   std::minstd_rand jitter_{std::random_device{}()};
   // The first channel that was made, to the end: channels may be destroyed on gRPC's threads as
   // long as one is left (channel.h).

@@ -52,9 +52,6 @@ std::string Mismatch(const v1::Hello& caller, const v1::Hello& self) {
     return a != b && a != none && b != none;
   };
   if (caller.protocol_version() < kOldest) return "update the caller: its protocol is too old";
-  if (caller.expected_incarnation() != self.incarnation()) {
-    return fmt::format("the caller wants {:x}, which is gone", caller.expected_incarnation());
-  }
   if (differ(caller.fingerprint(), self.fingerprint(), "")) {
     return "start both with the same model and weights";
   }
@@ -88,6 +85,12 @@ absl::StatusOr<Caller> CheckHello(const LinkIdentity& self, const v1::Frame& fra
     return absl::InvalidArgumentError("a hello without incarnation or lane");
   }
   const v1::Hello own = HelloOf(self);
+  // A peer that was restarted is nothing unusual, and needs few words.
+  if (hello.protocol_version() >= kOldest && hello.expected_incarnation() != own.incarnation()) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} {:x} called {:x}, which is gone: {:x} is here", RoleText(hello.role()),
+                    hello.incarnation(), hello.expected_incarnation(), own.incarnation()));
+  }
   const std::string mismatch = Mismatch(hello, own);
   if (!mismatch.empty()) {
     return absl::FailedPreconditionError(

@@ -26,12 +26,18 @@ std::string OneLine(std::string_view text) {
   return line;
 }
 
+}  // namespace
+
 // gRPC says "failed to connect to all addresses; last error: UNKNOWN: ipv4:…: Connection refused".
-std::string Cause(std::string_view message) {
+std::string ConnectionCause(std::string_view message) {
   for (std::string_view known :
-       {"Connection refused", "No such file or directory", "DNS resolution", "Ssl handshake failed",
-        "Tls handshake failed", "certificate", "timed out"}) {
+       {"Connection refused", "No such file or directory", "DNS resolution",
+        "Hostname Verification Check failed", "Ssl handshake failed", "Tls handshake failed",
+        "certificate", "timed out"}) {
     if (message.find(known) == std::string_view::npos) continue;
+    if (known == "Hostname Verification Check failed") {
+      return "its certificate is for another name: call it by that, or give --tls-server-name";
+    }
     if (known == "DNS resolution") return "its name cannot be resolved";
     if (known.ends_with("handshake failed") || known == "certificate") {
       return "the TLS handshake failed (" + OneLine(message) + ")";
@@ -40,8 +46,6 @@ std::string Cause(std::string_view message) {
   }
   return OneLine(message);
 }
-
-}  // namespace
 
 absl::Status WithRetryDelay(absl::Status status, std::chrono::milliseconds delay) {
   google::rpc::RetryInfo info;
@@ -106,11 +110,12 @@ absl::Status ExplainError(const grpc::Status& status, const Peer& peer, bool ans
   switch (plain.code()) {
     case absl::StatusCode::kUnavailable:
       if (answered) {
-        return absl::UnavailableError(fmt::format(
-            "the connection to {} was lost ({}); run it again", who, Cause(Message(plain))));
+        return absl::UnavailableError(
+            fmt::format("the connection to {} was lost ({}); run it again", who,
+                        ConnectionCause(Message(plain))));
       }
-      return absl::UnavailableError(
-          fmt::format("cannot reach {}: {}; {}", who, Cause(Message(plain)), peer.advice));
+      return absl::UnavailableError(fmt::format("cannot reach {}: {}; {}", who,
+                                                ConnectionCause(Message(plain)), peer.advice));
     case absl::StatusCode::kDeadlineExceeded:
       return absl::DeadlineExceededError(
           fmt::format("{} did not answer in time; give it longer, or {}", who, peer.advice));

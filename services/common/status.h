@@ -9,6 +9,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <grpcpp/support/status.h>
 
@@ -31,6 +32,9 @@ absl::Status FromGrpcStatus(const grpc::Status& status);
 
 // Whether a service of ours gave it, rather than gRPC itself.
 bool IsFromService(const grpc::Status& status);
+
+// What broke a connection, in few words where it is known, from gRPC's long ones.
+std::string ConnectionCause(std::string_view message);
 
 // Whom a call went to, for messages.
 struct Peer {

@@ -57,9 +57,10 @@ class GrpcNode : public TransportNode {
   };
   explicit GrpcNode(Options options)
       : options_(std::move(options)),
-        transport_({options_.self, MakeChannelCredentials(options_.tls).value(),
-                    options_.max_queued_bytes, options_.hello},
-                   options_.receiver),
+        transport_(
+            {options_.self, MakeChannelCredentials(options_.tls, PeerNames::kAnyMember).value(),
+             options_.max_queued_bytes, options_.hello},
+            options_.receiver),
         shard_(&transport_),
         head_(&transport_) {
     Listen();

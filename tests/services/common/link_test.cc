@@ -7,6 +7,7 @@
 #include "services/common/channel.h"
 #include "services/common/frame_bytes.h"
 #include "tests/services/common/grpc_rig.h"
+#include "tests/services/log_lines.h"
 
 namespace catena {
 namespace {
@@ -86,6 +87,34 @@ TEST_F(Links, ShutdownEndsStreamsThatAreOpenAndLetsNoneIn) {
   a->transport().Disconnect(2);
   a->transport().Connect(b->replica());
   ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kUnavailable, 1));
+}
+
+TEST_F(Links, APeerThatRestartsTakesOneLineOfTheLogAStateAndNotOneALane) {
+  const LogLines log;
+  const auto a = Start(TestIdentity(1), &at_a_);
+  auto b = Start(TestIdentity(2), &at_b_);
+  a->transport().Connect(b->replica());
+  const auto use_all_lanes = [&](uint64_t n) {
+    for (const Lane lane : {Lane::kControl, Lane::kDecode, Lane::kBulk}) {
+      a->transport().Send({2, lane, Close{{1, n}}});
+    }
+  };
+  use_all_lanes(1);
+  ASSERT_TRUE(at_b_.WaitForMessages(3));
+  const std::string address = b->server().address();
+  b.reset();
+  ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kUnavailable));
+  RecordingReceiver at_c;
+  const auto c = std::make_unique<GrpcNode>(
+      GrpcNode::Options{TestIdentity(3), address, {}, limits::kMaxQueuedBytes, &at_c});
+  ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kFailedPrecondition));
+  a->grpc_transport().Shutdown();
+  c->grpc_transport().Shutdown();
+  const std::vector<std::string> lines = log.With("link");
+  EXPECT_EQ(log.With("is down").size(), 2u) << ::testing::PrintToString(lines);  // and gone
+  EXPECT_EQ(log.With("link refused").size(), 1u) << ::testing::PrintToString(lines);
+  EXPECT_EQ(lines.size(), 3u) << ::testing::PrintToString(lines);
+  for (const std::string& line : lines) EXPECT_LT(line.size(), 150 + address.size()) << line;
 }
 
 // A peer that writes what it likes, on one lane.

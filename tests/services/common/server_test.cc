@@ -36,11 +36,13 @@ class ServerTest : public Test {
         {listen, credentials, {{v1::ShardService::service_full_name(), &service_}}});
   }
 
-  static grpc::Status Describe(const std::string& address, const TlsOptions& tls = {}) {
-    const auto credentials = MakeChannelCredentials(tls);
+  static grpc::Status Describe(const std::string& address, const TlsOptions& tls = {},
+                               PeerNames names = PeerNames::kAnyMember,
+                               const std::string& tls_name = "") {
+    const auto credentials = MakeChannelCredentials(tls, names);
     if (!credentials.ok()) ADD_FAILURE() << credentials.status();
-    const auto stub =
-        v1::ShardService::NewStub(MakeChannel(address, *credentials, {.own_connection = true}));
+    const auto stub = v1::ShardService::NewStub(
+        MakeChannel(address, *credentials, {.own_connection = true, .tls_name = tls_name}));
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
     v1::ShardServiceDescribeResponse response;
@@ -160,10 +162,12 @@ TEST_F(ServerTest, TlsFilesThatDoNotDoAreNamed) {
   EXPECT_TRUE(absl::IsNotFound(
       MakeServerCredentials({dir_.path() + "/a", dir_.path() + "/b", ""}).status()));
   const std::string nonsense = dir_.Write("nonsense", "no PEM");
-  EXPECT_TRUE(absl::IsInvalidArgument(MakeChannelCredentials({"", "", nonsense}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      MakeChannelCredentials({"", "", nonsense}, PeerNames::kAsCalled).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(MakeServerCredentials({nonsense, "", ""}).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(MakeServerCredentials({"", "", nonsense}).status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(MakeChannelCredentials({nonsense, nonsense, ""}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      MakeChannelCredentials({nonsense, nonsense, ""}, PeerNames::kAsCalled).status()));
 }
 
 class TlsTest : public ServerTest {
@@ -201,6 +205,36 @@ TEST_F(TlsTest, WithoutAnAuthorityAServerTakesEveryCaller) {
   TlsOptions nameless = TlsFilesOf(dir_, "ca", "member");
   nameless.certificate = nameless.key = "";
   EXPECT_TRUE(Describe((*server)->address(), nameless).ok());
+}
+
+TEST_F(TlsTest, AClientOfAGatewayTakesNoOtherMemberForIt) {
+  ASSERT_TRUE(MakeCertificate(dir_, "ca", "here", "DNS:localhost,IP:127.0.0.1"));
+  ASSERT_TRUE(MakeCertificate(dir_, "ca", "gateway", "DNS:gateway.test"));
+  const TlsOptions client{"", "", dir_.path() + "/ca.pem"};
+  const auto reaches = [&](const Server& server, const std::string& name = "") {
+    return Describe(server.address(), client, PeerNames::kAsCalled, name).ok();
+  };
+  for (const std::string& listen : {std::string("127.0.0.1:0"), std::string("localhost:0"),
+                                    "unix:" + dir_.path() + "/socket"}) {
+    SCOPED_TRACE(listen);
+    TlsOptions tls = TlsFilesOf(dir_, "ca", "here");
+    tls.authority = "";
+    auto server = Start(listen, tls);
+    ASSERT_TRUE(server.ok()) << server.status();
+    EXPECT_TRUE(reaches(**server));
+    EXPECT_FALSE(reaches(**server, "gateway.test"));
+    server->reset();
+    for (const char* other : {"member", "gateway"}) {
+      tls = TlsFilesOf(dir_, "ca", other);
+      tls.authority = "";
+      server = Start(listen, tls);
+      ASSERT_TRUE(server.ok()) << server.status();
+      EXPECT_FALSE(reaches(**server)) << other;
+      EXPECT_EQ(reaches(**server, "gateway.test"), std::string(other) == "gateway") << other;
+      EXPECT_TRUE(Describe((*server)->address(), client).ok()) << "within the cluster";
+      server->reset();
+    }
+  }
 }
 
 TEST_F(TlsTest, RenewedCertificatesAreUsedWithoutARestart) {

@@ -61,6 +61,13 @@ TEST(StatusTest, ErrorsOfTheConnectionSayWhatToDo) {
   EXPECT_EQ(Message(ExplainError(refused, gateway, false)),
             "cannot reach the gateway at 127.0.0.1:7: Connection refused; is `catena up` running?");
   EXPECT_NE(Message(ExplainError(refused, gateway, true)).find("was lost"), std::string_view::npos);
+  const grpc::Status other_name(grpc::StatusCode::UNAVAILABLE,
+                                "failed to connect to all addresses; last error: UNKNOWN: "
+                                "ipv4:127.0.0.1:7: Custom verification check failed with error: "
+                                "UNAUTHENTICATED: Hostname Verification Check failed.");
+  EXPECT_EQ(Message(ExplainError(other_name, gateway, false)),
+            "cannot reach the gateway at 127.0.0.1:7: its certificate is for another name: call it "
+            "by that, or give --tls-server-name; is `catena up` running?");
   const absl::Status own = absl::UnavailableError("no replica holds blocks [8, 16)");
   EXPECT_EQ(ExplainError(ToGrpcStatus(own), gateway, false).message(), own.message());
   EXPECT_TRUE(absl::IsUnimplemented(
