@@ -28,19 +28,21 @@ class Authority:
         openssl("req", "-x509", *NEW_KEY, "-days", 2, "-subj", f"/CN={name}",
                 "-keyout", self._key, "-out", self.certificate)
 
-    def sign(self, certificate, key):
-        """Makes a key and its certificate, for no host in particular."""
+    def sign(self, certificate, key, names):
+        """Makes a key and its certificate."""
         asked = certificate.with_suffix(".csr")
-        openssl("req", *NEW_KEY, "-subj", "/CN=member", "-keyout", key, "-out", asked)
-        openssl("x509", "-req", "-days", 2, "-CAcreateserial", "-in", asked,
-                "-CA", self.certificate, "-CAkey", self._key, "-out", certificate)
+        openssl("req", *NEW_KEY, "-subj", "/CN=member", "-addext", f"subjectAltName={names}",
+                "-keyout", key, "-out", asked)
+        openssl("x509", "-req", "-days", 2, "-CAcreateserial", "-copy_extensions", "copy",
+                "-in", asked, "-CA", self.certificate, "-CAkey", self._key, "-out", certificate)
 
 
 class TlsFiles:
     """What the --tls-* options name. All three files change by one rename, as in Kubernetes."""
 
-    def __init__(self, folder, authority):
+    def __init__(self, folder, authority, names="IP:127.0.0.1,DNS:localhost"):
         self._folder = folder
+        self._names = names
         self._versions = itertools.count()
         live = folder / "live"
         self.certificate, self.key = live / "tls.crt", live / "tls.key"
@@ -52,7 +54,7 @@ class TlsFiles:
     def renew(self, authority):
         version = self._folder / str(next(self._versions))
         version.mkdir()
-        authority.sign(version / "tls.crt", version / "tls.key")
+        authority.sign(version / "tls.crt", version / "tls.key", self._names)
         shutil.copyfile(authority.certificate, version / "ca.crt")
         link = self._folder / "next"
         link.symlink_to(version)

@@ -113,6 +113,15 @@ class StrangersTest(TlsCase):
                     self.assertRegex(line, "TLS.*--tls-ca")
             self.assertTrue(plain.is_ready())
 
+    def test_a_client_takes_no_other_members_certificate_for_the_gateways(self):
+        files = TlsFiles(self.temp_dir(), self.authority, names="DNS:gateway.example")
+        client = ("--tls-ca", files.authority)
+        with Cluster(self, self.model, *files.role_options,
+                     client=(*client, "--tls-server-name", "gateway.example")) as cluster:
+            self.assertTrue(cluster.is_ready())
+            line = self.refused("status", "--gateway", cluster.gateway, *client)
+            self.assertRegex(line, "certificate.*--tls-server-name")
+
     def test_a_set_of_tls_files_that_lacks_one_is_refused_at_once(self):
         certificate, key, authority = (self.files.role_options[i:i + 2] for i in (0, 2, 4))
         for options, name in ((certificate + authority, "no key"), (key + authority,
