@@ -97,7 +97,7 @@ class GatewayCore : public Core {
   template <class M>
   void On(Incarnation, M&, Instant) {}
 
-  // Admission.
+  // Admission (gateway_admission.cc).
   absl::Status CheckQueue(const LoopRequest& request, Instant now) const;
   void Admit(Instant now);
   bool MayOpen() const;

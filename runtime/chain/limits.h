@@ -21,7 +21,6 @@ inline constexpr int64_t kMaxPositions = kMaxMessageIds;
 inline constexpr int64_t kMaxQueuedBytes = kMaxMessageBytes;
 inline constexpr int64_t kMaxPeers = 1024;      // processes with links to one
 inline constexpr int64_t kMaxTopLogprobs = 64;  // alternatives beside a token
-inline constexpr int64_t kMaxLogitBias = 4096;  // entries of a request
 inline constexpr int64_t kMaxStopIds = 1024;    // ids that end a sequence
 inline constexpr int64_t kMaxAddressBytes = 1024;
 inline constexpr int64_t kMaxErrorBytes = 1024;  // of a message that crosses a hop
@@ -34,7 +33,6 @@ inline constexpr int64_t kMaxSequences = 4096;         // open at a stage
 inline constexpr int64_t kMaxHeartbeat = 2 * kMaxSequences;
 inline constexpr int64_t kMaxWindowRows = 4096;     // that a gateway may grant a hop
 inline constexpr int64_t kDefaultWindowRows = 512;  // rows in flight past the receiver's length
-inline constexpr int64_t kMaxBulkRowsBesideDecodes = 64;  // of a message while decodes wait
 
 // --- time ---
 inline constexpr milliseconds kHeartbeat{500};

@@ -20,6 +20,19 @@ std::string Describe(const ReplicaInfo& r) {
 
 }  // namespace
 
+const ReplicaInfo* Route::Find(Incarnation replica) const {
+  for (const ReplicaInfo& stage : stages) {
+    if (stage.replica.incarnation == replica) return &stage;
+  }
+  return nullptr;
+}
+
+std::string StageName(const ReplicaInfo& stage) {
+  if (stage.role == Role::kHead) return fmt::format("the head at {}", stage.replica.address);
+  return fmt::format("the shard of blocks [{}, {}) at {}", stage.layers.begin, stage.layers.end,
+                     stage.replica.address);
+}
+
 Router::Kind Router::KindOf(const ReplicaInfo& info) {
   return {info.model.fingerprint, info.numerics_id, info.row_bytes};
 }

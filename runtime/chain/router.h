@@ -20,7 +20,11 @@ struct Route {
   std::vector<ReplicaInfo> stages;
   const ReplicaInfo& head() const { return stages.back(); }
   size_t shards() const { return stages.size() - 1; }
+  // Null where it is not on the route.
+  const ReplicaInfo* Find(Incarnation replica) const;
 };
+// "the shard of blocks [0, 16) at HOST:PORT"
+std::string StageName(const ReplicaInfo& stage);
 
 class Router {
  public:

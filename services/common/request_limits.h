@@ -10,11 +10,10 @@ namespace catena::limits {
 
 inline constexpr size_t kMaxTextBytes = size_t{2} << 20;  // a prompt, or all of a conversation
 inline constexpr int kMaxChatMessages = 4096;
-inline constexpr size_t kMaxRoleBytes = 256;        // of a chat message's role
-inline constexpr int kMaxDecodeIds = 4096;          // of one message of a Decode stream
-inline constexpr int kMaxPieceIds = 65536;          // of one GetPieces
-inline constexpr size_t kMaxQueuedEncodes = 1024;   // at a tokenizer; then RESOURCE_EXHAUSTED
-inline constexpr size_t kMaxModelNameBytes = 1024;  // of a request
+inline constexpr size_t kMaxRoleBytes = 256;       // of a chat message's role
+inline constexpr int kMaxDecodeIds = 4096;         // of one message of a Decode stream
+inline constexpr int kMaxPieceIds = 65536;         // of one GetPieces
+inline constexpr size_t kMaxQueuedEncodes = 1024;  // at a tokenizer; then RESOURCE_EXHAUSTED
 // Calls of ClusterService that a gateway answers at a time; then RESOURCE_EXHAUSTED. Each waits for
 // all replicas.
 inline constexpr int kMaxClusterCalls = 64;
