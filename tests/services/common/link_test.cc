@@ -127,6 +127,13 @@ class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuff
     StartRead(&in_);
     StartCall();
   }
+  // A reactor has to outlive its stream.
+  ~RawPeer() override {
+    if (!end_.valid()) return;
+    context_.TryCancel();
+    RemoveHold();
+    end_.wait();
+  }
   void Write(const std::string& bytes) {
     const grpc::Slice slice(bytes);
     Write(grpc::ByteBuffer(&slice, 1));
@@ -142,9 +149,8 @@ class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuff
   // Of the stream, which the other side ends.
   grpc::Status WaitForEnd() {
     RemoveHold();
-    std::future<grpc::Status> end = done_.get_future();
-    if (!Came(end)) context_.TryCancel();
-    return end.get();
+    if (!Came(end_)) context_.TryCancel();
+    return end_.get();
   }
 
  private:
@@ -166,6 +172,7 @@ class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuff
   bool has_answer_ = false;
   std::promise<void> written_, answered_;
   std::promise<grpc::Status> done_;
+  std::future<grpc::Status> end_ = done_.get_future();
 };
 
 grpc::ByteBuffer Hello(Incarnation self, Incarnation expected, Lane lane) {
