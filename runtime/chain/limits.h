@@ -42,6 +42,8 @@ inline constexpr milliseconds kLease{10'000};
 inline constexpr milliseconds kNoProgress{10'000};
 // Who opens a stream says hello within this.
 inline constexpr milliseconds kHello{5'000};
+// A link that is down for so long is given up: addresses of pods do not come back.
+inline constexpr milliseconds kGiveUpLink{60'000};
 // An Open without an answer is sent again, and a question for rows asked again.
 inline constexpr milliseconds kRetry{1'000};
 

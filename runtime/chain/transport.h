@@ -17,8 +17,8 @@ class Receiver {
  public:
   virtual ~Receiver() = default;
   virtual void OnMessage(Incarnation from, Lane lane, ChainMessage message) = 0;
-  // A link to `peer` is gone. Where this side made it, it is made again, with growing pauses, as
-  // long as the peer is connected; FAILED_PRECONDITION (another process, model or version answered
+  // A link to `peer` is gone. Where this side made it, it is made again, with growing pauses, until
+  // that has been in vain for long; FAILED_PRECONDITION (another process, model or version answered
   // there) is final.
   virtual void OnDisconnect(Incarnation peer, const absl::Status& why) = 0;
 };
@@ -26,7 +26,8 @@ class Receiver {
 class Transport {
  public:
   virtual ~Transport() = default;
-  // Makes links to `replica`, all lanes, and keeps them. Again for a known one: does nothing.
+  // Makes links to `replica`, all lanes, and keeps them. Again for a known one: does nothing. To be
+  // called before each new use, since links that stayed down are forgotten.
   virtual void Connect(const Replica& replica) = 0;
   // Drops the links to a peer that this side made. Nothing is called for it afterwards.
   virtual void Disconnect(Incarnation peer) = 0;

@@ -24,7 +24,12 @@ struct GatewayRoleOptions {
 };
 
 // The public side takes callers without a certificate; API keys are for them.
-TlsOptions PublicTls(const TlsOptions& tls) {
+absl::StatusOr<TlsOptions> PublicTls(const TlsOptions& tls) {
+  if (!tls.authority.empty() && tls.certificate.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls-ca alone would leave the public side of the gateway without TLS: give --tls-cert "
+        "and --tls-key too");
+  }
   TlsOptions options = tls;
   options.authority.clear();
   return options;
@@ -54,8 +59,8 @@ class ReadyReport {
 absl::Status RunGateway(GatewayRoleOptions o) {
   StopSignals stop;
   CATENA_RETURN_IF_ERROR(InitLog("gateway", o.role.log_level));
-  CATENA_ASSIGN_OR_RETURN(const auto server_credentials,
-                          MakeServerCredentials(PublicTls(o.role.tls)));
+  CATENA_ASSIGN_OR_RETURN(const TlsOptions public_tls, PublicTls(o.role.tls));
+  CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(public_tls));
   CATENA_ASSIGN_OR_RETURN(o.replicas.credentials,
                           MakeChannelCredentials(o.role.tls, PeerNames::kAnyMember));
   Front front;

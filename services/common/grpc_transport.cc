@@ -35,7 +35,8 @@ struct GrpcTransport::Link {
   std::array<LaneState, kLanes> lanes;
   int method = 0;  // of kMethods
   bool forgotten = false;
-  bool said_down = false;  // in the log, and not yet that it is up again
+  bool said_down = false;                // in the log, and not yet that it is up again
+  std::unique_ptr<grpc::Alarm> give_up;  // set while it is down
 };
 
 struct GrpcTransport::Accepted {
@@ -264,6 +265,8 @@ absl::Status GrpcTransport::OnWelcome(LaneStream* stream, Stream* info, const v1
   lane.not_implemented = 0;
   lane.backoff = kFirstBackoff;
   lane.owes_report = true;
+  if (link.give_up != nullptr) link.give_up->Cancel();
+  link.give_up.reset();
   if (std::exchange(link.said_down, false)) {
     spdlog::info("link to {} is up again", link.peer.address);
   }
@@ -340,6 +343,7 @@ void GrpcTransport::CallEnded(const Stream& info, LaneStream* stream, const absl
       const bool owed = lane.owes_report;
       for (Link::LaneState& l : link->lanes) l.owes_report &= !owed;
       CallAgainLater(link, info.lane);
+      GiveUpLater(link);
       if (!owed) return;
     }
     link->said_down = true;
@@ -384,12 +388,38 @@ void GrpcTransport::CallAgainLater(const std::shared_ptr<Link>& link, Lane lane_
                   });
 }
 
+// REQUIRES: mu_ is held.
+void GrpcTransport::GiveUpLater(const std::shared_ptr<Link>& link) {
+  if (link->give_up != nullptr) return;
+  ++active_;
+  link->give_up = std::make_unique<grpc::Alarm>();
+  link->give_up->Set(std::chrono::system_clock::now() + options_.give_up,
+                     [this, weak = std::weak_ptr(link)](bool expired) {
+                       const std::shared_ptr<Link> link = weak.lock();
+                       if (link != nullptr && expired) GiveUp(link);
+                       Done();
+                     });
+}
+
+void GrpcTransport::GiveUp(const std::shared_ptr<Link>& link) {
+  std::vector<std::shared_ptr<LaneStream>> streams;
+  {
+    const std::lock_guard calls(calls_mu_);
+    const std::lock_guard lock(mu_);
+    if (link->forgotten || link->give_up == nullptr) return;  // up again meanwhile
+    streams = ForgetLocked(link);
+  }
+  for (const auto& stream : streams) stream->End(absl::CancelledError("given up"));
+  spdlog::info("link to {} is given up", link->peer.address);
+}
+
 // REQUIRES: calls_mu_ and mu_ are held. Returns the streams, to be ended without the locks.
 std::vector<std::shared_ptr<LaneStream>> GrpcTransport::ForgetLocked(
     const std::shared_ptr<Link>& forgotten) {
   const std::shared_ptr<Link> link = forgotten;  // links_ may hold the argument
   std::vector<std::shared_ptr<LaneStream>> streams;
   link->forgotten = true;
+  if (link->give_up != nullptr) link->give_up->Cancel();
   links_.erase(link->peer.incarnation);
   for (Link::LaneState& lane : link->lanes) {
     if (lane.alarm != nullptr) lane.alarm->Cancel();

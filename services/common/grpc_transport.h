@@ -16,7 +16,8 @@
 // of the lane; it takes 1 hello a stream, which must fit this process.
 //
 // OnDisconnect comes once when a link cannot be made, and whenever a lane ends that has come up
-// since the last one; FAILED_PRECONDITION comes in any case, and the link is forgotten.
+// since the last one; FAILED_PRECONDITION comes in any case, and the link is forgotten. So is one,
+// without a word, that stays down for `give_up`: the next Connect makes it anew.
 //
 // Thread rules: as Transport. The receiver's calls come one at a time, and none after Disconnect
 // (for the links that this side made) or Shutdown has returned; both wait for a call that is in
@@ -48,6 +49,7 @@ struct GrpcTransportOptions {
   std::shared_ptr<grpc::ChannelCredentials> credentials;  // for the links that this side makes
   int64_t max_queued_bytes = limits::kMaxQueuedBytes;     // a lane
   std::chrono::milliseconds hello = limits::kHello;       // until who called has said who it is
+  std::chrono::milliseconds give_up = limits::kGiveUpLink;
 };
 
 class GrpcTransport final : public Transport, private LaneHandler {
@@ -87,6 +89,8 @@ class GrpcTransport final : public Transport, private LaneHandler {
   void AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
   bool TryOtherService(const Stream& info, LaneStream* stream, const absl::Status& why);
   void CallAgainLater(const std::shared_ptr<Link>& link, Lane lane);
+  void GiveUpLater(const std::shared_ptr<Link>& link);
+  void GiveUp(const std::shared_ptr<Link>& link);
   std::vector<std::shared_ptr<LaneStream>> ForgetLocked(const std::shared_ptr<Link>& link);
 
   // REQUIRES: mu_ is not held.

@@ -113,6 +113,10 @@ class StrangersTest(TlsCase):
                     self.assertRegex(line, "TLS.*--tls-ca")
             self.assertTrue(plain.is_ready())
 
+    def test_a_gateway_with_an_authority_alone_would_be_public_without_tls(self):
+        stages = ("--tokenizer", "a:1", "--shard", "a:1", "--head", "a:1")
+        self.assert_fails(("gateway", *stages, "--tls-ca", self.files.authority), "--tls-cert")
+
     def test_a_client_takes_no_other_members_certificate_for_the_gateways(self):
         files = TlsFiles(self.temp_dir(), self.authority, names="DNS:gateway.example")
         client = ("--tls-ca", files.authority)

@@ -54,12 +54,13 @@ class GrpcNode : public TransportNode {
     Receiver* receiver = nullptr;
     bool is_head = false;
     std::chrono::milliseconds hello = limits::kHello;
+    std::chrono::milliseconds give_up = limits::kGiveUpLink;
   };
   explicit GrpcNode(Options options)
       : options_(std::move(options)),
         transport_(
             {options_.self, MakeChannelCredentials(options_.tls, PeerNames::kAnyMember).value(),
-             options_.max_queued_bytes, options_.hello},
+             options_.max_queued_bytes, options_.hello, options_.give_up},
             options_.receiver),
         shard_(&transport_),
         head_(&transport_) {

@@ -117,6 +117,27 @@ TEST_F(Links, APeerThatRestartsTakesOneLineOfTheLogAStateAndNotOneALane) {
   for (const std::string& line : lines) EXPECT_LT(line.size(), 150 + address.size()) << line;
 }
 
+TEST_F(Links, ALinkThatStaysDownIsGivenUpAndMadeAnewWhenAskedFor) {
+  const LogLines log;
+  GrpcNode a({.self = TestIdentity(1),
+              .listen = rig_.NewAddress(),
+              .tls = {},
+              .receiver = &at_a_,
+              .give_up = std::chrono::milliseconds(50)});
+  auto b = Start(TestIdentity(2), &at_b_);
+  const Replica replica = b->replica();
+  a.transport().Connect(replica);
+  a.transport().Send({2, Lane::kControl, Close{{1, 1}}});
+  ASSERT_TRUE(at_b_.WaitForMessages(1));
+  b.reset();
+  ASSERT_TRUE(log.WaitFor("is given up"));
+  b = std::make_unique<GrpcNode>(
+      GrpcNode::Options{TestIdentity(2), replica.address, {}, limits::kMaxQueuedBytes, &at_b_});
+  a.transport().Connect(replica);
+  a.transport().Send({2, Lane::kControl, Close{{1, 2}}});
+  EXPECT_TRUE(at_b_.WaitForMessages(2));
+}
+
 // A peer that writes what it likes, on one lane.
 class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
