@@ -1,6 +1,7 @@
 // catena bench: figures of this machine and this model.
 #include "services/cli/bench_hop.h"
 #include "services/cli/bench_kv_cache.h"
+#include "services/cli/bench_machine.h"
 #include "services/cli/bench_serve.h"
 #include "services/cli/command.h"
 
@@ -12,6 +13,7 @@ constexpr Command kBenchmarks[] = {
      DeclareBenchKvCache},
     {"serve", "A cluster under the load of many clients", DeclareBenchServe},
     {"hop", "One hop between two processes, and the gRPC stream below it alone", DeclareBenchHop},
+    {"machine", "What this machine can read and compute at most", DeclareBenchMachine},
     {"hop-peer", "The other end of bench hop", DeclareBenchHopPeer},
 };
 

@@ -1,5 +1,6 @@
 """The user contract of the command: what goes to stdout, and what each option means."""
 
+import itertools
 import json
 import math
 import re
@@ -283,6 +284,28 @@ class OtherCommandsTest(StoriesCase):
         self.assertEqual(list(out), ["tokens", "with_cache_s", "recomputing_s", "ratio"])
         self.assertAlmostEqual(out["ratio"] * out["with_cache_s"] / out["recomputing_s"], 1,
                                delta=1e-6)
+
+    def test_bench_machine_gives_each_figure_and_its_instructions(self):
+        out = self.object_of("bench", "machine", "--threads", 2, "--json")
+        self.assertEqual(list(out), ["threads", "read_bytes_per_s", "f32_macs_per_s",
+                                     "int8_macs_per_s", "bf16_macs_per_s", "instructions"])
+        self.assertEqual(out["threads"], 2)
+        self.assertEqual(list(out["instructions"]), ["read", "f32", "int8", "bf16"])
+        for kind, key in zip(out["instructions"], list(out)[1:]):
+            if kind == "bf16" and out[key] is None:
+                self.assertIsNone(out["instructions"][kind])
+                continue
+            self.assertGreater(out[key], 0, key)
+            self.assertTrue(out["instructions"][kind], kind)
+
+    def test_bench_machine_shows_one_thread_and_all(self):
+        title, *rows = self.text_of("bench", "machine", "--threads", 2).splitlines()
+        self.assertEqual(title.split(), ["threads", "at", "most", "with"])
+        for row, (kind, threads) in zip(rows[:6], itertools.product(
+                ("read GB/s", "f32 GMAC/s", "int8 GMAC/s"), (1, 2)), strict=True):
+            self.assertRegex(row, rf"^{kind} +{threads} +\d+\.\d  \w")
+        for row in rows[6:]:
+            self.assertTrue(row.startswith("bf16 GMAC/s "), row)
 
     def test_help_and_version_succeed(self):
         self.assertRegex(self.text_of("--version"), r"^catena \d+\.\d+")

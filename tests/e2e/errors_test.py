@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import resource
 import shutil
 import signal
 import struct
@@ -70,9 +71,9 @@ END_S = 20  # when what should have ended is killed: 8000 tokens take longer
 
 class ErrorCase(CatenaTest):
 
-    def assert_fails(self, args, *names, stdin=b"", stdout=subprocess.PIPE):
+    def assert_fails(self, args, *names, stdin=b"", stdout=subprocess.PIPE, **options):
         """Fails as the contract says; the line holds each of `names`. Gives the line."""
-        done = self.run_bytes(*args, stdin=stdin, stdout=stdout)
+        done = self.run_bytes(*args, stdin=stdin, stdout=stdout, **options)
         shown = " ".join(map(str, args))[:200]
         line = done.stderr.decode()
         self.assertGreater(done.returncode, 0, f"{shown}: {line}")  # below 0: a signal ended it
@@ -131,6 +132,16 @@ class OptionsTest(ErrorCase):
 
     def test_bench_that_passes_the_context_names_the_option(self):
         self.assert_fails(("bench", "kv-cache", "-m", self.model, "--tokens", "600"), "--tokens")
+
+    def test_bad_thread_counts_of_bench_machine(self):
+        for threads in ("0", "1025", "x"):
+            self.assert_fails(("bench", "machine", "--threads", threads), "--threads")
+
+    def test_bench_machine_without_memory_says_what_to_do(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        self.assert_fails(("bench", "machine", "--threads", "1"), "memory", "fewer threads",
+                          preexec_fn=limit)
 
 
 class PromptTest(ErrorCase):
