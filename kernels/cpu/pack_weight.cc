@@ -1,5 +1,6 @@
 #include "kernels/cpu/pack_weight.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/base/dequantise.h"
@@ -25,53 +26,100 @@ SourceRow FindRow(absl::Span<const TensorView> tensors, int64_t n) {
   return {t.bytes.data() + StoredRow(t, n) * RowBytes(t.dtype, t.cols), t.dtype};
 }
 
-// Column c of a float panel: [K][32].
-template <class T>
-void PackFloatColumn(const uint8_t* row, int64_t cols, int c, uint8_t* panel) {
-  T* out = reinterpret_cast<T*>(panel) + c;
-  for (int64_t k = 0; k < cols; ++k)
-    std::memcpy(out + k * kPanelCols, row + k * sizeof(T), sizeof(T));
-}
+// The rows of a panel in the panel's dtype: fewer than kPanelCols in the last one.
+struct PanelRows {
+  const uint8_t* at[kPanelCols];
+  int count;
+};
 
-// Column c of an int8 panel.
-void PackInt8Column(DType dtype, const uint8_t* row, int64_t cols, int c, uint8_t* panel) {
-  const int header = dtype == DType::kQ4_1 ? 4 : 2;
-  for (int64_t b = 0; b < cols / kQuantBlock; ++b) {
-    const uint8_t* in = row + b * Info(dtype).block_bytes;
-    uint8_t* out = panel + b * Int8BlockBytes(dtype);
-    std::memcpy(out + c * 2, in, 2);
-    if (dtype == DType::kQ4_1) std::memcpy(out + 64 + c * 2, in + 2, 2);
-    uint8_t* quants = out + header * 32 + c / 16 * 64 + c % 16 * 4;
-    for (int k = 0; k < kQuantBlock; ++k) {
-      if (dtype == DType::kQ8_0) {
-        quants[k / 4 * 128 + k % 4] = in[header + k] ^ 0x80;
-        continue;
-      }
-      const uint8_t byte = in[header + k % 16];
-      const uint8_t nibble = k < 16 ? byte & 15 : byte >> 4;
-      const bool odd_quad = k / 4 % 2 != 0;
-      uint8_t* at = quants + k / 8 * 128 + k % 4;
-      *at = odd_quad ? static_cast<uint8_t>(*at | nibble << 4) : nibble;
+// A float panel, [K][32]: eight k of all columns at a time, so that both sides stay in L1.
+template <class T>
+void PackFloatPanel(const PanelRows& rows, int64_t cols, uint8_t* panel) {
+  constexpr int64_t kStep = 8;
+  T* out = reinterpret_cast<T*>(panel);
+  for (int64_t k = 0; k < cols; k += kStep, out += kStep * kPanelCols) {
+    const int64_t n = std::min(kStep, cols - k);
+    for (int c = 0; c < rows.count; ++c) {
+      T values[kStep];
+      std::memcpy(values, rows.at[c] + k * sizeof(T), n * sizeof(T));
+      for (int64_t i = 0; i < n; ++i) out[i * kPanelCols + c] = values[i];
     }
   }
 }
 
-void PackColumn(DType dtype, SourceRow row, int64_t cols, int c, uint8_t* panel) {
-  std::vector<float> wide;
-  if (row.dtype != dtype) {
-    wide.resize(cols);
-    WidenRow(row.dtype, row.bytes, cols, wide.data());
-    row.bytes = reinterpret_cast<const uint8_t*>(wide.data());
+uint32_t LoadWord(const uint8_t* from) {
+  uint32_t word;
+  std::memcpy(&word, from, 4);
+  return word;
+}
+void StoreWord(uint32_t word, uint8_t* to) { std::memcpy(to, &word, 4); }
+
+// The quants of one block of one column: the file's byte i has k = i and k = i + 16 as nibbles; the
+// panel's words, 128 bytes apart, have neighbouring quads of k.
+void PackNibbles(const uint8_t* in, uint8_t* out) {
+  constexpr uint32_t kLow = 0x0F0F0F0F, kHigh = 0xF0F0F0F0;
+  for (int pair = 0; pair < 2; ++pair, in += 8, out += 128) {
+    const uint32_t even = LoadWord(in), odd = LoadWord(in + 4);
+    StoreWord((even & kLow) | (odd & kLow) << 4, out);
+    StoreWord((even & kHigh) >> 4 | (odd & kHigh), out + 256);
   }
+}
+
+void PackBytes(const uint8_t* in, uint8_t* out) {
+  for (int quad = 0; quad < 8; ++quad)
+    StoreWord(LoadWord(in + quad * 4) ^ 0x80808080, out + quad * 128);
+}
+
+template <DType kType>
+void PackInt8Panel(const PanelRows& rows, int64_t cols, uint8_t* panel) {
+  constexpr int kHeader = kType == DType::kQ4_1 ? 4 : 2;
+  const int64_t in_bytes = Info(kType).block_bytes;
+  for (int64_t b = 0; b < cols / kQuantBlock; ++b, panel += Int8BlockBytes(kType)) {
+    for (int c = 0; c < rows.count; ++c) {
+      const uint8_t* in = rows.at[c] + b * in_bytes;
+      std::memcpy(panel + c * 2, in, 2);
+      if (kType == DType::kQ4_1) std::memcpy(panel + 64 + c * 2, in + 2, 2);
+      uint8_t* quants = panel + kHeader * kPanelCols + c / 16 * 64 + c % 16 * 4;
+      if (kType == DType::kQ8_0) {
+        PackBytes(in + kHeader, quants);
+      } else {
+        PackNibbles(in + kHeader, quants);
+      }
+    }
+  }
+}
+
+void PackPanel(DType dtype, const PanelRows& rows, int64_t cols, uint8_t* panel) {
   switch (dtype) {
     case DType::kF32:
-      return PackFloatColumn<float>(row.bytes, cols, c, panel);
+      return PackFloatPanel<float>(rows, cols, panel);
     case DType::kF16:
     case DType::kBF16:
-      return PackFloatColumn<uint16_t>(row.bytes, cols, c, panel);
-    default:
-      return PackInt8Column(dtype, row.bytes, cols, c, panel);
+      return PackFloatPanel<uint16_t>(rows, cols, panel);
+    case DType::kQ8_0:
+      return PackInt8Panel<DType::kQ8_0>(rows, cols, panel);
+    case DType::kQ4_0:
+      return PackInt8Panel<DType::kQ4_0>(rows, cols, panel);
+    case DType::kQ4_1:
+      return PackInt8Panel<DType::kQ4_1>(rows, cols, panel);
   }
+}
+
+// Columns from `first` on, widened where the tensors' dtypes differ.
+void MakePanel(absl::Span<const TensorView> tensors, DType dtype, int64_t first, int count,
+               uint8_t* panel) {
+  const int64_t cols = tensors[0].cols;
+  PanelRows rows{.at = {}, .count = count};
+  std::vector<float> wide;
+  for (int c = 0; c < count; ++c) {
+    const SourceRow row = FindRow(tensors, first + c);
+    rows.at[c] = row.bytes;
+    if (row.dtype == dtype) continue;
+    wide.resize(kPanelCols * cols);
+    WidenRow(row.dtype, row.bytes, cols, wide.data() + c * cols);
+    rows.at[c] = reinterpret_cast<const uint8_t*>(wide.data() + c * cols);
+  }
+  PackPanel(dtype, rows, cols, panel);
 }
 
 }  // namespace
@@ -91,10 +139,9 @@ absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Make(absl::Span<const 
   const int64_t panel_bytes = PanelBytes(weight->dtype_, weight->cols_);
   const int64_t panels = (weight->rows_ + kPanelCols - 1) / kPanelCols;
   workers.pool.For(panels, [&](int64_t p, int) {
-    uint8_t* panel = weight->panels_.data() + p * panel_bytes;
-    for (int c = 0; c < kPanelCols && p * kPanelCols + c < weight->rows_; ++c) {
-      PackColumn(weight->dtype_, FindRow(tensors, p * kPanelCols + c), weight->cols_, c, panel);
-    }
+    const int64_t first = p * kPanelCols;
+    const int count = static_cast<int>(std::min<int64_t>(kPanelCols, weight->rows_ - first));
+    MakePanel(tensors, weight->dtype_, first, count, weight->panels_.data() + p * panel_bytes);
   });
   return weight;
 }
