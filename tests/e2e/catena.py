@@ -83,8 +83,8 @@ class CatenaTest(unittest.TestCase):
     def run_bytes(self, *args, stdin=b"", **options):
         """The finished process, its output as bytes."""
         command = [COMMAND, *map(str, args)]
-        return subprocess.run(command, input=stdin, timeout=TIMEOUT_S, check=False,
-                              **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
+        defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": TIMEOUT_S}
+        return subprocess.run(command, input=stdin, check=False, **{**defaults, **options})
 
     def text_of(self, *args, stdin=""):
         """stdout of a command that must succeed and have nothing to say on stderr."""

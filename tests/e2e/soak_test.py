@@ -7,7 +7,7 @@ import json
 import os
 import unittest
 
-from catena import CatenaTest
+from catena import TIMEOUT_S, CatenaTest
 from cluster import Cluster, anonymous_memory, await_that
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))
@@ -30,7 +30,8 @@ class SoakTest(CatenaTest):
         done = cluster.run("bench", "serve", "--concurrency", STREAMS, "--duration", seconds,
                            "--seed", seed, "--prompt-tokens", 40, "--max-prompt-tokens", 300,
                            "--output-tokens", 40, "--max-output-tokens", 150,
-                           "--cancel-share", 0.2, "--deadline-share", 0.2, "--json")
+                           "--cancel-share", 0.2, "--deadline-share", 0.2, "--json",
+                           timeout=seconds + TIMEOUT_S)
         self.assertEqual(done.returncode, 0, done.stderr.decode() + cluster.log())
         return json.loads(done.stdout)
 
