@@ -25,9 +25,9 @@ struct GatewayRoleOptions {
 
 // The public side takes callers without a certificate; API keys are for them.
 absl::StatusOr<TlsOptions> PublicTls(const TlsOptions& tls) {
-  if (!tls.authority.empty() && tls.certificate.empty()) {
+  if (!tls.authority.empty() && tls.certificate.empty() && tls.key.empty()) {
     return absl::InvalidArgumentError(
-        "--tls-ca alone would leave the public side of the gateway without TLS: give --tls-cert "
+        "--tls-ca alone would leave the public side without TLS: give --tls-cert, a certificate, "
         "and --tls-key too");
   }
   TlsOptions options = tls;
