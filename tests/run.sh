@@ -70,13 +70,13 @@ build_asan() { configure_and_build asan; }
 
 test_asan() { run_ctest asan --label-exclude slow; }
 
-# Each fuzzer starts from its seeds; what it finds goes to the build folder.
+# Each fuzzer starts from its seeds, where it has any; what it finds goes to the build folder.
 fuzz() {
   local fuzzer name status=0
   without_aslr build/asan/bin/make_fuzz_seeds build/asan/fuzz_seeds
   for fuzzer in build/asan/bin/*_fuzz; do
     name=${fuzzer##*/}
-    mkdir -p "build/asan/fuzz_found/$name"
+    mkdir -p "build/asan/fuzz_found/$name" "build/asan/fuzz_seeds/$name"
     progress_line "$name"
     if without_aslr "$fuzzer" -max_total_time="$FUZZ_SECONDS" -max_len=16384 -timeout=10 \
       -rss_limit_mb=1024 -artifact_prefix="build/asan/$name-" \
