@@ -8,73 +8,32 @@ two shards and a head, each with all cores; the ratio is of the tokens a second 
 decode. OPTION…: of the model, both for `up` and for `generate`, for example
 --weights random:1 --weight-format q4_0 with --model a config.json.
 
-CATENA, CATENA_SMOLLM2_GGUF: the command and the default model (deploy/default_model.sh).
+CATENA: the command, see common.py.
+CATENA_SMOLLM2_GGUF: the default model (deploy/default_model.sh).
 """
 
 import argparse
-import json
 import os
 import pathlib
-import signal
 import statistics
-import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-CATENA = os.environ.get("CATENA", str(ROOT / "build/release/bin/catena"))
-PROMPT = "1,40,7,30,22,9,14,3"  # ids that every vocabulary has
-
-
-def decode_seconds(options, streams, tokens):
-    """From the first token of a stream to its last, of the slowest stream."""
-    command = [CATENA, "generate", *options, "--prompt-tokens", PROMPT, "--n", streams,
-               "--max-tokens", tokens, "--ignore-eos", "--json"]
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [len(line["token_ids"]) for line in lines] == [tokens] * streams
-    return max(line["stats"]["decode_s"] for line in lines)
-
-
-def speed(options, streams, tokens):
-    """Tokens a second of all streams together, once all decode: a chain's first streams decode
-    while the last ones' prompts are computed, so a short run is taken from a long one."""
-    start = tokens // 4
-    seconds = decode_seconds(options, streams, tokens) - decode_seconds(options, streams, start)
-    return streams * (tokens - start) / seconds
-
-
-class Chain:
-    """`catena up` with two shards."""
-
-    def __init__(self, options):
-        self.process = subprocess.Popen(
-            [CATENA, "up", "--json", "--stages", "2", "--log-level", "error", *options],
-            stdout=subprocess.PIPE)
-        self.gateway = json.loads(self.process.stdout.readline())["gateway"]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait()
+import common
 
 
 def measure(model, options, streams, rounds, tokens):
     one, chain = [], []
     of_model = ["--model", model, *options]
-    with Chain(of_model) as cluster:
-        through = ["--gateway", cluster.gateway]
-        speed(through, streams, tokens)  # warm caches
+    single = common.OneProcess(of_model)
+    with common.Chain(of_model) as cluster:
+        cluster.decode(streams, tokens)  # warm caches
         for _ in range(rounds):
-            one.append(speed(of_model, streams, tokens))
-            chain.append(speed(through, streams, tokens))
+            one.append(single.decode(streams, tokens))
+            chain.append(cluster.decode(streams, tokens))
             print(f"  {streams:4d} streams  one process {one[-1]:8.1f} tok/s  "
                   f"chain {chain[-1]:8.1f} tok/s  {chain[-1] / one[-1]:.2f}", file=sys.stderr)
-    ratios = [c / o for c, o in zip(chain, one)]
     return {"streams": streams, "one_process": statistics.median(one),
-            "chain": statistics.median(chain), "ratio": statistics.median(ratios),
-            "ratio_min": min(ratios), "ratio_max": max(ratios)}
+            "chain": statistics.median(chain), **common.ratio(chain, one)}
 
 
 def main():
@@ -95,8 +54,7 @@ def main():
         print(f"{row['streams']:7d} {row['one_process']:12.1f} {row['chain']:8.1f} "
               f"{row['ratio']:6.2f}  ({row['ratio_min']:.2f} to {row['ratio_max']:.2f})")
     if args.json:
-        args.json.write_text(json.dumps({"model": args.model, "rows": rows}, indent=1) + "\n",
-                             encoding="utf-8")
+        common.write_json(args.json, {"model": args.model, "rows": rows})
 
 
 if __name__ == "__main__":

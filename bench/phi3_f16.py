@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""Phi-3-mini's shape in F16, prefill and decode, beside llama.cpp.
+
+bench/phi3_f16.py [--model FILE] [--rounds 5] [--json FILE] [--markdown]
+How it is measured: bench/peers.py.
+"""
+
+import peers
+
+if __name__ == "__main__":
+    peers.main(__doc__, peers.phi3("f16"),
+               [peers.Prefill(128, least=1.6), peers.Decode(1, least=1.0)])
