@@ -154,7 +154,7 @@ def measure(figures, systems, rounds, tokens):
             for name, system in systems.items():
                 speed = figure.speed(system, tokens)
                 speeds[figure][name].append(speed)
-                print(f"  round {i + 1}  {figure!s:30} {name:30} {speed:9.2f} tok/s",
+                print(f"  round {i + 1}  {figure!s:35} {name:30} {speed:9.2f} tok/s",
                       file=sys.stderr)
     return speeds
 
