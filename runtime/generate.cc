@@ -5,9 +5,13 @@
 #include <utility>
 
 #include "model/rotary.h"
+#include "model/sampler/limits.h"
+#include "runtime/prompt_lookup.h"
 
 namespace catena {
 namespace {
+
+static_assert(kMaxDrafts <= KvCache::kRollBack);
 
 using Clock = std::chrono::steady_clock;
 
@@ -19,8 +23,13 @@ struct Sequence {
   SequenceId id;
   int index;
   TokenHistory history;
+  PromptLookup lookup;
   int64_t computed = 0;  // positions that the stages have run
   bool done = false;
+  std::vector<int32_t> drafts = {};  // of the batch that runs,
+  std::vector<int32_t> ids = {};     // behind the last token: its span
+  size_t accepted = 0;
+  bool rejected = false;  // rows from here on are of other ids
 };
 
 class Generation {
@@ -41,7 +50,10 @@ class Generation {
     const auto prompt_tokens = static_cast<int64_t>(request_.prompt.size());
     const int rotary = ChooseRotaryTable(engine_->config(), prompt_tokens, params.max_tokens);
     for (int i = 0; i < params.n; ++i) {
-      Sequence s{.id = 0, .index = i, .history = TokenHistory(prompt_tokens)};
+      Sequence s{.id = 0,
+                 .index = i,
+                 .history = TokenHistory(prompt_tokens),
+                 .lookup = PromptLookup(params.speculate)};
       s.history.Append(request_.prompt);
       if (request_.kept != nullptr) s.computed = TakeUp(rotary, &s.id);
       if (s.id == 0) {
@@ -70,15 +82,22 @@ class Generation {
       const Rows logits =
           engine_->Logits(hidden, absl::Span<const int32_t>(wanted_).subspan(begin, n));
       for (size_t i = 0; i < n; ++i) {
+        Sequence* s = sampling_[begin + i];
+        if (s->done || s->rejected) continue;
         const absl::Span<const float> row(logits.row(i), static_cast<size_t>(logits.cols));
-        CATENA_RETURN_IF_ERROR(TakeToken(row, sampling_[begin + i]));
+        CATENA_RETURN_IF_ERROR(TakeToken(row, s));
       }
       begin += n;
     }
+    for (Sequence* s : owners_) CATENA_RETURN_IF_ERROR(ForgetRejected(s));
     return absl::OkStatus();
   }
 
-  int64_t tokens() const { return tokens_; }
+  void AddTo(GenerateStats* stats) const {
+    stats->completion_tokens = tokens_;
+    stats->drafted_tokens = drafted_;
+    stats->accepted_tokens = accepted_;
+  }
 
  private:
   // Takes up the kept sequence where the prompt begins like it, up to where they part; the prompt's
@@ -118,16 +137,48 @@ class Generation {
   void AddSpan(Sequence* s, int64_t left) {
     const int64_t n = std::min<int64_t>(left, engine_->options().max_rows - rows_);
     if (n <= 0) return;
-    const absl::Span<const int32_t> ids(s->history.ids());
-    spans_.push_back(
-        {.sequence = s->id,
-         .first_position = s->computed,
-         .ids = ids.subspan(static_cast<size_t>(s->computed), static_cast<size_t>(n))});
+    absl::Span<const int32_t> ids =
+        absl::MakeConstSpan(s->history.ids()).subspan(static_cast<size_t>(s->computed), n);
+    Draft(s, left);
+    if (!s->drafts.empty()) {
+      s->ids.assign(ids.begin(), ids.end());
+      s->ids.insert(s->ids.end(), s->drafts.begin(), s->drafts.end());
+      ids = s->ids;
+    }
+    spans_.push_back({.sequence = s->id, .first_position = s->computed, .ids = ids});
     owners_.push_back(s);
-    rows_ += n;
+    rows_ += static_cast<int64_t>(ids.size());
     if (n < left) return;
-    wanted_.push_back(static_cast<int32_t>(rows_ - 1));
-    sampling_.push_back(s);
+    for (int64_t row = rows_ - 1 - static_cast<int64_t>(s->drafts.size()); row < rows_; ++row) {
+      wanted_.push_back(static_cast<int32_t>(row));
+      sampling_.push_back(s);
+    }
+  }
+
+  // Guesses what follows the last token, to be computed together with it.
+  void Draft(Sequence* s, int64_t left) {
+    s->drafts.clear();
+    s->accepted = 0;
+    s->rejected = false;
+    const SamplingParams& params = request_.sampler->params();
+    if (left > 1 || params.speculate == 0) return;
+    const int64_t room = std::min({engine_->options().max_rows - rows_ - left,
+                                   engine_->options().max_positions - s->history.size(),
+                                   params.max_tokens - s->history.n_output() - 1});
+    s->lookup.Propose(s->history.ids(), room, &s->drafts);
+  }
+
+  // After a batch: what was computed of guesses that were wrong.
+  absl::Status ForgetRejected(Sequence* s) {
+    if (s->drafts.empty()) return absl::OkStatus();
+    s->lookup.Judge(static_cast<int64_t>(s->drafts.size()), static_cast<int64_t>(s->accepted));
+    drafted_ += static_cast<int64_t>(s->drafts.size());
+    accepted_ += static_cast<int64_t>(s->accepted);
+    const int64_t right = std::min(s->computed, s->history.size() - 1);
+    const bool open = !s->done || request_.kept != nullptr;
+    if (!open || right == s->computed) return absl::OkStatus();
+    s->computed = right;
+    return engine_->Truncate(s->id, right);
   }
 
   absl::Status TakeToken(absl::Span<const float> logits, Sequence* s) {
@@ -136,6 +187,10 @@ class Generation {
     CATENA_ASSIGN_OR_RETURN(event.token, sampler.Sample(logits, s->history, s->index, &scratch_));
     s->history.Append(event.token.id);
     ++tokens_;
+    if (s->accepted < s->drafts.size()) {
+      s->rejected = s->drafts[s->accepted] != event.token.id;
+      if (!s->rejected) ++s->accepted;
+    }
     event.finish = FinishAfter(sampler.params(), s->history.n_output(), event.token.id);
     // The new token's position must exist before it can be computed.
     if (!event.finish && s->history.size() > engine_->options().max_positions) {
@@ -150,7 +205,7 @@ class Generation {
   const GenerateRequest& request_;
   Engine* engine_;
   std::vector<Sequence> sequences_;
-  int64_t tokens_ = 0;
+  int64_t tokens_ = 0, drafted_ = 0, accepted_ = 0;
   int64_t reused_ = 0;
   SamplerScratch scratch_;
   // The batch being built.
@@ -187,8 +242,9 @@ absl::StatusOr<GenerateStats> Generate(const GenerateRequest& request, Engine* e
       return absl::CancelledError("interrupted");
     }
     CATENA_RETURN_IF_ERROR(generation.Step());
-    if (stats.completion_tokens == 0 && generation.tokens() > 0) first = Clock::now();
-    stats.completion_tokens = generation.tokens();
+    const bool had_tokens = stats.completion_tokens > 0;
+    generation.AddTo(&stats);
+    if (!had_tokens && stats.completion_tokens > 0) first = Clock::now();
   }
   stats.prefill_s = Seconds(start, first);
   stats.decode_s = Seconds(first, Clock::now());

@@ -27,6 +27,8 @@ struct GenerateStats {
   int64_t completion_tokens = 0;  // of all
   double prefill_s = 0;           // until the first token
   double decode_s = 0;            // from there to the end
+  int64_t drafted_tokens = 0;     // that speculation guessed,
+  int64_t accepted_tokens = 0;    // and those of them that were right
 };
 
 // A sequence that stays in the cache between requests (a conversation): a prompt that begins like

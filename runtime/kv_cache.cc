@@ -15,7 +15,7 @@ absl::Status KvCache::Open(SequenceId id, int rotary, int64_t max_length, int64_
   }
   int64_t pages = PagesFor(max_length);
   // A page at either end of the window may be held for one position.
-  if (window_ > 0) pages = std::min(pages, PagesFor(window_ + max_rows) + 2);
+  if (window_ > 0) pages = std::min(pages, PagesFor(window_ + kRollBack + max_rows) + 2);
   if (pages > total_pages()) {
     return absl::InvalidArgumentError(
         fmt::format("{} positions need {} pages of KV cache and there are {} in all; ask for fewer "
@@ -91,7 +91,8 @@ void KvCache::SetLength(SequenceId id, int64_t length) {
   Sequence& s = it->second;
   CATENA_CHECK(PagesFor(length) <= static_cast<int64_t>(s.pages.size()));
   s.length = length;
-  for (int64_t page = FirstVisible(length) / kPagePositions - 1; page >= 0; --page) {
+  const int64_t first_page = FirstVisible(length - kRollBack) / kPagePositions;
+  for (int64_t page = first_page - 1; page >= 0; --page) {
     if (s.pages[page] < 0) break;  // those before it are given back too
     GiveBack(&s, s.pages[page]);
     s.pages[page] = -1;

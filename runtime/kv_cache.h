@@ -17,6 +17,9 @@ using SequenceId = uint64_t;
 
 class KvCache {
  public:
+  // So many of the last positions can always be forgotten, window or not (speculation).
+  static constexpr int64_t kRollBack = 16;
+
   // `pool` and `stream`, on which pages are zeroed, outlive this. `window`: of the model's
   // attention, 0 for none.
   KvCache(KvPool* pool, Stream* stream, int64_t window);
@@ -43,7 +46,8 @@ class KvCache {
   // Null where unknown.
   const Sequence* Find(SequenceId id) const;
 
-  // [0, length) is written now; gives back pages that no later position sees.
+  // [0, length) is written now; gives back pages that no later position sees, nor those before it
+  // after a Truncate by kRollBack.
   void SetLength(SequenceId id, int64_t length);
   // Forgets positions from `length` on. FAILED_PRECONDITION where pages that position `length`
   // would see were given back: the sequence must then be computed again from an earlier position.

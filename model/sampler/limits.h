@@ -18,6 +18,7 @@ inline constexpr double kMaxLogitBias = 100.0;      // either sign: OpenAI's
 inline constexpr size_t kMaxLogitBiases = 1024;
 inline constexpr int32_t kMaxTopLogprobs = 20;  // OpenAI's
 inline constexpr int32_t kMaxSequences = 128;   // n; OpenAI's
+inline constexpr int32_t kMaxDrafts = 15;       // checked in one pass (--speculate)
 inline constexpr int32_t kMaxNewTokens = 1 << 20;
 inline constexpr size_t kMaxStopTokenIds = 128;
 inline constexpr size_t kMaxStopStrings = 16;

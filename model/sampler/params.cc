@@ -81,6 +81,7 @@ absl::Status CheckCounts(const SamplingParams& p) {
         "--min-tokens is {}: it must be from 0 to --max-tokens, {}", p.min_tokens, p.max_tokens));
   }
   CATENA_RETURN_IF_ERROR(CheckRange("--n", p.n, 1, kMaxSequences));
+  CATENA_RETURN_IF_ERROR(CheckRange("--speculate", p.speculate, 0, kMaxDrafts));
   CATENA_RETURN_IF_ERROR(CheckRange("--logprobs", p.top_logprobs, 0, kMaxTopLogprobs));
   if (p.top_logprobs > 0 && !p.logprobs) {
     return absl::InvalidArgumentError(
@@ -119,6 +120,7 @@ SamplingParams WithDefaults(const GenerationConfig& generation, const SamplingOv
   p.logprobs = user.logprobs.value_or(defaults.logprobs);
   p.top_logprobs = user.top_logprobs.value_or(defaults.top_logprobs);
   p.n = user.n.value_or(defaults.n);
+  p.speculate = user.speculate.value_or(defaults.speculate);
   p.seed = user.seed.value_or(fresh_seed);
   return p;
 }

@@ -37,6 +37,7 @@ struct SamplingParams {
   bool logprobs = false;
   int32_t top_logprobs = 0;  // alternatives beside each chosen token
   int32_t n = 1;             // sequences of one prompt
+  int32_t speculate = 0;     // tokens guessed at a time (PromptLookup); changes none
   uint64_t seed = 0;
 };
 
@@ -52,7 +53,7 @@ struct SamplingOverrides {
   std::vector<int32_t> stop_token_ids = {};
   std::vector<std::string> stop = {};
   std::optional<bool> logprobs;
-  std::optional<int32_t> top_logprobs, n;
+  std::optional<int32_t> top_logprobs, n, speculate;
   std::optional<uint64_t> seed;
 };
 

@@ -102,6 +102,7 @@ void GatewayCore::OpenOn(Sequence* s, Route route, Instant now) {
                       ? s->prompt_length()
                       : PositionsNeeded(s->prompt_length(), s->request.params, context);
   s->ids = s->request.prompt;
+  s->lookup = PromptLookup(s->request.params.speculate);
   s->outbox = Outbox(s->max_length);
   for (const ReplicaInfo& stage : s->route.stages) Connect(stage.replica);
   AskStages(s, now);
@@ -157,7 +158,9 @@ OpenHead GatewayCore::HeadOpen(const Sequence& s) const {
                 .score_top = s.request.score ? s.request.score_top : 0,
                 .sequence_index = s.request.sequence_index,
                 .params = s.request.params};
-  open.params.stop.clear();  // stop strings are text, which is not the head's
+  // Stop strings are text, and guesses are made here.
+  open.params.stop.clear();
+  open.params.speculate = 0;
   return open;
 }
 
@@ -195,7 +198,9 @@ void GatewayCore::Admitted(Instant now) {
 
 void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   Sequence* s = Find(refused.sequence);
-  if (s == nullptr || refused.life != s->life || s->route.Find(from) == nullptr) return;
+  // A stage may be a round behind.
+  if (s == nullptr || refused.life.epoch != s->life.epoch) return;
+  if (s->route.Find(from) == nullptr) return;
   if (s->state == State::kOpening && absl::IsResourceExhausted(refused.status)) {
     return Requeue(s, now);
   }

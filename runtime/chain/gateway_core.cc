@@ -18,7 +18,7 @@ void Deliver(const LoopEvent& event) {
   if (auto* start = std::get_if<LoopEvent::Start>(&event.what)) listener.OnStart(start->sequence);
   if (auto* token = std::get_if<Token>(&event.what)) listener.OnToken(*token);
   if (auto* end = std::get_if<LoopEvent::End>(&event.what)) {
-    listener.OnEnd(end->status, end->reason, end->times);
+    listener.OnEnd(end->status, end->reason, end->stats);
   }
 }
 
@@ -66,7 +66,7 @@ void GatewayCore::On(Incarnation from, Tokens& tokens, Instant now) {
 }
 
 void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
-  const int64_t expected = s->request.score ? s->taken + 1 : static_cast<int64_t>(s->ids.size());
+  const int64_t expected = s->request.score ? s->taken + 1 : s->known();
   if (!s->request.score && token.position < expected && token.position >= s->prompt_length() &&
       token.token.id != s->ids[token.position]) {
     return End(s,
@@ -81,14 +81,46 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   if (s->request.score) {
     if (expected == s->prompt_length()) finish = FinishReason::kLength;
   } else {
-    s->ids.push_back(token.token.id);
+    Append(s, token.token.id);
     finish = FinishAfter(s->request.params, expected + 1 - s->prompt_length(), token.token.id);
     // The new token's position must exist before it can be computed.
     if (!finish && expected + 1 > s->max_length) finish = FinishReason::kLength;
   }
-  if (!finish) Flush(s);
+  if (!finish) {
+    Draft(s);
+    Flush(s);
+  }
   events_.push_back({s->listener, std::move(token)});
   if (finish) End(s, absl::OkStatus(), *finish, now);
+}
+
+// The next token. Where another was guessed, it and what was guessed after it are rolled back.
+void GatewayCore::Append(Sequence* s, int32_t id) {
+  const int64_t position = s->known();
+  if (s->drafts > 0 && s->ids[position] == id) {
+    --s->drafts;
+    ++s->accepted;
+    return;
+  }
+  if (s->proposed > 0) s->lookup.Judge(s->proposed, s->proposed - s->drafts);
+  s->proposed = 0;
+  if (s->drafts > 0) {
+    s->drafts = 0;
+    s->ids.resize(static_cast<size_t>(position));
+    ++s->life.round;
+    s->outbox.RollBack(position);
+  }
+  s->ids.push_back(id);
+}
+
+// Guesses what follows, to be computed together with the token that came last.
+void GatewayCore::Draft(Sequence* s) {
+  if (s->request.score || s->drafts > 0) return;
+  const int64_t room = s->max_length - static_cast<int64_t>(s->ids.size());
+  s->lookup.Propose(s->ids, room, &drafts_);
+  s->ids.insert(s->ids.end(), drafts_.begin(), drafts_.end());
+  s->drafts = s->proposed = static_cast<int64_t>(drafts_.size());
+  s->drafted += s->drafts;
 }
 
 // What the first stage has not been sent yet, together with other sequences'.
@@ -120,9 +152,9 @@ void GatewayCore::SendCollected() {
 void GatewayCore::On(Incarnation from, Lengths& lengths, Instant) {
   for (const Length& l : lengths.lengths) {
     Sequence* s = Find(l.sequence);
-    if (s == nullptr || s->state != State::kRunning || l.life != s->life) continue;
+    if (s == nullptr || s->state != State::kRunning) continue;
     if (s->route.stages[0].replica.incarnation != from) continue;
-    s->outbox.PeerComputed(std::min(l.length, static_cast<int64_t>(s->ids.size())));
+    if (!s->outbox.Heard(l, s->life, static_cast<int64_t>(s->ids.size()))) continue;
     Flush(s);
   }
   SendCollected();
@@ -147,10 +179,12 @@ void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reas
     if (!waiting_.empty()) waiting_.front()->not_before = now;
   }
   if (s->taken == 0) s->first_token = now;
-  const LoopTimes times{.queue = s->started - s->submitted,
+  const LoopStats stats{.queue = s->started - s->submitted,
                         .prefill = s->first_token - s->started,
-                        .decode = now - s->first_token};
-  events_.push_back({s->listener, LoopEvent::End{status, reason, times}});
+                        .decode = now - s->first_token,
+                        .drafted = s->drafted,
+                        .accepted = s->accepted};
+  events_.push_back({s->listener, LoopEvent::End{status, reason, stats}});
   sequences_.erase(s->ticket);
 }
 
@@ -259,7 +293,7 @@ std::optional<SequenceView> GatewayCore::View(const SequenceKey& key) const {
   if (it == by_number_.end()) return std::nullopt;
   const Sequence& s = *it->second;
   return SequenceView{.life = s.life,
-                      .length = static_cast<int64_t>(s.ids.size()),
+                      .length = s.known(),
                       .queued_end = static_cast<int64_t>(s.ids.size()),
                       .cursor = s.outbox.cursor(),
                       .journal_begin = 0,

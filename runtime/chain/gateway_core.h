@@ -17,6 +17,7 @@
 #include "runtime/chain/outbox.h"
 #include "runtime/chain/router.h"
 #include "runtime/chain/token_loop.h"
+#include "runtime/prompt_lookup.h"
 
 namespace catena {
 
@@ -34,7 +35,7 @@ struct LoopEvent {
   struct End {
     absl::Status status;
     FinishReason reason = FinishReason::kLength;
-    LoopTimes times;
+    LoopStats stats;
   };
   std::shared_ptr<LoopListener> listener;
   std::variant<Start, Token, End> what;
@@ -81,10 +82,15 @@ class GatewayCore : public Core {
     Instant not_before;        // of the next try
     Instant asked_at;          // when Opens were last sent
     int64_t max_length = 0;
-    std::vector<int32_t> ids;  // prompt, then output
-    int64_t taken = 0;         // positions below have their token (scored: their score)
+    std::vector<int32_t> ids;  // prompt, output, drafts
+    int64_t drafts = 0;        // guesses that no token has confirmed yet,
+    int64_t proposed = 0;      // of so many that were made at a time
+    PromptLookup lookup{0};
+    int64_t drafted = 0, accepted = 0;  // in all
+    int64_t taken = 0;                  // positions below have their token (scored: their score)
     Outbox outbox{0};
     Instant submitted, started, first_token;
+    int64_t known() const { return static_cast<int64_t>(ids.size()) - drafts; }
     int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
   };
 
@@ -112,6 +118,8 @@ class GatewayCore : public Core {
   // Running.
   Sequence* Find(const SequenceKey& key);
   void TakeToken(Sequence* s, Token& token, Instant now);
+  void Append(Sequence* s, int32_t id);
+  void Draft(Sequence* s);
   void Flush(Sequence* s);
   void SendCollected();
   void End(Sequence* s, const absl::Status& status, FinishReason reason, Instant now);
@@ -130,6 +138,7 @@ class GatewayCore : public Core {
   std::minstd_rand jitter_;
   std::vector<std::pair<std::pair<Incarnation, Lane>, Steps>> collected_;
   std::vector<LoopEvent> events_;
+  std::vector<int32_t> drafts_;  // scratch
   Instant heartbeat_at_{};
   std::map<Incarnation, Instant> missing_;  // replicas that sequences need, since when
   std::optional<Instant> admitted_at_;      // the last one, of those that wait

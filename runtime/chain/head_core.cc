@@ -38,6 +38,7 @@ struct HeadCore::Sequence final : ReceivingSequence {
     Instant sent;
   };
   std::deque<Result> results;  // not known to have come
+  bool rejected = false;       // rows from here on are of ids that will be rolled back
 };
 
 // --- messages ---
@@ -94,11 +95,6 @@ void HeadCore::OnQueued(ReceivingSequence* r, const Step& step) {
   auto* s = static_cast<Sequence*>(r);
   const auto known = static_cast<int64_t>(s->ids.size());
   s->ids.insert(s->ids.end(), step.ids.begin() + (known - step.position), step.ids.end());
-  // Who feeds a token back has it.
-  while (!Scores(s->open) && !s->results.empty() &&
-         s->results.front().token.position < step.end()) {
-    s->results.pop_front();
-  }
   // Ids without rows need no work: they are history at once.
   const int64_t without_rows = std::min(s->inbox.end(), s->open.first_wanted) - s->inbox.begin();
   if (without_rows <= 0) return;
@@ -124,6 +120,7 @@ int64_t HeadCore::Forget(ReceivingSequence* r, int64_t position) {
   auto* s = static_cast<Sequence*>(r);
   s->history.Truncate(std::min(position, s->history.size()));
   s->ids.resize(static_cast<size_t>(position));
+  s->rejected = false;
   std::erase_if(s->results,
                 [position](const auto& result) { return result.token.position > position; });
   return position;
@@ -166,7 +163,7 @@ void HeadCore::Complete(const float* logits, Instant now) {
   for (size_t i = 0; i < running_.size(); ++i) {
     auto* s = static_cast<Sequence*>(running_[i]);
     for (int64_t row = 0; row < spans_[i].rows; ++row, logits += options_.vocab_size) {
-      if (s->closed || s->rewind) continue;  // a row of another id, or nobody's
+      if (s->closed || s->rewind || s->rejected) continue;  // of another id, or nobody's
       const absl::Status status = TakeRow(s, spans_[i].first_position + row, logits, now);
       if (!status.ok()) Refuse(s->key, s->life, status);
     }
@@ -186,6 +183,8 @@ absl::Status HeadCore::TakeRow(Sequence* s, int64_t position, const float* logit
                             s->sampler.Sample(row, s->history, s->open.sequence_index, &scratch_));
   }
   if (token.position < s->open.first_token) return absl::OkStatus();
+  const bool guessed = !Scores(s->open) && token.position < static_cast<int64_t>(s->ids.size());
+  s->rejected = guessed && s->ids[token.position] != token.token.id;
   Collect(token);
   s->results.push_back({std::move(token), now});
   return absl::OkStatus();

@@ -35,7 +35,18 @@ class Outbox {
     if (lane == Lane::kBulk) bulk_end_ = end;
   }
 
-  void PeerComputed(int64_t length) { peer_length_ = length; }
+  // What the next stage says of its length; `available` exist here. False where it is of no
+  // interest. A stage that is still in an earlier round missed the first steps of this one.
+  bool Heard(const Length& said, const Life& life, int64_t available) {
+    if (said.life.epoch != life.epoch || said.life.round > life.round) return false;
+    if (said.life.round < life.round) {
+      if (peer_length_ > round_begin_) return false;
+      cursor_ = std::min(cursor_, round_begin_);
+      return true;
+    }
+    peer_length_ = std::min(said.length, available);
+    return true;
+  }
 
   // The next stage asks for positions from `need.position` on. False where the question is an old
   // one: each rewinds once.
@@ -47,8 +58,9 @@ class Outbox {
     return true;
   }
 
-  // Positions from `length` on are others now (a roll-back).
-  void Truncate(int64_t length) {
+  // A new round: positions from `length` on are others now.
+  void RollBack(int64_t length) {
+    round_begin_ = length;
     cursor_ = std::min(cursor_, length);
     bulk_end_ = std::min(bulk_end_, length);
     peer_length_ = std::min(peer_length_, length);
@@ -59,6 +71,7 @@ class Outbox {
   int64_t cursor_ = 0;
   int64_t peer_length_ = 0;
   int64_t bulk_end_ = 0;  // what the bulk lane carries ends here
+  int64_t round_begin_ = 0;
   uint64_t answered_ = 0;
 };
 

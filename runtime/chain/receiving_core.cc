@@ -132,11 +132,12 @@ void ReceivingCore::On(Incarnation from, SentLengths& sent, Instant now) {
       Send(key.gateway, Lane::kControl, Unknown{key});
       continue;
     }
-    if (life != s->life) continue;
+    if (life < s->life || life.epoch > s->life.epoch) continue;
     s->upstream = from;
-    if (s->inbox.end() < length) AskUpstream(s, now);
+    // The steps that would have begun a newer round were lost: the answer says so.
+    if (life == s->life && s->inbox.end() < length) AskUpstream(s, now);
     s->acknowledged = Length(*s);
-    answer.lengths.push_back({key, life, s->acknowledged});
+    answer.lengths.push_back({key, s->life, s->acknowledged});
   }
   if (!answer.lengths.empty()) Send(from, kReplyLane, std::move(answer));
 }

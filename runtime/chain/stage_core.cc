@@ -4,11 +4,13 @@
 #include <map>
 #include <utility>
 
+#include "model/sampler/limits.h"
+
 namespace catena {
 namespace {
 
-// Rows of one sequence that still count as a decode: one, or a few that speculation proposes.
-constexpr int64_t kMaxDecodeRows = 8;
+// Rows of one sequence that still count as a decode: one, and those that speculation proposes.
+constexpr int64_t kMaxDecodeRows = 1 + kMaxDrafts;
 
 }  // namespace
 
@@ -93,8 +95,8 @@ void StageCore::On(Incarnation from, const OpenStage& open, Instant now) {
 void StageCore::On(Incarnation from, const Lengths& lengths) {
   for (const catena::Length& l : lengths.lengths) {
     auto* s = static_cast<Sequence*>(Find(l.sequence));
-    if (s == nullptr || l.life != s->life || s->open.next.incarnation != from) continue;
-    s->outbox.PeerComputed(std::min(l.length, s->length));
+    if (s == nullptr || s->open.next.incarnation != from) continue;
+    if (!s->outbox.Heard(l, s->life, s->length)) continue;
     Flush(s);
     MarkReady(s);
   }
@@ -178,7 +180,7 @@ int64_t StageCore::Forget(ReceivingSequence* r, int64_t position) {
 }
 
 void StageCore::RollBack(ReceivingSequence* s, int64_t position) {
-  static_cast<Sequence*>(s)->outbox.Truncate(position);
+  static_cast<Sequence*>(s)->outbox.RollBack(position);
 }
 
 void StageCore::Free(ReceivingSequence* r) {

@@ -30,8 +30,9 @@ struct LoopRequest {
   std::optional<LoopClock::time_point> deadline;
 };
 
-struct LoopTimes {
+struct LoopStats {
   std::chrono::nanoseconds queue{}, prefill{}, decode{};  // as Finish of generation.proto
+  int64_t drafted = 0, accepted = 0;                      // tokens guessed, and right
 };
 
 class LoopListener {
@@ -41,7 +42,7 @@ class LoopListener {
   virtual void OnStart(const SequenceKey& sequence) = 0;
   virtual void OnToken(const Token& token) = 0;
   // The last call. A finish reason where the status is OK (kLength after scores).
-  virtual void OnEnd(const absl::Status& status, FinishReason reason, const LoopTimes& times) = 0;
+  virtual void OnEnd(const absl::Status& status, FinishReason reason, const LoopStats& stats) = 0;
 };
 
 class TokenLoop {

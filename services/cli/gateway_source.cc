@@ -48,6 +48,7 @@ void SetSampling(const SamplingOverrides& in, v1::SamplingOptions* out) {
   if (in.max_tokens) out->set_max_tokens(*in.max_tokens);
   if (in.min_tokens) out->set_min_tokens(*in.min_tokens);
   if (in.n) out->set_n(*in.n);
+  if (in.speculate) out->set_speculate(*in.speculate);
   if (in.logprobs) out->set_logprobs(*in.logprobs);
   if (in.top_logprobs) out->set_top_logprobs(*in.top_logprobs);
   if (in.ignore_eos) out->set_ignore_eos(*in.ignore_eos);
@@ -86,6 +87,8 @@ void AddStats(const v1::GenerateResponse& r, TextStats* stats) {
   }
   stats->completion_tokens += r.token_ids_size();
   if (!r.has_finish()) return;
+  stats->drafted_tokens += r.finish().drafted_tokens();
+  stats->accepted_tokens += r.finish().accepted_tokens();
   stats->prefill_s =
       std::max(stats->prefill_s, static_cast<double>(r.finish().prefill_ns()) * 1e-9);
   stats->decode_s = std::max(stats->decode_s, static_cast<double>(r.finish().decode_ns()) * 1e-9);

@@ -62,11 +62,15 @@ ordered_json LogprobsOf(const TokenTexts& token) {
 // The first token of each of `n` sequences comes with the prompt, not of decoding.
 void PrintStats(const TextStats& s, size_t n) {
   const double decoded = static_cast<double>(s.completion_tokens) - static_cast<double>(n);
+  std::string guesses;
+  if (s.drafted_tokens > 0) {
+    guesses = fmt::format(", {} of {} guesses right", s.accepted_tokens, s.drafted_tokens);
+  }
   fmt::print(stderr,
              "load {:.2f} s | prompt {} tokens, first token after {:.3f} s ({:.1f} tok/s) | "
-             "{} new tokens, {:.1f} tok/s | peak memory {}\n",
+             "{} new tokens, {:.1f} tok/s{} | peak memory {}\n",
              s.load_s, s.prompt_tokens, s.prefill_s, s.prompt_tokens / std::max(s.prefill_s, 1e-9),
-             s.completion_tokens, s.decode_s > 0 ? decoded / s.decode_s : 0.0,
+             s.completion_tokens, s.decode_s > 0 ? decoded / s.decode_s : 0.0, guesses,
              HumanBytes(PeakMemoryBytes()));
 }
 
@@ -83,6 +87,8 @@ absl::Status PrintJson(const std::vector<Output>& outputs, bool logprobs, const 
                            {"prefill_s", s.prefill_s},
                            {"completion_tokens", o.ids.size()},
                            {"decode_s", s.decode_s},
+                           {"drafted_tokens", s.drafted_tokens},
+                           {"accepted_tokens", s.accepted_tokens},
                            {"peak_memory_bytes", PeakMemoryBytes()}}}};
     if (!o.sequence_id.empty()) line["sequence_id"] = o.sequence_id;
     CATENA_RETURN_IF_ERROR(WriteJson(line));

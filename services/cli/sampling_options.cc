@@ -45,6 +45,10 @@ void SamplingOptions::Declare(CLI::App& app, int32_t max_tokens) {
   add("--stop", o.stop, "End before this text; may be given several times");
   add("--stop-token-ids", o.stop_token_ids, "End at these ids, for example 13,198")->delimiter(',');
   add("--n", o.n, "Sequences of this prompt");
+  add("--speculate", o.speculate,
+      "Guess up to this many tokens from the text so far and check them in one pass: the same "
+      "text, "
+      "sooner where it repeats itself");
   add("--logprobs", o.top_logprobs, "Log-probabilities of each token and this many alternatives");
   add("--logit-bias", logit_bias, "ID=BIAS, several with commas")->delimiter(',');
   add("--min-tokens", o.min_tokens, "Do not stop before this many");

@@ -206,9 +206,11 @@ void GenerateCall::ComposeOf(uint32_t index, v1::GenerateResponse* response) {
   v1::Finish* finish = response->mutable_finish();
   finish->set_reason(ReasonOf(s));
   finish->set_completion_tokens(s.completion_tokens);
-  finish->set_queue_ns(s.end->times.queue.count());
-  finish->set_prefill_ns(s.end->times.prefill.count());
-  finish->set_decode_ns(s.end->times.decode.count());
+  finish->set_queue_ns(s.end->stats.queue.count());
+  finish->set_prefill_ns(s.end->stats.prefill.count());
+  finish->set_decode_ns(s.end->stats.decode.count());
+  finish->set_drafted_tokens(s.end->stats.drafted);
+  finish->set_accepted_tokens(s.end->stats.accepted);
 }
 
 void GenerateCall::AddTokens(const Piece& piece, v1::GenerateResponse* response) const {

@@ -21,7 +21,7 @@ class LoopInbox final : public LoopListener, public std::enable_shared_from_this
   struct End {
     absl::Status status;
     FinishReason reason = FinishReason::kLength;
-    LoopTimes times;
+    LoopStats stats;
   };
   struct Events {
     std::optional<SequenceKey> started;
@@ -38,8 +38,8 @@ class LoopInbox final : public LoopListener, public std::enable_shared_from_this
   void OnToken(const Token& token) override {
     Add([&](Events& e) { e.tokens.push_back(token.token); });
   }
-  void OnEnd(const absl::Status& status, FinishReason reason, const LoopTimes& times) override {
-    Add([&](Events& e) { e.end = End{status, reason, times}; });
+  void OnEnd(const absl::Status& status, FinishReason reason, const LoopStats& stats) override {
+    Add([&](Events& e) { e.end = End{status, reason, stats}; });
   }
 
  private:

@@ -8,7 +8,7 @@ class Readiness::Listener final : public LoopListener {
  public:
   void OnStart(const SequenceKey&) override {}
   void OnToken(const Token&) override {}
-  void OnEnd(const absl::Status& status, FinishReason, const LoopTimes&) override {
+  void OnEnd(const absl::Status& status, FinishReason, const LoopStats&) override {
     done.set_value(status);
   }
   std::promise<absl::Status> done;

@@ -28,6 +28,7 @@ SamplingOverrides OverridesOf(const v1::SamplingOptions& in) {
   Take(in.has_max_tokens(), in.max_tokens(), &out.max_tokens);
   Take(in.has_min_tokens(), in.min_tokens(), &out.min_tokens);
   Take(in.has_n(), in.n(), &out.n);
+  Take(in.has_speculate(), in.speculate(), &out.speculate);
   Take(in.has_logprobs(), in.logprobs(), &out.logprobs);
   Take(in.has_top_logprobs(), in.top_logprobs(), &out.top_logprobs);
   Take(in.has_ignore_eos(), in.ignore_eos(), &out.ignore_eos);

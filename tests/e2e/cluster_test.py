@@ -26,6 +26,7 @@ class SameBitsTest(SameBitsCase):
         for cut in CUTS:
             with self.subTest(cut=cut), Cluster(self, model, *cut) as cluster:
                 self.assertEqual(self.through(cluster, requests), want)
+                self.assertEqual(self.through(cluster, self.speculating(requests)), want)
 
     def test_32_clients_at_a_time_do_not_change_each_others_bits(self):
         model = self.shared("stories260k-phi3")
@@ -45,6 +46,7 @@ class SameBitsTest(SameBitsCase):
                 with self.subTest(model=name, stages=stages), \
                         Cluster(self, model, "--stages", stages, *F32) as cluster:
                     self.assertEqual(self.through(cluster, requests), want)
+                    self.assertEqual(self.through(cluster, self.speculating(requests)), want)
 
     def test_default_model(self):
         model = self.smollm2()
@@ -54,6 +56,8 @@ class SameBitsTest(SameBitsCase):
                     ("--layers", "0-1,1-29,29-30"), ("--stages", 2, "--replicas", "0=2")):
             with self.subTest(cut=cut), Cluster(self, model, *cut) as cluster:
                 self.assertEqual(self.through(cluster, requests, clients=3), want)
+                guessing = self.speculating(requests)
+                self.assertEqual(self.through(cluster, guessing, clients=3), want)
 
     def test_default_model_with_a_shard_for_each_block(self):
         model = self.smollm2()

@@ -27,6 +27,8 @@ BAD_OPTIONS = (
     (("--typical-p", "0"), "--typical-p"),
     (("--repetition-penalty", "0"), "--repetition-penalty"),
     (("--n", "0"), "--n"),
+    (("--speculate", "99"), "--speculate"),
+    (("--speculate", "-1"), "--speculate"),
     (("--n", "1000000000"), "--n"),
     (("--logit-bias", "5"), "--logit-bias"),
     (("--logit-bias", "99999=1"), "99999"),

@@ -35,6 +35,9 @@ class SameBitsCase(CatenaTest):
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:
             return list(pool.map(ask, requests))
 
+    def speculating(self, requests):
+        return [(*r, "--speculate", 6) for r in requests]
+
     def requests_for(self, vocab, context, count=4):
         """Prompts of one id, of a few, and of more than a page and half the context."""
         lengths = [1, 5, 70, context // 2]

@@ -11,7 +11,7 @@ constexpr Incarnation kSelf = 1;  // the gateway of half of the messages' sequen
 struct Outcome : LoopListener {
   void OnStart(const SequenceKey&) override { CATENA_CHECK(!ended); }
   void OnToken(const Token&) override { CATENA_CHECK(!ended); }
-  void OnEnd(const absl::Status&, FinishReason, const LoopTimes&) override {
+  void OnEnd(const absl::Status&, FinishReason, const LoopStats&) override {
     CATENA_CHECK(!ended);
     ended = true;
   }

@@ -68,6 +68,7 @@ TEST(SamplingParams, EveryBadValueIsRefusedWithItsFlagValueAndRange) {
       {[](P p) { p->stop = {std::string(1025, '\n')}; },
        "the length in bytes of a --stop string is 1025: it must be from 1 to 1024"},
       {[](P p) { p->n = 0; }, "--n is 0: it must be from 1 to 128"},
+      {[](P p) { p->speculate = 16; }, "--speculate is 16: it must be from 0 to 15"},
       {[](P p) { p->logprobs = true, p->top_logprobs = 21; },
        "--logprobs is 21: it must be from 0 to 20"},
       {[](P p) { p->top_logprobs = 2; }, "top_logprobs is 2: it must be 0 without logprobs"},
@@ -160,6 +161,7 @@ TEST(WithDefaults, TheUsersWordWins) {
   user.logprobs = true;
   user.top_logprobs = 6;
   user.n = 7;
+  user.speculate = 9;
   user.seed = 8;
   const SamplingParams p = WithDefaults(model, user, 1);
   EXPECT_EQ(p.temperature, 0);
@@ -179,6 +181,7 @@ TEST(WithDefaults, TheUsersWordWins) {
   EXPECT_TRUE(p.logprobs);
   EXPECT_EQ(p.top_logprobs, 6);
   EXPECT_EQ(p.n, 7);
+  EXPECT_EQ(p.speculate, 9);
   EXPECT_EQ(p.seed, 8u);
 }
 

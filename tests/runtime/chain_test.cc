@@ -28,7 +28,7 @@ class Waiter final : public LoopListener {
     tokens_.push_back(token.token);
     changed_.notify_all();
   }
-  void OnEnd(const absl::Status& status, FinishReason, const LoopTimes&) override {
+  void OnEnd(const absl::Status& status, FinishReason, const LoopStats&) override {
     const std::lock_guard lock(mutex_);
     status_ = status;
     ended_ = true;

@@ -18,7 +18,7 @@ constexpr Incarnation kSelf = 1, kShard = 2, kHead = 3;
 struct Outcome : LoopListener {
   void OnStart(const SequenceKey&) override { started = true; }
   void OnToken(const Token&) override {}
-  void OnEnd(const absl::Status& s, FinishReason, const LoopTimes&) override {
+  void OnEnd(const absl::Status& s, FinishReason, const LoopStats&) override {
     ended = true;
     status = s;
   }

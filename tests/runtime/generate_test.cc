@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "model/sampler/limits.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {
@@ -66,6 +67,56 @@ TEST_F(GenerateTest, AKeptSequenceGivesTheTokensOfComputingItAll) {
   }
   engine_->Close(kept.id);
   EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
+}
+
+// Only two ids are likely, so that guesses are often wrong and often right.
+SamplingParams TwoLikelyIds() {
+  return {.temperature = 10.0,
+          .logit_bias = {{3, 100.0f}, {7, 100.0f}},
+          .max_tokens = 60,
+          .n = 3,
+          .seed = 5};
+}
+
+TEST_F(GenerateTest, SpeculationChangesNoToken) {
+  SamplingParams params = TwoLikelyIds();
+  const auto expected = Run(params, prompt_);
+  EXPECT_EQ(stats_.drafted_tokens, 0);
+  for (const int32_t n : {1, 4, kMaxDrafts}) {
+    params.speculate = n;
+    EXPECT_EQ(Run(params, prompt_), expected) << n;
+    EXPECT_GT(stats_.accepted_tokens, 20) << n;
+    EXPECT_GT(stats_.drafted_tokens, stats_.accepted_tokens + 20) << n;
+  }
+  EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
+}
+
+TEST_F(GenerateTest, AKeptSequenceHoldsNothingThatWasGuessedWrong) {
+  SamplingParams params = TwoLikelyIds();
+  params.n = 1;
+  params.speculate = 8;
+  KeptSequence kept;
+  std::vector<int32_t> prompt = prompt_;
+  for (int turn = 0; turn < 4; ++turn) {
+    params.eos_token_ids = {turn % 2 == 0 ? 3 : 7};  // an end may be what was guessed
+    params.min_tokens = 10 + turn;
+    const auto expected = Run(params, prompt);
+    EXPECT_EQ(Run(params, prompt, &kept), expected) << turn;
+    prompt.insert(prompt.end(), expected[0].begin(), expected[0].end());
+    prompt.insert(prompt.end(), {1, 2, 3});
+  }
+  engine_->Close(kept.id);
+  EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
+}
+
+TEST_F(GenerateTest, GuessesEndWithTheContext) {
+  SamplingParams params = TwoLikelyIds();
+  params.speculate = 8;
+  params.n = 1;
+  for (int32_t length = 490; length <= 512; ++length) {
+    const std::vector<int32_t> prompt(static_cast<size_t>(length), 3);
+    EXPECT_EQ(Run(params, prompt)[0].size(), static_cast<size_t>(513 - length));
+  }
 }
 
 TEST_F(GenerateTest, EndsWithTheContext) {

@@ -66,7 +66,7 @@ TEST_F(KvCacheTest, WhatIsPromisedIsThereAndNobodyElseGetsIt) {
 // A long sequence holds only what its window sees, and is promised no more.
 TEST_F(KvCacheTest, APromiseUnderAWindowCoversTheWholeSequence) {
   constexpr int64_t kWindow = 100, kRows = 70, kLength = 1500;
-  Make(static_cast<int>(PagesFor(kWindow + kRows)) + 2, kWindow);
+  Make(static_cast<int>(PagesFor(kWindow + KvCache::kRollBack + kRows)) + 2, kWindow);
   ASSERT_TRUE(cache_->Open(1, 0, kLength, kRows).ok());
   EXPECT_EQ(cache_->free_pages(), 0);
   for (int64_t length = 0; length < kLength;) {
@@ -113,14 +113,26 @@ TEST_F(KvCacheTest, ReservesAllOrNothing) {
   EXPECT_TRUE(cache_->Reserve(1, 3 * kPagePositions).ok());
 }
 
+TEST_F(KvCacheTest, TheLastPositionsCanBeForgottenUnderAWindow) {
+  Make(10, 70);
+  ASSERT_TRUE(cache_->Open(1, 0).ok());
+  ASSERT_TRUE(cache_->Reserve(1, 500).ok());
+  for (int64_t length = KvCache::kRollBack; length <= 500; ++length) {
+    cache_->SetLength(1, length);
+    EXPECT_TRUE(cache_->Truncate(1, length - KvCache::kRollBack).ok()) << length;
+    ASSERT_TRUE(cache_->Reserve(1, 500).ok());
+  }
+}
+
 TEST_F(KvCacheTest, GivesBackWhatNoLaterPositionSees) {
   Make(10, 70);
   ASSERT_TRUE(cache_->Open(1, 0).ok());
   ASSERT_TRUE(cache_->Reserve(1, 300).ok());
   EXPECT_EQ(cache_->free_pages(), 5);
-  cache_->SetLength(1, 132);  // position 132 sees from 63: the first page is still needed
+  // Position 132 sees from 63: the first page is still needed.
+  cache_->SetLength(1, 132 + KvCache::kRollBack);
   EXPECT_EQ(cache_->free_pages(), 5);
-  cache_->SetLength(1, 133);
+  cache_->SetLength(1, 133 + KvCache::kRollBack);
   EXPECT_EQ(cache_->free_pages(), 6);
   EXPECT_EQ(cache_->Find(1)->pages[0], -1);
   cache_->SetLength(1, 290);

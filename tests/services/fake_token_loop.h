@@ -79,9 +79,11 @@ class FakeTokenLoop final : public TokenLoop {
     EndLocked(n + 1, reason, status);
   }
 
-  static constexpr LoopTimes times_{.queue = std::chrono::nanoseconds(1),
+  static constexpr LoopStats stats_{.queue = std::chrono::nanoseconds(1),
                                     .prefill = std::chrono::nanoseconds(2),
-                                    .decode = std::chrono::nanoseconds(3)};
+                                    .decode = std::chrono::nanoseconds(3),
+                                    .drafted = 4,
+                                    .accepted = 5};
 
  private:
   // Listeners are called under the lock, one at a time as by one thread, and OnEnd is the last.
@@ -92,7 +94,7 @@ class FakeTokenLoop final : public TokenLoop {
   void EndLocked(uint64_t ticket, FinishReason reason, const absl::Status& status) {
     Submitted& s = sequences_[ticket];
     if (std::exchange(s.ended, true)) return;
-    std::exchange(s.listener, nullptr)->OnEnd(status, reason, times_);
+    std::exchange(s.listener, nullptr)->OnEnd(status, reason, stats_);
   }
 
   std::mutex mutex_;

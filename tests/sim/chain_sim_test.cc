@@ -2,6 +2,7 @@
 // nothing may be held anywhere.
 #include <gtest/gtest.h>
 
+#include "model/sampler/limits.h"
 #include "tests/sim/world.h"
 
 namespace catena::sim {
@@ -29,6 +30,11 @@ LoopRequest RandomRequest(std::mt19937_64* random, int64_t context) {
   request.params.seed = (*random)();
   request.params.eos_token_ids = {static_cast<int32_t>(below(kVocab))};
   request.sequence_index = static_cast<uint32_t>(below(3));
+  if (below(2) == 0) {  // guesses, of which about half are right where two ids are likely
+    request.params.speculate = static_cast<int32_t>(1 + below(kMaxDrafts));
+    request.params.logit_bias = {{static_cast<int32_t>(below(30)), 100.0f},
+                                 {static_cast<int32_t>(30 + below(30)), 100.0f}};
+  }
   return request;
 }
 

@@ -38,7 +38,7 @@ struct WorldOptions {
 struct Outcome : LoopListener {
   void OnStart(const SequenceKey&) override { ++starts; }
   void OnToken(const Token& token) override { tokens.push_back(token); }
-  void OnEnd(const absl::Status& s, FinishReason r, const LoopTimes&) override {
+  void OnEnd(const absl::Status& s, FinishReason r, const LoopStats&) override {
     CATENA_CHECK(!ended);
     ended = true;
     status = s;

@@ -108,6 +108,8 @@ TEST_F(GenerateCallTest, TokensComeAsTextAndTheStreamEndsWithItsFinish) {
   EXPECT_EQ(s.finish.reason(), v1::FINISH_REASON_LENGTH);
   EXPECT_EQ(s.finish.completion_tokens(), static_cast<int64_t>(ids.size()));
   EXPECT_EQ(s.finish.queue_ns(), 1);
+  EXPECT_EQ(s.finish.drafted_tokens(), 4);
+  EXPECT_EQ(s.finish.accepted_tokens(), 5);
   EXPECT_EQ(s.finish.prefill_ns(), 2);
   EXPECT_EQ(s.finish.decode_ns(), 3);
   EXPECT_TRUE(s.logprobs.empty());
