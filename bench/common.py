@@ -58,11 +58,11 @@ class OneProcess:
 
 
 class Chain:
-    """`catena up` with two shards."""
+    """`catena up` with two shards, or more."""
 
-    def __init__(self, options):
+    def __init__(self, options, stages=2):
         self.process = subprocess.Popen(
-            [CATENA, "up", "--json", "--stages", "2", "--log-level", "error", *options],
+            [CATENA, "up", "--json", "--stages", str(stages), "--log-level", "error", *options],
             stdout=subprocess.PIPE)
         self.options = ["--gateway", json.loads(self.process.stdout.readline())["gateway"]]
 

@@ -41,6 +41,7 @@ LoopRequest Request(MessageMaker* make, Instant now) {
   LoopRequest request;
   request.prompt.assign(make->Int<size_t>(1, 20), 3);
   request.params.max_tokens = make->Int(1, 10);
+  request.params.speculate = make->Int(0, 4);
   request.score = make->Int(0, 3) == 0;
   if (make->Int(0, 1) == 0) {
     request.deadline = now + std::chrono::milliseconds(make->Int(-10, 2000));
