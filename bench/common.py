@@ -43,18 +43,23 @@ def generate(options, prompt_tokens, streams, tokens):
 
 
 class OneProcess:
-    """`catena generate` with a model; all streams take their steps together."""
+    """`catena bench speed` of a model; all streams take their steps together. Like llama.cpp's
+    programs it warms up before it measures."""
 
     def __init__(self, options):
         self.options = options
 
     def prefill(self, tokens):
         """Until the first new token, which needs the logits of the last row alone."""
-        return tokens / generate(self.options, tokens, 1, 1)[0]["prefill_s"]
+        return self._speed(tokens, 1, 2)["prefill_tokens_per_s"]
 
     def decode(self, streams, tokens, depth=SHORT_PROMPT):
-        stats = generate(self.options, depth, streams, tokens)
-        return streams * (tokens - 1) / max(s["decode_s"] for s in stats)
+        return self._speed(depth, streams, tokens)["decode_tokens_per_s"]
+
+    def _speed(self, prompt_tokens, streams, tokens):
+        return json.loads(output(
+            [CATENA, "bench", "speed", *self.options, "--prompt-tokens", prompt_tokens,
+             "--streams", streams, "--tokens", tokens, "--json"]))
 
 
 class Chain:

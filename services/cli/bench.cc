@@ -3,12 +3,14 @@
 #include "services/cli/bench_kv_cache.h"
 #include "services/cli/bench_machine.h"
 #include "services/cli/bench_serve.h"
+#include "services/cli/bench_speed.h"
 #include "services/cli/command.h"
 
 namespace catena::cli {
 namespace {
 
 constexpr Command kBenchmarks[] = {
+    {"speed", "How fast one process reads prompts and writes text", DeclareBenchSpeed},
     {"kv-cache", "The same new tokens with the KV cache and recomputing everything",
      DeclareBenchKvCache},
     {"serve", "A cluster under the load of many clients", DeclareBenchServe},

@@ -279,6 +279,13 @@ class OtherCommandsTest(StoriesCase):
         for line, row in zip(lines, table[1:]):
             self.assertRegex(row, rf"^ *{line['position']} +{line['id']} ")
 
+    def test_bench_speed_gives_both_speeds(self):
+        out = self.object_of("bench", "speed", "-m", self.model, "--prompt-tokens", 40,
+                             "--streams", 3, "--tokens", 5, "--json")
+        self.assertEqual((out["prompt_tokens"], out["streams"], out["tokens"]), (40, 3, 5))
+        self.assertGreater(out["prefill_tokens_per_s"], 0)
+        self.assertGreater(out["decode_tokens_per_s"], 0)
+
     def test_bench_kv_cache_gives_both_times_and_their_ratio(self):
         out = self.object_of("bench", "kv-cache", "-m", self.model, "--tokens", 20, "--json")
         self.assertEqual(list(out), ["tokens", "with_cache_s", "recomputing_s", "ratio"])

@@ -134,6 +134,7 @@ class OptionsTest(ErrorCase):
 
     def test_bench_that_passes_the_context_names_the_option(self):
         self.assert_fails(("bench", "kv-cache", "-m", self.model, "--tokens", "600"), "--tokens")
+        self.assert_fails(("bench", "speed", "-m", self.model, "--tokens", "600"), "--tokens")
 
     def test_bad_thread_counts_of_bench_machine(self):
         for threads in ("0", "1025", "x"):
