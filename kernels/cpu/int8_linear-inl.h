@@ -12,13 +12,23 @@
 namespace catena::cpu {
 namespace {
 
-constexpr int kSlabBlocks = 16;  // of 32 k: an unpacked slab of a panel is 22 KB, in L1
+constexpr int kSlabBlocks = 32;  // of 32 k, at most: an unpacked slab of a panel is 45 KB
 constexpr int kPassPanels = 8;   // panels that share a slab of activations while it is in L2
 constexpr int kDirectRows = 64;  // up to here weights are unpacked anew for each tile of rows
 constexpr int kPrefetchBytes = 3072;
+// While a block's arithmetic is this short, the processor's own prefetchers are ahead of it, and
+// what asks for more only takes turns from loads.
+constexpr int UnprefetchedRows(DType type) { return type == DType::kQ8_0 ? 4 : 2; }
 
 // An unpacked block: quants as uint8 [8][2][64], d f32 [32], -kMagic * d [32], m [32].
 constexpr int kSlabScale = 1024, kSlabNegated = 1152, kSlabMinimum = 1280, kSlabBlockBytes = 1408;
+static_assert(kSlabBlocks * kSlabBlockBytes <= kInt8SlabBytes);
+
+// Slabs of about the same number of blocks: a short one costs as much around it as a long one.
+int SlabBlocks(int blocks) {
+  const int slabs = (blocks + kSlabBlocks - 1) / kSlabBlocks;
+  return (blocks + slabs - 1) / slabs;
+}
 
 template <DType kType>
 void UnpackSlab(const uint8_t* w, int blocks, uint8_t* slab) {
@@ -57,6 +67,15 @@ struct Source {
   int blocks;
 };
 
+// Where its sums go: to `sums` from slab to slab, and out with the last.
+struct Target {
+  float* sums;                       // (rows, 32)
+  float* out;                        // columns of the layer's output, or sums
+  int64_t stride;                    // of a row of `out`
+  bool add;                          // to what `out` holds
+  bool first = false, last = false;  // slab of K
+};
+
 // Adds one block of the tile's rows to acc, from packed (kSlab false) or unpacked weights.
 template <DType kType, bool kSlab, int kR>
 inline __attribute__((always_inline)) void DotBlock(const uint8_t* quants, const uint8_t* x,
@@ -89,15 +108,15 @@ inline __attribute__((always_inline)) void DotBlock(const uint8_t* quants, const
   }
 }
 
-// out[r][16 * c ...] (rows 32 apart) = what it was, or 0 where `first`, plus the blocks of `s`.
+// The blocks of `s` for kR rows of kHalves column halves.
 template <DType kType, bool kSlab, int kR, bool kPrefetch>
-void RegisterTile(const Source& s, bool first, float* out) {
+void RegisterTile(const Source& s, const Target& t) {
   constexpr int kBlockBytes = kSlab ? kSlabBlockBytes : Int8BlockBytes(kType);
   constexpr int kQuants = kSlab ? 0 : kType == DType::kQ4_1 ? 128 : 64;
   typename Isa::FloatVec f[kR][Isa::kHalves];
   for (int r = 0; r < kR; ++r) {
     for (int c = 0; c < Isa::kHalves; ++c) {
-      f[r][c] = first ? Isa::Set(0.0f) : Isa::Load(out + r * 32 + c * 16);
+      f[r][c] = t.first ? Isa::Set(0.0f) : Isa::Load(t.sums + r * 32 + c * 16);
     }
   }
   const uint8_t* w = s.weights;
@@ -136,53 +155,64 @@ void RegisterTile(const Source& s, bool first, float* out) {
       }
     }
   }
-  for (int r = 0; r < kR; ++r) {
-    for (int c = 0; c < Isa::kHalves; ++c) Isa::Store(f[r][c], out + r * 32 + c * 16);
-  }
-}
-
-template <DType kType, bool kSlab, bool kPrefetch>
-void RegisterTileOf(int rows, const Source& s, bool first, float* out) {
-  static_assert(Isa::kRows == 6 || Isa::kRows == 3);
-  switch (rows) {
-    case 1:
-      return RegisterTile<kType, kSlab, 1, kPrefetch>(s, first, out);
-    case 2:
-      return RegisterTile<kType, kSlab, 2, kPrefetch>(s, first, out);
-    case 3:
-      return RegisterTile<kType, kSlab, 3, kPrefetch>(s, first, out);
-  }
-  if constexpr (Isa::kRows == 6) {
-    switch (rows) {
-      case 4:
-        return RegisterTile<kType, kSlab, 4, kPrefetch>(s, first, out);
-      case 5:
-        return RegisterTile<kType, kSlab, 5, kPrefetch>(s, first, out);
-      case 6:
-        return RegisterTile<kType, kSlab, 6, kPrefetch>(s, first, out);
+  float* out = t.last ? t.out : t.sums;
+  const int64_t stride = t.last ? t.stride : 32;
+  const bool add = t.last && t.add;
+  for (int r = 0; r < kR; ++r, out += stride) {
+    for (int c = 0; c < Isa::kHalves; ++c) {
+      if (add) f[r][c] = Isa::Add(Isa::Load(out + c * 16), f[r][c]);
+      Isa::Store(f[r][c], out + c * 16);
     }
   }
 }
 
-// A whole activation tile times a panel's blocks: out is (tile rows, 32).
+template <DType kType, bool kSlab, bool kPrefetch>
+void RegisterTileOf(int rows, const Source& s, const Target& t) {
+  static_assert(Isa::kRows == 6 || Isa::kRows == 3);
+  switch (rows) {
+    case 1:
+      return RegisterTile<kType, kSlab, 1, kPrefetch>(s, t);
+    case 2:
+      return RegisterTile<kType, kSlab, 2, kPrefetch>(s, t);
+    case 3:
+      return RegisterTile<kType, kSlab, 3, kPrefetch>(s, t);
+  }
+  if constexpr (Isa::kRows == 6) {
+    switch (rows) {
+      case 4:
+        return RegisterTile<kType, kSlab, 4, kPrefetch>(s, t);
+      case 5:
+        return RegisterTile<kType, kSlab, 5, kPrefetch>(s, t);
+      case 6:
+        return RegisterTile<kType, kSlab, 6, kPrefetch>(s, t);
+    }
+  }
+}
+
+// A whole activation tile times a panel's blocks. `t`: of its first row and column.
 template <DType kType, bool kSlab>
-void Tile(Source s, bool first, bool prefetch, float* out) {
+void Tile(Source s, bool prefetch, const Target& t) {
   for (s.half = 0; s.half < 2; s.half += Isa::kHalves) {
     for (s.row = 0; s.row < s.tile_rows; s.row += Isa::kRows) {
       const int rows = s.tile_rows - s.row < Isa::kRows ? s.tile_rows - s.row : Isa::kRows;
-      float* tile_out = out + s.row * 32 + s.half * 16;
+      Target part = t;
+      part.sums += s.row * 32 + s.half * 16;
+      part.out += s.row * t.stride + s.half * 16;
       if (prefetch && s.row == 0 && s.half == 0) {
-        RegisterTileOf<kType, kSlab, true>(rows, s, first, tile_out);
+        RegisterTileOf<kType, kSlab, true>(rows, s, part);
       } else {
-        RegisterTileOf<kType, kSlab, false>(rows, s, first, tile_out);
+        RegisterTileOf<kType, kSlab, false>(rows, s, part);
       }
     }
   }
 }
 
-// Blocks [block, block + n) of one panel for every tile of rows; c: (rows, 32).
+// Blocks [block, block + n) of one panel for every tile of rows. `t`: of the first row.
 template <DType kType, bool kSlab>
-void TileColumn(const Int8Linear& job, const uint8_t* w, int block, int n, float* c) {
+void TileColumn(const Int8Linear& job, const uint8_t* w, int block, int n, Target t) {
+  const bool prefetch = !kSlab && job.rows > UnprefetchedRows(kType);
+  t.first = block == 0;
+  t.last = (block + n) * int64_t{kQuantBlock} == job.cols;
   for (int row = 0; row < job.rows; row += kTileRows) {
     const int rows = job.rows - row < kTileRows ? job.rows - row : kTileRows;
     const uint8_t* tile = job.activations + TileBytes({.int8 = true}, row, job.cols);
@@ -192,58 +222,82 @@ void TileColumn(const Int8Linear& job, const uint8_t* w, int block, int n, float
                    .row = 0,
                    .half = 0,
                    .blocks = n};
-    Tile<kType, kSlab>(s, block == 0, !kSlab && row == 0, c + row * 32);
+    Tile<kType, kSlab>(s, prefetch && row == 0, t);
+    t.sums += int64_t{rows} * 32;
+    t.out += rows * t.stride;
   }
 }
 
 // Columns of a panel that exist are stored, or added to what is there.
-void StorePanel(const Int8Linear& job, int64_t panel, const float* c) {
+void StorePanel(const Int8Linear& job, int64_t panel, const float* sums) {
   const int64_t column = panel * kPanelCols;
   const int64_t columns = job.out.cols - column < 32 ? job.out.cols - column : 32;
-  for (int r = 0; r < job.rows; ++r, c += 32) {
+  for (int r = 0; r < job.rows; ++r, sums += 32) {
     float* y = job.out.row(r) + column;
     if (columns == 32) {
       for (int i = 0; i < 32; i += 16) {
-        auto v = Isa::Load(c + i);
+        auto v = Isa::Load(sums + i);
         if (job.add) v = Isa::Add(Isa::Load(y + i), v);
         Isa::Store(v, y + i);
       }
     } else {
-      for (int64_t i = 0; i < columns; ++i) y[i] = job.add ? y[i] + c[i] : c[i];
+      for (int64_t i = 0; i < columns; ++i) y[i] = job.add ? y[i] + sums[i] : sums[i];
     }
   }
+}
+
+// Few rows: weights are unpacked anew for each tile of rows, and the last slab's sums go out from
+// registers. One tile takes the whole panel at a time; several share slabs of it while they are in
+// L1.
+template <DType kType>
+void DirectPanel(const Int8Linear& job, int64_t panel, const uint8_t* w, float* sums) {
+  const int blocks = static_cast<int>(job.cols / kQuantBlock);
+  const int step = job.rows <= kTileRows ? blocks : SlabBlocks(blocks);
+  const bool whole = (panel + 1) * kPanelCols <= job.out.cols;
+  Target target = {.sums = sums, .out = sums, .stride = 32, .add = false};
+  if (whole) {
+    target.out = job.out.row(0) + panel * kPanelCols;
+    target.stride = job.out.stride;
+    target.add = job.add;
+  }
+  for (int b = 0; b < blocks; b += step) {
+    const int n = blocks - b < step ? blocks - b : step;
+    TileColumn<kType, false>(job, w + b * Int8BlockBytes(kType), b, n, target);
+  }
+  if (!whole) StorePanel(job, panel, sums);
+}
+
+// Many rows: slabs of kPassPanels panels are unpacked once each, and read the same activations
+// while those are in L2. Sums wait in `sums`: rows of `out` are pages apart.
+template <DType kType>
+void SlabPanels(const Int8Linear& job, int64_t begin, int64_t end, uint8_t* slab, float* sums) {
+  const int blocks = static_cast<int>(job.cols / kQuantBlock), step = SlabBlocks(blocks);
+  const int64_t panel_bytes = PanelBytes(kType, job.cols), panel_floats = int64_t{job.rows} * 32;
+  for (int b = 0; b < blocks; b += step) {
+    const int n = blocks - b < step ? blocks - b : step;
+    for (int64_t p = begin; p < end; ++p) {
+      float* panel_sums = sums + (p - begin) * panel_floats;
+      UnpackSlab<kType>(job.weights + p * panel_bytes + b * Int8BlockBytes(kType), n, slab);
+      TileColumn<kType, true>(job, slab, b, n,
+                              {.sums = panel_sums, .out = panel_sums, .stride = 32, .add = false});
+    }
+  }
+  for (int64_t p = begin; p < end; ++p) StorePanel(job, p, sums + (p - begin) * panel_floats);
 }
 
 // See int8_linear.h.
 template <DType kType>
 void Panels(const Int8Linear& job, int64_t begin, int64_t end, uint8_t* scratch) {
-  const int blocks = static_cast<int>(job.cols / kQuantBlock);
-  const int64_t block_bytes = Int8BlockBytes(kType), panel_bytes = blocks * block_bytes;
-  uint8_t* slab = scratch;
-  float* c = reinterpret_cast<float*>(scratch + kSlabBlocks * kSlabBlockBytes);
+  float* sums = reinterpret_cast<float*>(scratch + kInt8SlabBytes);
   if (job.rows <= kDirectRows) {
-    // One tile takes the whole panel at a time; several share slabs of it while they are in L1.
-    const int step = job.rows <= kTileRows ? blocks : kSlabBlocks;
     for (int64_t p = begin; p < end; ++p) {
-      for (int b = 0; b < blocks; b += step) {
-        const int n = blocks - b < step ? blocks - b : step;
-        TileColumn<kType, false>(job, job.weights + p * panel_bytes + b * block_bytes, b, n, c);
-      }
-      StorePanel(job, p, c);
+      DirectPanel<kType>(job, p, job.weights + p * PanelBytes(kType, job.cols), sums);
     }
     return;
   }
-  const int64_t panel_floats = int64_t{job.rows} * 32;
   for (int64_t pass = begin; pass < end; pass += kPassPanels) {
     const int64_t pass_end = pass + kPassPanels < end ? pass + kPassPanels : end;
-    for (int b = 0; b < blocks; b += kSlabBlocks) {
-      const int n = blocks - b < kSlabBlocks ? blocks - b : kSlabBlocks;
-      for (int64_t p = pass; p < pass_end; ++p) {
-        UnpackSlab<kType>(job.weights + p * panel_bytes + b * block_bytes, n, slab);
-        TileColumn<kType, true>(job, slab, b, n, c + (p - pass) * panel_floats);
-      }
-    }
-    for (int64_t p = pass; p < pass_end; ++p) StorePanel(job, p, c + (p - pass) * panel_floats);
+    SlabPanels<kType>(job, pass, pass_end, scratch, sums);
   }
 }
 

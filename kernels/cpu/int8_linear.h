@@ -26,7 +26,10 @@ struct Int8Kernels {
   int32_t q8_offset;  // 128 where q8_0 is multiplied as uint8, 0 where as int8
 };
 
-constexpr int64_t Int8ScratchBytes(int rows) { return 32768 + int64_t{rows} * 8 * 32 * 4; }
+constexpr int64_t kInt8SlabBytes = 48 << 10;
+constexpr int64_t Int8ScratchBytes(int rows) {
+  return kInt8SlabBytes + int64_t{rows} * 8 * 32 * int64_t{sizeof(float)};
+}
 
 const Int8Kernels& Int8Avx2();
 const Int8Kernels& Int8Avx512Vnni();
