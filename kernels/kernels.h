@@ -201,8 +201,9 @@ class Backend {
   // E is exp with E(x) = 0 below -64, so that masked pages are neutral bit by bit. Each absolute
   // run of 512 positions has its own (m, l, o); runs merge ascending:
   //   m' = max(m, m2); a = E(m - m'), b = E(m2 - m'); l = fma(l, a, l2 * b), o = fma(o, a, o2 * b)
-  // and the result is o / l, packed for `reader`. Values in the cache are finite: a sequence whose
-  // are not is lost (its logits are not finite), and no other sequence reads them.
+  // and the result is o / l + 0 (no zero is negative), packed for `reader`. Values in the cache are
+  // finite: a sequence whose are not is lost (its logits are not finite), and no other sequence
+  // reads them.
   virtual void Attention(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                          const RaggedBatch& batch, int layer, const KvPool& cache,
                          const Weight& reader, PackedRows* out) = 0;

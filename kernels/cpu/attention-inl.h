@@ -28,36 +28,47 @@ struct PageTile {
   int pairs;
   const float* query[kMaxPairs] = {};
   int low[kMaxPairs] = {}, high[kMaxPairs] = {};  // visible positions [low, high]
+  int begin = 0, end = 0;                         // of the page's, those that some pair sees
 };
 
 HWY_INLINE Vec16 LoadKv(const float* p) { return Load(p); }
 HWY_INLINE Vec16 LoadKv(const uint16_t* p) { return LoadHalf(p); }
 
-// score[r][64] = q[r] . k
-template <int kR, class T>
-HWY_INLINE void Scores(const PageTile<T>& t, float (*score)[kPagePositions]) {
-  constexpr int kGroups = LargestUpTo4(kAccumulators / kR);
-  for (int group = 0; group < 4; group += kGroups) {
-    Vec16 acc[kR][kGroups];
-    for (int r = 0; r < kR; ++r) {
-      for (int g = 0; g < kGroups; ++g) acc[r][g] = Set(0.0f);
-    }
-    for (int d = 0; d < t.head_dim; ++d) {
-      Vec16 k[kGroups];
-      for (int g = 0; g < kGroups; ++g) {
-        const int64_t at = (int64_t{group + g} * t.head_dim + d) * 16;
-        k[g] = LoadKv(t.keys + at);
-        if constexpr (sizeof(T) == 2) __builtin_prefetch(t.next + at, 0, 3);
-      }
-      for (int r = 0; r < kR; ++r) {
-        const Vec16 q = Set(t.query[r][d]);
-        for (int g = 0; g < kGroups; ++g) acc[r][g] = Fma(q, k[g], acc[r][g]);
-      }
+// score[r][16 * group ...] = q[r] . k for kGroups times 16 positions.
+template <int kR, int kGroups, class T>
+HWY_INLINE void ScoreGroups(const PageTile<T>& t, int group, float (*score)[kPagePositions]) {
+  Vec16 acc[kR][kGroups];
+  for (int r = 0; r < kR; ++r) {
+    for (int g = 0; g < kGroups; ++g) acc[r][g] = Set(0.0f);
+  }
+  for (int d = 0; d < t.head_dim; ++d) {
+    Vec16 k[kGroups];
+    for (int g = 0; g < kGroups; ++g) {
+      const int64_t at = (int64_t{group + g} * t.head_dim + d) * 16;
+      k[g] = LoadKv(t.keys + at);
+      if constexpr (sizeof(T) == 2) __builtin_prefetch(t.next + at, 0, 3);
     }
     for (int r = 0; r < kR; ++r) {
-      for (int g = 0; g < kGroups; ++g) Store(acc[r][g], score[r] + (group + g) * 16);
+      const Vec16 q = Set(t.query[r][d]);
+      for (int g = 0; g < kGroups; ++g) acc[r][g] = Fma(q, k[g], acc[r][g]);
     }
   }
+  for (int r = 0; r < kR; ++r) {
+    for (int g = 0; g < kGroups; ++g) Store(acc[r][g], score[r] + (group + g) * 16);
+  }
+}
+
+// Scores of the groups of 16 positions that some pair sees; others stay as they are.
+template <int kR, class T>
+HWY_INLINE void Scores(const PageTile<T>& t, float (*score)[kPagePositions]) {
+  constexpr int kMost = LargestUpTo4(kAccumulators / kR);
+  const int end = (t.end + 15) / 16;
+  int group = t.begin / 16;
+  for (; end - group >= kMost; group += kMost) ScoreGroups<kR, kMost>(t, group, score);
+  if constexpr (kMost == 4) {
+    for (; end - group >= 2; group += 2) ScoreGroups<kR, 2>(t, group, score);
+  }
+  for (; group < end; ++group) ScoreGroups<kR, 1>(t, group, score);
 }
 
 // Scores of invisible positions become kSoftmaxStart, so that they do not count in the maximum.
@@ -100,18 +111,21 @@ HWY_INLINE float Probabilities(float maximum, int low, int high, bool all, float
 }
 
 // o[r] = o[r] * factor[r], then plus p[r][j] * v[j] for j ascending; `kBlocks` vectors at `column`.
+// Positions that no pair sees have p = 0 and are left out: they could change the sign of a zero,
+// which the end of Attention makes positive.
 template <int kR, int kBlocks, class T>
 HWY_INLINE void Outputs(const PageTile<T>& t, const float (*p)[kPagePositions], const float* factor,
                         int column, float* o) {
-  const T* values = t.keys + int64_t{kPagePositions} * t.head_dim + column;
-  const T* next = t.next + int64_t{kPagePositions} * t.head_dim + column;
+  const int64_t start = int64_t{kPagePositions} * t.head_dim + int64_t{t.begin} * t.stride + column;
+  const T* values = t.keys + start;
+  const T* next = t.next + start;
   Vec16 acc[kR][kBlocks];
   for (int r = 0; r < kR; ++r) {
     for (int b = 0; b < kBlocks; ++b) {
       acc[r][b] = Mul(Load(o + r * t.stride + column + b * 16), Set(factor[r]));
     }
   }
-  for (int j = 0; j < kPagePositions; ++j, values += t.stride, next += t.stride) {
+  for (int j = t.begin; j < t.end; ++j, values += t.stride, next += t.stride) {
     Vec16 v[kBlocks];
     for (int b = 0; b < kBlocks; ++b) {
       v[b] = LoadKv(values + b * 16);

@@ -68,6 +68,8 @@ void TakePage(const UnitView& u, const Running& run, int page, const T* block, c
       tile.low[i] = u.low(pair + i);
       tile.high[i] = u.position(pair + i);
     }
+    tile.begin = std::max(0, tile.low[0] - first);
+    tile.end = std::min(kPagePositions, tile.high[tile.pairs - 1] - first + 1);
     AttendPage(tile, run.output + int64_t{pair} * u.stride, run.maximum + pair, run.sum + pair);
   }
 }
@@ -109,7 +111,7 @@ void MergePair(const float* output, float maximum, float sum, int stride, float*
 
 void StoreResult(const float* o, float sum, int head_dim, float* out) {
   for (int d = 0; d < head_dim; d += 16) {
-    StoreUpTo16(Div(Load(o + d), Set(sum)), out + d, head_dim - d);
+    StoreUpTo16(Add(Div(Load(o + d), Set(sum)), Set(0.0f)), out + d, head_dim - d);
   }
 }
 

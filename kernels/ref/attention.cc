@@ -69,7 +69,7 @@ void Attend(const float* q, int position, int64_t window, int head_dim, const Ke
     }
     Merge(run, &merged);
   }
-  for (int d = 0; d < head_dim; ++d) out[d] = merged.output[d] / merged.sum;
+  for (int d = 0; d < head_dim; ++d) out[d] = merged.output[d] / merged.sum + 0.0f;
 }
 
 }  // namespace catena::ref
