@@ -15,7 +15,7 @@ namespace {
 constexpr int kSlabBlocks = 32;  // of 32 k, at most: an unpacked slab of a panel is 45 KB
 constexpr int kPassPanels = 8;   // panels that share a slab of activations while it is in L2
 constexpr int kDirectRows = 64;  // up to here weights are unpacked anew for each tile of rows
-constexpr int kPrefetchBytes = 3072;
+constexpr int kPrefetchBytes = 8192;  // ahead, into L2
 // While a block's arithmetic is this short, the processor's own prefetchers are ahead of it, and
 // what asks for more only takes turns from loads.
 constexpr int UnprefetchedRows(DType type) { return type == DType::kQ8_0 ? 4 : 2; }
@@ -123,7 +123,7 @@ void RegisterTile(const Source& s, const Target& t) {
   const uint8_t* a = s.activations;
   for (int b = 0; b < s.blocks; ++b, w += kBlockBytes, a += s.tile_rows * kTileRowBlockBytes) {
     if constexpr (kPrefetch) {
-      for (int i = 0; i < kBlockBytes; i += 64) __builtin_prefetch(w + i + kPrefetchBytes, 0, 3);
+      for (int i = 0; i < kBlockBytes; i += 64) __builtin_prefetch(w + i + kPrefetchBytes, 0, 2);
     }
     const uint8_t* tail = a + s.tile_rows * 32 + s.row * 4;
     const auto* start = reinterpret_cast<const int32_t*>(tail);
