@@ -3,6 +3,7 @@
 // decode reads it as stored. Long contexts of few rows are cut into splits, merged afterwards; both
 // ways do the same arithmetic (kernels.h), so they may be chosen by speed alone.
 #include <algorithm>
+#include <utility>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
@@ -35,6 +36,7 @@ struct UnitView {
   int head, row, pairs, group, stride;
   Running run, merged;
   float* wide;  // a widened page: K [4][head_dim][16], V [64][stride]
+  const cpu::AttentionUnit* after;
 
   int position(int pair) const {
     return span->first_position + (row - span->first_row) + pair / group;
@@ -52,12 +54,42 @@ struct UnitView {
   }
 };
 
+// The first page that a unit reads, and how many positions of it.
+struct FirstPage {
+  const uint8_t* block;
+  int positions;
+};
+FirstPage FirstPageOf(const cpu::AttentionJob& job, const cpu::AttentionUnit& unit) {
+  const BatchSpan& span = job.batch->spans()[unit.span];
+  const int position = span.first_position + (unit.row - span.first_row);
+  const int64_t window = job.shape.window;
+  const int64_t low = window == 0 ? 0 : std::max<int64_t>(0, position - window + 1);
+  const int64_t start = std::max(low, int64_t{unit.split} * kSplitPositions);
+  const int first = static_cast<int>(start) / kPagePositions * kPagePositions;
+  const int32_t id = job.batch->page(span, first);
+  return {job.cache + job.layout.Offset(id, job.layer, unit.head),
+          std::min(kPagePositions, position + unit.rows - first)};
+}
+
+// What is read after `page`, the last before `end` if it is end - 1: fetched while the page's first
+// tile is computed.
+NextPage NextOf(const UnitView& u, int page, int end) {
+  const int last = u.position(u.pairs - 1), next = page + 1;
+  const FirstPage first =
+      next < end
+          ? FirstPage{u.block(next), std::min(kPagePositions, last + 1 - next * kPagePositions)}
+          : FirstPageOf(*u.job, *u.after);
+  const int dim = u.job->shape.head_dim;
+  const int seen = std::min(kPagePositions, last + 1 - page * kPagePositions);
+  return NextPage(reinterpret_cast<const uint16_t*>(first.block), dim, u.stride, first.positions,
+                  dim + seen);
+}
+
 template <class T>
-void TakePage(const UnitView& u, const Running& run, int page, const T* block, const T* next) {
+void TakePage(const UnitView& u, const Running& run, int page, const T* block, NextPage next) {
   const int first = page * kPagePositions, last = first + kPagePositions - 1;
   for (int pair = 0; pair < u.pairs; pair += kMaxPairs) {
     PageTile<T> tile{.keys = block,
-                     .next = next,
                      .head_dim = u.job->shape.head_dim,
                      .stride = u.stride,
                      .first = first,
@@ -70,7 +102,8 @@ void TakePage(const UnitView& u, const Running& run, int page, const T* block, c
     }
     tile.begin = std::max(0, tile.low[0] - first);
     tile.end = std::min(kPagePositions, tile.high[tile.pairs - 1] - first + 1);
-    AttendPage(tile, run.output + int64_t{pair} * u.stride, run.maximum + pair, run.sum + pair);
+    AttendPage(tile, std::exchange(next, NextPage()), run.output + int64_t{pair} * u.stride,
+               run.maximum + pair, run.sum + pair);
   }
 }
 
@@ -83,16 +116,13 @@ void TakePages(const UnitView& u, const Running& run, int begin, int end) {
   const cpu::KvLayout& layout = u.job->layout;
   for (int page = begin; page < end; ++page) {
     const uint8_t* block = u.block(page);
-    const uint8_t* next = page + 1 < end ? u.block(page + 1) : block;
     if (!layout.half) {
-      TakePage(u, run, page, reinterpret_cast<const float*>(block),
-               reinterpret_cast<const float*>(next));
+      TakePage(u, run, page, reinterpret_cast<const float*>(block), NextPage());
     } else if (u.pairs > 2 * kMaxPairs) {
       Widen(reinterpret_cast<const uint16_t*>(block), layout.head_values(), u.wide);
-      TakePage(u, run, page, u.wide, u.wide);
+      TakePage(u, run, page, u.wide, NextPage());
     } else {
-      TakePage(u, run, page, reinterpret_cast<const uint16_t*>(block),
-               reinterpret_cast<const uint16_t*>(next));
+      TakePage(u, run, page, reinterpret_cast<const uint16_t*>(block), NextOf(u, page, end));
     }
   }
 }
@@ -115,8 +145,8 @@ void StoreResult(const float* o, float sum, int head_dim, float* out) {
   }
 }
 
-void RunUnit(const cpu::AttentionJob& job, const cpu::AttentionUnit& unit, float* scratch,
-             float* partials) {
+void RunUnit(const cpu::AttentionJob& job, const cpu::AttentionUnit& unit,
+             const cpu::AttentionUnit& next, float* scratch, float* partials) {
   UnitView u{.job = &job,
              .span = &job.batch->spans()[unit.span],
              .head = unit.head,
@@ -126,7 +156,8 @@ void RunUnit(const cpu::AttentionJob& job, const cpu::AttentionUnit& unit, float
              .stride = job.layout.value_stride(),
              .run = {},
              .merged = {},
-             .wide = nullptr};
+             .wide = nullptr,
+             .after = &next};
   const int64_t outputs = int64_t{u.pairs} * u.stride;
   float* at = scratch;
   for (Running* r : {&u.run, &u.merged}) {
@@ -248,9 +279,12 @@ void Attention(Workers& workers, const AttentionJob& job, AttentionScratch* scra
   const int64_t floats =
       2 * pairs * (job.layout.value_stride() + 2) + job.layout.head_values() + 64;
   const auto run_unit = HWY_DYNAMIC_DISPATCH(RunUnit);
-  workers.pool.For(static_cast<int64_t>(scratch->units.size()), [&](int64_t i, int worker) {
+  const auto n_units = static_cast<int64_t>(scratch->units.size());
+  workers.pool.For(n_units, [&](int64_t i, int worker) {
     auto* memory = reinterpret_cast<float*>(workers.Scratch(worker, floats * 4));
-    run_unit(job, scratch->units[i], memory, scratch->partials.data());
+    // What this thread is likely to take next.
+    const int64_t next = std::min(i + workers.pool.threads(), n_units - 1);
+    run_unit(job, scratch->units[i], scratch->units[next], memory, scratch->partials.data());
   });
   if (scratch->merges.empty()) return;
   const auto merge_unit = HWY_DYNAMIC_DISPATCH(MergeUnit);
