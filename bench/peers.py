@@ -146,29 +146,32 @@ def two_shards(model, threads):
 # --- measuring ---
 
 
-def measure(figures, systems, rounds, tokens):
-    """{figure: {system: tokens a second, one a round}}."""
+def measure(figures, systems, rounds, tokens, threads):
+    """{figure: {system: tokens a second, one a round}}, and the machine's limits at each round: a
+    machine that is shared does not always have the same bandwidth."""
     speeds = {figure: {name: [] for name in systems} for figure in figures}
+    machines = []
     for i in range(rounds):
+        machines.append(limits(threads))
         for figure in figures:
             for name, system in systems.items():
                 speed = figure.speed(system, tokens)
                 speeds[figure][name].append(speed)
                 print(f"  round {i + 1}  {figure!s:35} {name:30} {speed:9.2f} tok/s",
                       file=sys.stderr)
-    return speeds
+    return speeds, machines
 
 
 def compared(figure, speeds, share):
-    """A row of the table; share: the part of the machine's limit that a speed is, or None."""
+    """A row of the table; share: the parts of the machine's limits that speeds are, or None."""
     ours, *others = speeds
     other = max(others, key=lambda name: statistics.median(speeds[name]))
     row = {"what": str(figure), "wanted": f">= {figure.least}"}
     row |= common.ratio(speeds[ours], speeds[other])
     row["reached"] = row["ratio"] >= figure.least
     for key, name in (("catena", ours), ("llama_cpp", other)):
-        speed = statistics.median(speeds[name])
-        row |= {f"{key}_tokens_per_s": speed, f"{key}_share_of_limit": share(speed)}
+        row |= {f"{key}_tokens_per_s": statistics.median(speeds[name]),
+                f"{key}_share_of_limit": share(speeds[name])}
     return row | {"against": other, "rounds": speeds}
 
 
@@ -181,24 +184,25 @@ def growth(figure, speeds):
     return row | {"reached": row["ratio"] <= figure.most}
 
 
-def share_of(machine, step):
-    if not machine:
-        return lambda speed: None
-    return lambda speed: speed * step.seconds(machine) / step.rows
+def share_of(machines, step):
+    """Of speeds, one a round."""
+    if not all(machines):
+        return lambda speeds: None
+    return lambda speeds: statistics.median(
+        speed * step.seconds(machine) / step.rows for speed, machine in zip(speeds, machines))
 
 
 def measured_rows(args, model_of, figures, systems_of):
-    """(facts of the model, the machine's limits, the rows)."""
+    """(facts of the model, the machine's limits at each round, the rows)."""
     with model_of(args.model) as path:
         model = common.facts(path)
-        machine = limits(args.threads)
         timed = [figure for figure in figures if not isinstance(figure, StepGrowth)]
         with systems_of(path, args.threads) as systems:
-            speeds = measure(timed, systems, args.rounds, args.tokens)
-    rows = [compared(figure, of, share_of(machine, figure.step(model, args.tokens)))
+            speeds, machines = measure(timed, systems, args.rounds, args.tokens, args.threads)
+    rows = [compared(figure, of, share_of(machines, figure.step(model, args.tokens)))
             for figure, of in speeds.items()]
     rows += [growth(figure, speeds) for figure in figures if isinstance(figure, StepGrowth)]
-    return model, machine, rows
+    return model, machines, rows
 
 
 # --- output ---
@@ -252,10 +256,10 @@ def arguments(description, threads, tokens):
 def main(description, model_of, figures, systems_of=one_process, threads=2, tokens=32):
     """description: the script's docstring; threads, tokens: of a run without such options."""
     args = arguments(description, threads, tokens)
-    model, machine, rows = measured_rows(args, model_of, figures, systems_of)
+    model, machines, rows = measured_rows(args, model_of, figures, systems_of)
     print_table(rows, args.markdown)
     if args.json:
         common.write_json(args.json, {
             "title": description.splitlines()[0], "processor": processor(),
-            "threads": args.threads, "tokens": args.tokens, "model": model, "machine": machine,
+            "threads": args.threads, "tokens": args.tokens, "model": model, "machines": machines,
             "rows": rows})
