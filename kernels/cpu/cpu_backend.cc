@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "hwy/highway.h"
+#include <cpuid.h>
 
 #include "kernels/base/host_memory.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -47,12 +48,16 @@ class CpuKvPool : public KvPool {
   HugeBuffer memory_;
 };
 
+const Int8Kernels& Int8Of(CpuIsa isa) {
+  if (isa == CpuIsa::kAvx512Vnni) return Int8Avx512Vnni();
+  if (isa == CpuIsa::kAvxVnni) return HasVexVnni() ? Int8AvxVnni() : Int8Avx512Vl();
+  return Int8Avx2();
+}
+
 class CpuBackend : public HostBackend {
  public:
   CpuBackend(const CpuOptions& options, CpuIsa isa)
-      : HostBackend(options.activations),
-        int8_(isa == CpuIsa::kAvx512Vnni ? Int8Avx512Vnni() : Int8Avx2()),
-        workers_(options.threads) {}
+      : HostBackend(options.activations), int8_(Int8Of(isa)), workers_(options.threads) {}
 
   std::string_view name() const override { return "cpu"; }
   int threads() const override { return workers_.pool.threads(); }
@@ -181,6 +186,8 @@ std::string_view Name(CpuIsa isa) {
   switch (isa) {
     case CpuIsa::kAvx2:
       return "avx2";
+    case CpuIsa::kAvxVnni:
+      return "avx-vnni";
     case CpuIsa::kAvx512:
       return "avx512";
     case CpuIsa::kAvx512Vnni:
@@ -189,21 +196,44 @@ std::string_view Name(CpuIsa isa) {
   return "?";
 }
 
-std::optional<CpuIsa> DetectCpuIsa() {
+// Leaf 7.1, EAX bit 4 of Intel's manual, volume 2, CPUID; clang 14's builtin does not know it.
+bool HasVexVnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+}
+
+bool Has(CpuIsa isa) {
   // Asked once: NewCpuBackend may narrow what Highway says later.
   static const int64_t targets = hwy::SupportedTargets();
-  if ((targets & HWY_AVX2) == 0) return std::nullopt;
-  if ((targets & HWY_AVX3) == 0) return CpuIsa::kAvx2;
-  return __builtin_cpu_supports("avx512vnni") ? CpuIsa::kAvx512Vnni : CpuIsa::kAvx512;
+  const bool avx2 = (targets & HWY_AVX2) != 0, avx512 = (targets & HWY_AVX3) != 0;
+  const bool avx512_vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  switch (isa) {
+    case CpuIsa::kAvx2:
+      return avx2;
+    case CpuIsa::kAvxVnni:
+      return avx512_vnni || (avx2 && HasVexVnni());
+    case CpuIsa::kAvx512:
+      return avx512;
+    case CpuIsa::kAvx512Vnni:
+      return avx512_vnni;
+  }
+  return false;
+}
+
+std::optional<CpuIsa> DetectCpuIsa() {
+  for (CpuIsa isa : {CpuIsa::kAvx512Vnni, CpuIsa::kAvx512, CpuIsa::kAvxVnni, CpuIsa::kAvx2}) {
+    if (Has(isa)) return isa;
+  }
+  return std::nullopt;
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> NewCpuBackend(const CpuOptions& options) {
   const std::optional<CpuIsa> best = DetectCpuIsa();
   if (!best) return absl::UnimplementedError("this CPU has no AVX2; use --backend ref");
   const CpuIsa isa = options.isa.value_or(*best);
-  CATENA_CHECK(isa <= *best);
+  CATENA_CHECK(Has(isa));
   if (options.isa) {
-    hwy::SetSupportedTargetsForTest(isa == CpuIsa::kAvx2 ? HWY_AVX2 : HWY_AVX3 | HWY_AVX2);
+    hwy::SetSupportedTargetsForTest(isa < CpuIsa::kAvx512 ? HWY_AVX2 : HWY_AVX3 | HWY_AVX2);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   }
   try {

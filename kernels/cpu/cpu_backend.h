@@ -1,5 +1,5 @@
-// The CPU backend: AVX2 or AVX-512 (with VNNI where there is), chosen at run time, the same bits on
-// each of them as the reference.
+// The CPU backend: AVX2 or AVX-512, either with VNNI where there is, chosen at run time, the same
+// bits on each of them as the reference.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,11 @@
 
 namespace catena {
 
-enum class CpuIsa { kAvx2, kAvx512, kAvx512Vnni };
+enum class CpuIsa { kAvx2, kAvxVnni, kAvx512, kAvx512Vnni };
 std::string_view Name(CpuIsa isa);
+// Whether this machine has it; 256-bit VNNI in either encoding, or in that of AVX-VNNI.
+bool Has(CpuIsa isa);
+bool HasVexVnni();
 
 // The best set of this machine; nullopt where it has not even AVX2 (use the reference).
 std::optional<CpuIsa> DetectCpuIsa();

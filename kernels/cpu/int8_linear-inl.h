@@ -12,9 +12,9 @@
 namespace catena::cpu {
 namespace {
 
-constexpr int kSlabBlocks = 32;  // of 32 k, at most: an unpacked slab of a panel is 45 KB
-constexpr int kPassPanels = 8;   // panels that share a slab of activations while it is in L2
-constexpr int kDirectRows = 64;  // up to here weights are unpacked anew for each tile of rows
+constexpr int kSlabBlocks = 32;       // of 32 k, at most: an unpacked slab of a panel is 45 KB
+constexpr int kPassPanels = 8;        // panels that share a slab of activations while it is in L2
+constexpr int kDirectRows = 64;       // up to here weights are unpacked anew for each tile of rows
 constexpr int kPrefetchBytes = 8192;  // ahead, into L2
 // While a block's arithmetic is this short, the processor's own prefetchers are ahead of it, and
 // what asks for more only takes turns from loads.

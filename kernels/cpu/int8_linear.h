@@ -32,6 +32,8 @@ constexpr int64_t Int8ScratchBytes(int rows) {
 }
 
 const Int8Kernels& Int8Avx2();
+const Int8Kernels& Int8AvxVnni();
+const Int8Kernels& Int8Avx512Vl();
 const Int8Kernels& Int8Avx512Vnni();
 
 }  // namespace catena::cpu

@@ -23,8 +23,8 @@ struct BackendCase {
 // Every instruction set that this machine has, from AVX2 up.
 inline std::vector<BackendCase> BackendCases() {
   std::vector<BackendCase> cases;
-  for (CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Vnni}) {
-    if (!DetectCpuIsa() || isa > *DetectCpuIsa()) continue;
+  for (CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvxVnni, CpuIsa::kAvx512, CpuIsa::kAvx512Vnni}) {
+    if (!Has(isa)) continue;
     std::string name = std::string(Name(isa));
     for (char& c : name) c = c == '-' ? '_' : c;
     cases.push_back({name, [isa](Activations a, int threads) {
