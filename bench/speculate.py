@@ -3,9 +3,9 @@
 
 bench/speculate.py [--model PATH] [--drafts 4 8] [--rounds 5] [--json FILE]
 
-The default model sums a text up in turns without guesses and with up to so many a step, greedily and
-sampled. Every run of a round must write the same tokens; the ratio is of the tokens a second once it
-writes.
+The default model sums a text up in turns without guesses and with up to so many a step, greedily
+and sampled. Every run of a round must write the same tokens; the ratio is of the tokens a second
+once it writes.
 
 CATENA: the command, see common.py.
 CATENA_SMOLLM2_GGUF: the default model (deploy/default_model.sh).
@@ -24,15 +24,16 @@ STAGES = 4
 TOKENS = 160
 PROMPT = """Summarise the following text in your own words. Keep every number.
 
-The Loire is the longest river in France. It rises in the south of the Massif Central, at the foot of
-Mont Gerbier de Jonc, and flows north to Orleans and then west to the Atlantic Ocean, which it reaches at
-Saint-Nazaire. The Loire is 1,006 kilometres long, and its basin of 117,000 square kilometres covers more
-than a fifth of the country. Its largest tributaries are the Allier, the Cher, the Indre, the Vienne and
-the Maine. The valley between Sully-sur-Loire and Chalonnes has been a World Heritage Site since the year
-2000, for its castles, its vineyards and its old towns: Orleans, Blois, Tours, Saumur and Nantes. The flow
-of the Loire changes much with the seasons. In August it may fall to 50 cubic metres a second at Tours; a
-flood may bring 6,000. Barges went up as far as Roanne until the railways came. Today sand banks make most
-of the river unfit for ships, and four nuclear power stations use its water for cooling."""
+The Loire is the longest river in France. It rises in the south of the Massif Central, at the foot
+of Mont Gerbier de Jonc, and flows north to Orleans and then west to the Atlantic Ocean, which it
+reaches at Saint-Nazaire. The Loire is 1,006 kilometres long, and its basin of 117,000 square
+kilometres covers more than a fifth of the country. Its largest tributaries are the Allier, the
+Cher, the Indre, the Vienne and the Maine. The valley between Sully-sur-Loire and Chalonnes has
+been a World Heritage Site since the year 2000, for its castles, its vineyards and its old towns:
+Orleans, Blois, Tours, Saumur and Nantes. The flow of the Loire changes much with the seasons. In
+August it may fall to 50 cubic metres a second at Tours; a flood may bring 6,000. Barges went up as
+far as Roanne until the railways came. Today sand banks make most of the river unfit for ships, and
+four nuclear power stations use its water for cooling."""
 SAMPLINGS = {"greedy": ["--temperature", "0"],
              "sampled": ["--temperature", "0.7", "--top-p", "0.9", "--seed", "11"]}
 
@@ -57,8 +58,9 @@ def measure(chain, sampling, counts, rounds):
             print(f"  round {i + 1}  {sampling:8} {drafts:3d} guesses "
                   f"{speeds[drafts][-1]:8.1f} tok/s", file=sys.stderr)
         assert len(texts) == 1, "speculation changed the text"
-    return [{"sampling": sampling, "drafts": drafts, "drafted": stats[drafts]["drafted_tokens"],
-             "accepted": stats[drafts]["accepted_tokens"],
+    return [{"sampling": sampling, "drafts": drafts,
+             "drafted": stats[drafts].get("drafted_tokens", 0),
+             "accepted": stats[drafts].get("accepted_tokens", 0),
              "tokens_per_s": statistics.median(speeds[drafts]),
              **common.ratio(speeds[drafts], speeds[0])} for drafts in counts]
 

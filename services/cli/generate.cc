@@ -74,22 +74,29 @@ void PrintStats(const TextStats& s, size_t n) {
              HumanBytes(PeakMemoryBytes()));
 }
 
-absl::Status PrintJson(const std::vector<Output>& outputs, bool logprobs, const TextStats& s) {
+// The guesses are counted where they were asked for: other programs read exactly these keys.
+ordered_json StatsJson(const TextStats& s, const Output& o, bool speculated) {
+  ordered_json stats = {{"load_s", s.load_s},       {"prompt_tokens", s.prompt_tokens},
+                        {"prefill_s", s.prefill_s}, {"completion_tokens", o.ids.size()},
+                        {"decode_s", s.decode_s},   {"peak_memory_bytes", PeakMemoryBytes()}};
+  if (speculated) {
+    stats["drafted_tokens"] = s.drafted_tokens;
+    stats["accepted_tokens"] = s.accepted_tokens;
+  }
+  return stats;
+}
+
+absl::Status PrintJson(const std::vector<Output>& outputs, const SamplingOverrides& sampling,
+                       const TextStats& s) {
+  const bool logprobs = sampling.logprobs.value_or(false);
+  const bool speculated = sampling.speculate.value_or(0) > 0;
   for (const Output& o : outputs) {
     ordered_json line = {{"text", o.text},
                          {"token_ids", o.ids},
                          {"finish_reason", FinishReasonName(o.finish)},
                          {"logprobs", logprobs ? o.logprobs : ordered_json()},
                          {"seed", s.seed},
-                         {"stats",
-                          {{"load_s", s.load_s},
-                           {"prompt_tokens", s.prompt_tokens},
-                           {"prefill_s", s.prefill_s},
-                           {"completion_tokens", o.ids.size()},
-                           {"decode_s", s.decode_s},
-                           {"drafted_tokens", s.drafted_tokens},
-                           {"accepted_tokens", s.accepted_tokens},
-                           {"peak_memory_bytes", PeakMemoryBytes()}}}};
+                         {"stats", StatsJson(s, o, speculated)}};
     if (!o.sequence_id.empty()) line["sequence_id"] = o.sequence_id;
     CATENA_RETURN_IF_ERROR(WriteJson(line));
   }
@@ -123,7 +130,7 @@ absl::Status RunGenerate(const GenerateOptions& o) {
     return stats.status();
   }
   if (o.json) {
-    CATENA_RETURN_IF_ERROR(PrintJson(outputs, sampling.logprobs.value_or(false), *stats));
+    CATENA_RETURN_IF_ERROR(PrintJson(outputs, sampling, *stats));
   } else {
     CATENA_RETURN_IF_ERROR(Show(outputs));
   }

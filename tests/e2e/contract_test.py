@@ -54,6 +54,12 @@ class GenerateShapeTest(StoriesCase):
         for key in ("load_s", "prefill_s", "decode_s"):
             self.assertGreaterEqual(out["stats"][key], 0, key)
 
+    def test_guesses_are_counted_where_they_were_asked_for(self):
+        (one, two) = (self.generate_one(*F32, "--speculate", n)["stats"] for n in (0, 4))
+        self.assertEqual(list(one), STATS_KEYS)
+        self.assertEqual(list(two), [*STATS_KEYS, "drafted_tokens", "accepted_tokens"])
+        self.assertGreaterEqual(two["drafted_tokens"], two["accepted_tokens"])
+
     def test_text_output_is_the_new_text_only(self):
         prompt = "Once upon a time"
         options = ("generate", "-m", self.model, "--prompt", prompt, "--max-tokens", 20)
