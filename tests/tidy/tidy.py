@@ -9,6 +9,7 @@ paths, files or folders of the checkout, narrow what is printed.
 """
 
 import argparse
+import os
 import pathlib
 import sys
 
@@ -17,14 +18,15 @@ import source
 
 
 def is_under(path, prefixes):
-    return any(path == p or path.startswith(p.rstrip("/") + "/") for p in prefixes)
+    return any(p in (".", path) or path.startswith(p.rstrip("/") + "/") for p in prefixes)
 
 
 def main():
     parser = argparse.ArgumentParser(description="Checks the style rules of the project.")
     parser.add_argument("--root", default=pathlib.Path(__file__).resolve().parents[2])
     parser.add_argument("--build", action="append", default=[], metavar="BUILD_DIR")
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="report only on these")
+    parser.add_argument("paths", nargs="*", metavar="PATH", type=os.path.normpath,
+                        help="report only on these, as the repository's root names them")
     args = parser.parse_args()
     for build_dir in args.build:
         if not pathlib.Path(build_dir, "compile_commands.json").is_file():
