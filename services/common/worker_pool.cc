@@ -98,6 +98,7 @@ void Strand::Schedule() {
   std::deque<WorkerPool::Task> dropped;
   {
     std::lock_guard lock(mutex_);
+    running_ = false;
     std::swap(dropped, tasks_);
   }
 }
