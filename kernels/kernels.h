@@ -17,7 +17,7 @@
 //   chain(a, b):   acc = +0; for k ascending: acc = fma(a[k], b[k], acc)
 //   lanes16(t):    16 partial sums, lane i taking the terms k = i mod 16 in ascending order, then
 //                  lane i += lane i+8, then i+4, then i+2, then i+1
-// All arithmetic is IEEE binary32, rounded to nearest even, subnormals kept.
+// All arithmetic is IEEE binary32, rounded to nearest even, subnormals kept but where it says so.
 //
 // Thread rules: a Backend may be used from one thread at a time; the ops run in the order of the
 // calls on their Stream. On the CPU they are done when they return.
@@ -37,9 +37,19 @@
 
 namespace catena {
 
-// What the inputs of linear layers with quantised weights are rounded to. Float weights always
-// take float32 activations.
-enum class Activations { kInt8, kF32 };
+// What the inputs of linear layers are rounded to, by the weights that read them (InputFormatOf).
+enum class Activations {
+  kInt8,  // int8 for quantised weights, float32 for the others
+  kBf16,  // int8 for quantised weights, bfloat16 for those of bfloat16, float32 for the others
+  kF32    // float32 for all
+};
+enum class InputFormat { kF32, kBf16, kInt8 };
+constexpr InputFormat InputFormatOf(Activations activations, DType weight) {
+  if (activations == Activations::kF32) return InputFormat::kF32;
+  if (IsQuantised(weight)) return InputFormat::kInt8;
+  const bool bf16 = activations == Activations::kBf16 && weight == DType::kBF16;
+  return bf16 ? InputFormat::kBf16 : InputFormat::kF32;
+}
 
 // Rows on the backend's device: (rows, cols), row r at element r * stride. Between ops, and across
 // hops, they have the backend's residual_dtype.
@@ -71,7 +81,7 @@ enum class WeightRole {
   kTable,      // small, kept as float32: norm gains, rotary factors
 };
 
-// Activations in the layout that the weight which reads them wants: float32, or int8 blocks of 32.
+// Activations in the InputFormat and the layout that the weight which reads them wants.
 class PackedRows {
  public:
   virtual ~PackedRows() = default;
@@ -174,8 +184,12 @@ class Backend {
   virtual void Norm(Stream& stream, const Rows& x, absl::Span<const int32_t> rows,
                     const Weight& gain, float eps, const Weight& reader, PackedRows* out) = 0;
 
-  // y = x . w^T; out = y, or out = out + y. Float weights, and quantised ones widened as by Embed
-  // under Activations::kF32: y = chain(x, w). Under kInt8, over blocks b of 32 inputs ascending:
+  // y = x . w^T; out = y, or out = out + y. By the InputFormat of x:
+  // kF32: y = chain(x, w), quantised weights widened as by Embed.
+  // kBf16: x rounded to bfloat16, to nearest even; acc = +0; for pairs (k, k+1) ascending, zeros
+  //   past an odd end: acc = fma(x[k+1], w[k+1], acc); acc = fma(x[k], w[k], acc), where
+  //   subnormal x, w and results are zeros. (This is VDPBF16PS: Intel's manual, volume 2.)
+  // kInt8, over blocks b of 32 inputs ascending:
   //   a = rint(x * (1 / d_a)), d_a = max|x| / 127 (both 0 where max|x| < 1e-30)
   //   s = the exact integer sum of w's quants times a;  acc = fma(d_w * s, d_a, acc)
   //   q4_1 then: acc = fma(m_w, d_a * sum(a), acc)

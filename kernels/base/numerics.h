@@ -12,7 +12,15 @@ namespace catena {
 
 // Of the reference and of every CPU instruction set alike.
 inline std::string CpuNumericsId(Activations activations) {
-  return activations == Activations::kInt8 ? "cpu-int8b32-v1" : "cpu-f32-v1";
+  switch (activations) {
+    case Activations::kInt8:
+      return "cpu-int8b32-v1";
+    case Activations::kBf16:
+      return "cpu-bf16-v1";
+    case Activations::kF32:
+      return "cpu-f32-v1";
+  }
+  return "?";
 }
 
 }  // namespace catena

@@ -49,7 +49,7 @@ class CpuKvPool : public KvPool {
 };
 
 const Int8Kernels& Int8Of(CpuIsa isa) {
-  if (isa == CpuIsa::kAvx512Vnni) return Int8Avx512Vnni();
+  if (isa >= CpuIsa::kAvx512Vnni) return Int8Avx512Vnni();
   if (isa == CpuIsa::kAvxVnni) return HasVexVnni() ? Int8AvxVnni() : Int8Avx512Vl();
   return Int8Avx2();
 }
@@ -57,7 +57,10 @@ const Int8Kernels& Int8Of(CpuIsa isa) {
 class CpuBackend : public HostBackend {
  public:
   CpuBackend(const CpuOptions& options, CpuIsa isa)
-      : HostBackend(options.activations), int8_(Int8Of(isa)), workers_(options.threads) {}
+      : HostBackend(options.activations),
+        int8_(Int8Of(isa)),
+        has_bf16_(isa == CpuIsa::kAvx512Bf16),
+        workers_(options.threads) {}
 
   std::string_view name() const override { return "cpu"; }
   int threads() const override { return workers_.pool.threads(); }
@@ -104,13 +107,14 @@ class CpuBackend : public HostBackend {
     const auto& packed = static_cast<const CpuPackedRows&>(in);
     CATENA_CHECK(packed.cols() == w.cols() && packed.rows() == out.rows && out.cols == w.rows());
     const bool add = mode == LinearMode::kAdd;
-    if (!packed.format().int8) {
+    if (packed.format().rows != InputFormat::kInt8) {
       LinearFloat(workers_, {.weights = weight.panels(),
                              .dtype = w.dtype(),
                              .in = &packed,
                              .cols = w.cols(),
                              .out = out,
-                             .add = add});
+                             .add = add,
+                             .has_bf16 = has_bf16_});
       return;
     }
     const Int8Linear job{.weights = weight.panels(),
@@ -160,9 +164,8 @@ class CpuBackend : public HostBackend {
 
  private:
   CpuPackedRows* Start(PackedRows* out, int rows, int64_t cols, const Weight& reader) const {
-    PackFormat format;
-    format.int8 = activations() == Activations::kInt8 && IsQuantised(reader.dtype());
-    if (format.int8) {
+    PackFormat format{.rows = InputFormatOf(activations(), reader.dtype())};
+    if (format.rows == InputFormat::kInt8) {
       format.offset = reader.dtype() == DType::kQ8_0   ? int8_.q8_offset
                       : reader.dtype() == DType::kQ4_0 ? 8
                                                        : 0;
@@ -173,6 +176,7 @@ class CpuBackend : public HostBackend {
   }
 
   const Int8Kernels& int8_;
+  const bool has_bf16_;
   Workers workers_;
   HugeArena weights_;
   std::vector<float> attended_;  // (rows, heads * head_dim)
@@ -192,6 +196,8 @@ std::string_view Name(CpuIsa isa) {
       return "avx512";
     case CpuIsa::kAvx512Vnni:
       return "avx512-vnni";
+    case CpuIsa::kAvx512Bf16:
+      return "avx512-bf16";
   }
   return "?";
 }
@@ -216,12 +222,15 @@ bool Has(CpuIsa isa) {
       return avx512;
     case CpuIsa::kAvx512Vnni:
       return avx512_vnni;
+    case CpuIsa::kAvx512Bf16:
+      return avx512_vnni && __builtin_cpu_supports("avx512bf16");
   }
   return false;
 }
 
 std::optional<CpuIsa> DetectCpuIsa() {
-  for (CpuIsa isa : {CpuIsa::kAvx512Vnni, CpuIsa::kAvx512, CpuIsa::kAvxVnni, CpuIsa::kAvx2}) {
+  for (CpuIsa isa : {CpuIsa::kAvx512Bf16, CpuIsa::kAvx512Vnni, CpuIsa::kAvx512, CpuIsa::kAvxVnni,
+                     CpuIsa::kAvx2}) {
     if (Has(isa)) return isa;
   }
   return std::nullopt;

@@ -1,5 +1,5 @@
-// The CPU backend: AVX2 or AVX-512, either with VNNI where there is, chosen at run time, the same
-// bits on each of them as the reference.
+// The CPU backend: AVX2 or AVX-512, either with VNNI where there is, the latter with BF16 too,
+// chosen at run time, the same bits on each of them as the reference.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 
 namespace catena {
 
-enum class CpuIsa { kAvx2, kAvxVnni, kAvx512, kAvx512Vnni };
+enum class CpuIsa { kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAvx512Bf16 };
 std::string_view Name(CpuIsa isa);
 // Whether this machine has it; 256-bit VNNI in either encoding, or in that of AVX-VNNI.
 bool Has(CpuIsa isa);

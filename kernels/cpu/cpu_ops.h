@@ -15,7 +15,8 @@ void Gate(Workers& workers, const Rows& gate_up, CpuPackedRows* out);
 // Packs rows as they are.
 void Pack(Workers& workers, const Rows& x, CpuPackedRows* out);
 
-// Float weights: panels of `dtype`; or int8 panels widened, where activations are float32.
+// Where activations are float32, or bf16 as the weights are: panels of `dtype`, widened where they
+// are quantised.
 struct FloatLinear {
   const uint8_t* weights;
   DType dtype;
@@ -23,6 +24,7 @@ struct FloatLinear {
   int64_t cols;
   Rows out;
   bool add;
+  bool has_bf16;  // the machine multiplies bf16
 };
 void LinearFloat(Workers& workers, const FloatLinear& job);
 

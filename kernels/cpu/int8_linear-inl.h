@@ -215,7 +215,7 @@ void TileColumn(const Int8Linear& job, const uint8_t* w, int block, int n, Targe
   t.last = (block + n) * int64_t{kQuantBlock} == job.cols;
   for (int row = 0; row < job.rows; row += kTileRows) {
     const int rows = job.rows - row < kTileRows ? job.rows - row : kTileRows;
-    const uint8_t* tile = job.activations + TileBytes({.int8 = true}, row, job.cols);
+    const uint8_t* tile = job.activations + TileBytes({.rows = InputFormat::kInt8}, row, job.cols);
     const Source s{.weights = w,
                    .activations = tile + int64_t{block} * rows * kTileRowBlockBytes,
                    .tile_rows = rows,

@@ -2,7 +2,8 @@
 //
 // Weight panels. The output columns of a linear layer (rows of the file's matrix) lie in panels of
 // 32, K ascending, so that one layout serves one row (memory bound) and many (arithmetic bound):
-//   float   [K][32] values of f32, f16 or bf16
+//   float   [K][32] values of f32 or f16
+//   bf16    [K/2][32][2]: pairs of k, the last one's second value zero where K is odd
 //   int8    per block of 32 k: scales fp16 [32], q4_1: minima fp16 [32], then quants, 64 bytes a
 //           vector of 16 columns x 4 k:
 //             q8_0  [8 quads of k][2 column halves], the quant + 128 as uint8
@@ -11,6 +12,7 @@
 //
 // Activation tiles. Rows lie in tiles of kTileRows (the last may be shorter, of R rows):
 //   float   [K][R] float32
+//   bf16    [K/2][R][2], padded like a panel
 //   int8    per block of 32 k: quants int8 [R][32], start int32 [R], scale float [R],
 //           scale*sum float [R]
 // `start` is the integer accumulator's first value: the bits of 12582912.0f less offset * sum, so
@@ -20,7 +22,7 @@
 
 #include <cstdint>
 
-#include "kernels/base/dtype.h"
+#include "kernels/kernels.h"
 
 namespace catena::cpu {
 
@@ -33,22 +35,31 @@ inline constexpr int32_t kMagicBits = 0x4B400000;
 constexpr int Int8BlockBytes(DType t) {
   return t == DType::kQ8_0 ? 64 + 1024 : t == DType::kQ4_1 ? 128 + 512 : 64 + 512;
 }
+constexpr int64_t PairBytes(int64_t cols) { return (cols + 1) / 2 * 4; }  // of a bf16 row
 constexpr int64_t PanelBytes(DType t, int64_t cols) {
-  return IsQuantised(t) ? cols / kQuantBlock * Int8BlockBytes(t)
-                        : cols * kPanelCols * Info(t).block_bytes;
+  if (IsQuantised(t)) return cols / kQuantBlock * Int8BlockBytes(t);
+  if (t == DType::kBF16) return PairBytes(cols) * kPanelCols;
+  return cols * kPanelCols * Info(t).block_bytes;
 }
 constexpr int kTileRowBlockBytes = 32 + 12;  // int8: of one row and block
 
-// Activations that a weight reads: int8 with this offset a quant (0, 8 or 128), or float32.
+// Activations that a weight reads; of int8 the offset of a quant: 0, 8 or 128.
 struct PackFormat {
-  bool int8 = false;
+  InputFormat rows = InputFormat::kF32;
   int32_t offset = 0;
 };
 
 // Bytes of a tile of R rows.
 constexpr int64_t TileBytes(const PackFormat& f, int rows, int64_t cols) {
-  return f.int8 ? cols / kQuantBlock * rows * kTileRowBlockBytes
-                : cols * rows * static_cast<int64_t>(sizeof(float));
+  switch (f.rows) {
+    case InputFormat::kInt8:
+      return cols / kQuantBlock * rows * kTileRowBlockBytes;
+    case InputFormat::kBf16:
+      return PairBytes(cols) * rows;
+    case InputFormat::kF32:
+      return cols * rows * static_cast<int64_t>(sizeof(float));
+  }
+  return 0;
 }
 
 }  // namespace catena::cpu

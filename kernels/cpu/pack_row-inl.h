@@ -63,15 +63,44 @@ HWY_INLINE void PackRowInt8(const float* x, int64_t cols, int32_t offset, int ro
   }
 }
 
+// Rounded to nearest even; NaN stays NaN.
+HWY_INLINE void StoreBf16(const Vec16& v, uint16_t* out) {
+  const BitsTag d;
+  for (int i = 0; i < kParts; ++i) {
+    const auto bits = hn::BitCast(d, v.part[i]);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 1));
+    const auto rounded = hn::Add(hn::Add(bits, hn::Set(d, 0x7fff)), odd);
+    const auto quiet = hn::Or(bits, hn::Set(d, 0x400000));
+    const auto is_nan = hn::RebindMask(d, hn::IsNaN(v.part[i]));
+    const auto upper = hn::ShiftRight<16>(hn::IfThenElse(is_nan, quiet, rounded));
+    hn::StoreU(hn::DemoteTo(Bf16Tag(), hn::BitCast(IntTag(), upper)), Bf16Tag(),
+               out + i * kPartLanes);
+  }
+}
+
+HWY_INLINE void PackRowBf16(const float* x, int64_t cols, int rows, int row, uint8_t* tile) {
+  tile += row * 4;
+  for (int64_t k = 0; k < cols; k += 16) {
+    uint16_t rounded[16];
+    StoreBf16(LoadUpTo16(x + k, cols - k), rounded);
+    for (int64_t i = 0; i < 16 && k + i < cols; i += 2, tile += rows * 4) {
+      __builtin_memcpy(tile, rounded + i, 4);
+    }
+  }
+}
+
 // Row `row` of a tile of `rows` rows.
 HWY_INLINE void PackRow(const float* x, int64_t cols, const cpu::PackFormat& format, int rows,
                         int row, uint8_t* tile) {
-  if (format.int8) {
-    PackRowInt8(x, cols, format.offset, rows, row, tile);
-    return;
+  switch (format.rows) {
+    case InputFormat::kInt8:
+      return PackRowInt8(x, cols, format.offset, rows, row, tile);
+    case InputFormat::kBf16:
+      return PackRowBf16(x, cols, rows, row, tile);
+    case InputFormat::kF32:
+      float* out = reinterpret_cast<float*>(tile) + row;
+      for (int64_t k = 0; k < cols; ++k) out[k * rows] = x[k];
   }
-  float* out = reinterpret_cast<float*>(tile) + row;
-  for (int64_t k = 0; k < cols; ++k) out[k * rows] = x[k];
 }
 
 }  // namespace HWY_NAMESPACE

@@ -47,6 +47,21 @@ void PackFloatPanel(const PanelRows& rows, int64_t cols, uint8_t* panel) {
   }
 }
 
+// A bf16 panel, [K/2][32][2], the same way.
+void PackPairPanel(const PanelRows& rows, int64_t cols, uint8_t* panel) {
+  constexpr int64_t kStep = 8;
+  for (int64_t k = 0; k < cols; k += kStep, panel += kStep / 2 * 4 * kPanelCols) {
+    const int64_t n = std::min(kStep, cols - k);
+    for (int c = 0; c < rows.count; ++c) {
+      uint16_t values[kStep] = {};
+      std::memcpy(values, rows.at[c] + k * 2, n * 2);
+      for (int64_t i = 0; i < n; i += 2) {
+        std::memcpy(panel + (i / 2 * kPanelCols + c) * 4, values + i, 4);
+      }
+    }
+  }
+}
+
 uint32_t LoadWord(const uint8_t* from) {
   uint32_t word;
   std::memcpy(&word, from, 4);
@@ -94,8 +109,9 @@ void PackPanel(DType dtype, const PanelRows& rows, int64_t cols, uint8_t* panel)
     case DType::kF32:
       return PackFloatPanel<float>(rows, cols, panel);
     case DType::kF16:
-    case DType::kBF16:
       return PackFloatPanel<uint16_t>(rows, cols, panel);
+    case DType::kBF16:
+      return PackPairPanel(rows, cols, panel);
     case DType::kQ8_0:
       return PackInt8Panel<DType::kQ8_0>(rows, cols, panel);
     case DType::kQ4_0:

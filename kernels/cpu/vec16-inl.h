@@ -51,11 +51,6 @@ HWY_INLINE Vec16 LoadHalf(const uint16_t* p) {
       FloatTag(),
       hn::LoadU(HalfTag(), reinterpret_cast<const hwy::float16_t*>(p) + i * kPartLanes)));
 }
-HWY_INLINE Vec16 LoadBf16(const uint16_t* p) {
-  CATENA_EACH_PART(hn::BitCast(
-      FloatTag(),
-      hn::ShiftLeft<16>(hn::PromoteTo(BitsTag(), hn::LoadU(Bf16Tag(), p + i * kPartLanes)))));
-}
 HWY_INLINE Vec16 Add(Vec16 a, Vec16 b) { CATENA_EACH_PART(hn::Add(a.part[i], b.part[i])); }
 HWY_INLINE Vec16 Sub(Vec16 a, Vec16 b) { CATENA_EACH_PART(hn::Sub(a.part[i], b.part[i])); }
 HWY_INLINE Vec16 Mul(Vec16 a, Vec16 b) { CATENA_EACH_PART(hn::Mul(a.part[i], b.part[i])); }

@@ -9,6 +9,9 @@
 namespace catena::ref {
 namespace {
 
+// x, or a zero of its sign where x is subnormal.
+float Flush(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
+
 struct Block {
   float scale, minimum;
   int quants[kQuantBlock];
@@ -44,6 +47,18 @@ float DotF32(DType dtype, const uint8_t* row, const float* x, int64_t cols) {
   WidenRow(dtype, row, cols, w.data());
   float acc = 0.0f;
   for (int64_t k = 0; k < cols; ++k) acc = std::fma(x[k], w[k], acc);
+  return acc;
+}
+
+float DotBf16(const uint8_t* row, const float* x, int64_t cols) {
+  std::vector<float> w(cols + 1);
+  WidenRow(DType::kBF16, row, cols, w.data());
+  float acc = 0.0f;
+  for (int64_t k = 0; k < cols; k += 2) {
+    const float odd = k + 1 < cols ? x[k + 1] : 0.0f;
+    acc = Flush(std::fma(Flush(odd), Flush(w[k + 1]), acc));
+    acc = Flush(std::fma(Flush(x[k]), Flush(w[k]), acc));
+  }
   return acc;
 }
 

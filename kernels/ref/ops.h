@@ -35,8 +35,9 @@ void SwiGlu(const float* gate_up, int64_t n, float* out);
 // sines.
 void Rotate(float* x, int heads, int head_dim, int rotary_dim, const float* factors);
 
-// y[j] for one output row of a weight. `row` in the file's layout.
+// y[j] for one output row of a weight. `row` in the file's layout; DotBf16's x is rounded already.
 float DotF32(DType dtype, const uint8_t* row, const float* x, int64_t cols);
+float DotBf16(const uint8_t* row, const float* x, int64_t cols);
 float DotInt8(DType dtype, const uint8_t* row, const QuantisedRow& x, int64_t cols);
 
 // Attention of one head's query at `position`. key(j), value(j) give the head_dim values of

@@ -46,8 +46,9 @@ class RefWeight : public Weight {
 
 struct RefPackedRows : PackedRows {
   int rows() const override { return static_cast<int>(floats.size()); }
-  std::vector<std::vector<float>> floats;    // (rows, cols), where the reader takes float32
-  std::vector<ref::QuantisedRow> quantised;  // (rows), where it takes int8
+  InputFormat format = InputFormat::kF32;
+  std::vector<std::vector<float>> floats;    // (rows, cols), rounded where the format is kBf16
+  std::vector<ref::QuantisedRow> quantised;  // (rows), where it is kInt8
 };
 
 int64_t PageValues(const KvShape& shape) {
@@ -155,9 +156,7 @@ class RefBackend : public HostBackend {
     const auto& rows = static_cast<const RefPackedRows&>(in);
     for (int r = 0; r < out.rows; ++r) {
       for (int64_t n = 0; n < weight.rows(); ++n) {
-        const float y = rows.quantised.empty()
-                            ? ref::DotF32(w.dtype(), weight.row(n), rows.floats[r].data(), w.cols())
-                            : ref::DotInt8(w.dtype(), weight.row(n), rows.quantised[r], w.cols());
+        const float y = Dot(weight, n, rows, r);
         out.row(r)[n] = mode == LinearMode::kAdd ? out.row(r)[n] + y : y;
       }
     }
@@ -216,6 +215,17 @@ class RefBackend : public HostBackend {
   }
 
  private:
+  static float Dot(const RefWeight& w, int64_t n, const RefPackedRows& in, int r) {
+    switch (in.format) {
+      case InputFormat::kF32:
+        return ref::DotF32(w.dtype(), w.row(n), in.floats[r].data(), w.cols());
+      case InputFormat::kBf16:
+        return ref::DotBf16(w.row(n), in.floats[r].data(), w.cols());
+      case InputFormat::kInt8:
+        return ref::DotInt8(w.dtype(), w.row(n), in.quantised[r], w.cols());
+    }
+    return 0.0f;
+  }
   static void Start(PackedRows* out) {
     auto* rows = static_cast<RefPackedRows*>(out);
     rows->floats.clear();
@@ -223,8 +233,12 @@ class RefBackend : public HostBackend {
   }
   void PackRow(const std::vector<float>& y, const Weight& reader, PackedRows* out) const {
     auto* rows = static_cast<RefPackedRows*>(out);
+    rows->format = InputFormatOf(activations(), reader.dtype());
     rows->floats.push_back(y);
-    if (IsQuantised(reader.dtype()) && activations() == Activations::kInt8) {
+    if (rows->format == InputFormat::kBf16) {
+      for (float& f : rows->floats.back()) f = BF16ToF32(F32ToBF16(f));
+    }
+    if (rows->format == InputFormat::kInt8) {
       rows->quantised.push_back(ref::Quantise(y.data(), static_cast<int64_t>(y.size())));
     }
   }

@@ -56,8 +56,10 @@ void ModelOptions::DeclareChatTemplate(CLI::App& app) {
 void ComputeOptions::Declare(CLI::App& app) {
   app.add_option("--threads", threads, "Threads that compute (default: all cores)")
       ->check(CLI::Range(1, 1024));
-  app.add_option("--activations", activations, "int8 (default) or f32, of quantised weights")
-      ->check(CLI::IsMember({"int8", "f32"}));
+  app.add_option(
+         "--activations", activations,
+         "int8 (default): of quantised weights; bf16: also bf16 of bf16 weights; f32: of all")
+      ->check(CLI::IsMember({"int8", "bf16", "f32"}));
   app.add_option("--kv-dtype", kv_dtype, "f16 (default) or f32")
       ->check(CLI::IsMember({"f16", "f32"}));
   app.add_option("--backend", backend, "auto (default), " + BackendNames());
@@ -65,7 +67,9 @@ void ComputeOptions::Declare(CLI::App& app) {
 
 BackendOptions ComputeOptions::ForBackend() const {
   return {.threads = threads > 0 ? threads : UsableCores(),
-          .activations = activations == "f32" ? Activations::kF32 : Activations::kInt8};
+          .activations = activations == "f32"    ? Activations::kF32
+                         : activations == "bf16" ? Activations::kBf16
+                                                 : Activations::kInt8};
 }
 
 void RunOptions::Declare(CLI::App& app) {

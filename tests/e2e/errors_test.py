@@ -37,7 +37,7 @@ BAD_OPTIONS = (
     (("--min-tokens", "60"), "--min-tokens"),
     (("--threads", "0"), "--threads"),
     (("--batch", "0"), "--batch"),
-    (("--activations", "bf16"), "int8"),
+    (("--activations", "f16"), "int8"),
     (("--kv-dtype", "q8"), "f16"),
     (("--backend", "nonsense"), "auto"),
     (("--stages", "0"), "1 to 5"),

@@ -18,6 +18,7 @@ namespace {
 using testing_kernels::BackendCase;
 using testing_kernels::BackendCases;
 using testing_kernels::Bits;
+using testing_kernels::kAllActivations;
 using testing_kernels::MakeMatrix;
 using testing_kernels::Matrix;
 using testing_kernels::RandomRows;
@@ -46,7 +47,7 @@ std::vector<float> NormLinear(Backend& backend, const std::vector<float>& x, int
 }
 
 TEST_P(BackendTest, NormAndLinearEqualTheReferenceBitByBit) {
-  for (Activations a : {Activations::kInt8, Activations::kF32}) {
+  for (Activations a : kAllActivations) {
     auto ref = NewRefBackend(a);
     auto backend = Make(a);
     for (DType t : kAllDTypes) {
@@ -64,17 +65,43 @@ TEST_P(BackendTest, NormAndLinearEqualTheReferenceBitByBit) {
 }
 
 TEST_P(BackendTest, FloatLinearTakesColumnsThatAreNoMultipleOfAVector) {
-  for (int k : {1, 17, 43, 172}) {
-    const Matrix w = MakeMatrix(DType::kF32, 5, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
-    const std::vector<float> x = RandomRows(3, k, 1);
-    EXPECT_EQ(Bits(NormLinear(*Make(Activations::kF32), x, 3, gain, w)),
-              Bits(NormLinear(*NewRefBackend(Activations::kF32), x, 3, gain, w)))
-        << k;
+  for (Activations a : {Activations::kBf16, Activations::kF32}) {
+    for (DType t : {DType::kF32, DType::kF16, DType::kBF16}) {
+      for (int k : {1, 17, 43, 172, 385}) {
+        const Matrix w = MakeMatrix(t, 5, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
+        for (int rows : {3, 20}) {
+          const std::vector<float> x = RandomRows(rows, k, 1);
+          EXPECT_EQ(Bits(NormLinear(*Make(a), x, rows, gain, w)),
+                    Bits(NormLinear(*NewRefBackend(a), x, rows, gain, w)))
+              << Name(t) << " " << k << " rows " << rows;
+        }
+      }
+    }
+  }
+}
+
+// Products about as small as the least normal float, so that sums and operands are on either side.
+TEST_P(BackendTest, Bf16ProductsTakeSubnormalsForZero) {
+  const int n = 33, k = 300;
+  Matrix w = MakeMatrix(DType::kBF16, n, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
+  std::mt19937 rng(1);
+  auto* weights = reinterpret_cast<uint16_t*>(w.bytes.data());
+  for (int i = 0; i < n * k; ++i) {
+    weights[i] = static_cast<uint16_t>((rng() & 0x807f) | (rng() % 6 + (i % 3 ? 60 : 0)) << 7);
+  }
+  auto* gains = reinterpret_cast<float*>(gain.bytes.data());
+  for (int i = 0; i < k; ++i) gains[i] *= i % 3 ? 0x1p-60f : i % 2 ? 1.0f : 0x1p-127f;
+  for (int rows : {1, 20}) {
+    const std::vector<float> x = RandomRows(rows, k, 1);
+    auto run = [&](Backend& b) { return Bits(NormLinear(b, x, rows, gain, w)); };
+    const auto expect = run(*NewRefBackend(Activations::kBf16));
+    EXPECT_EQ(run(*Make(Activations::kBf16)), expect) << rows;
+    EXPECT_NE(run(*Make(Activations::kF32)), expect) << rows;
   }
 }
 
 TEST_P(BackendTest, ALinearRowDoesNotDependOnItsBatchOrTheThreads) {
-  for (Activations a : {Activations::kInt8, Activations::kF32}) {
+  for (Activations a : kAllActivations) {
     for (DType t : kAllDTypes) {
       const int n = 96, k = 1056, rows = 130;
       const Matrix w = MakeMatrix(t, n, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
@@ -167,7 +194,7 @@ TEST_P(BackendTest, GateEqualsTheReference) {
     backend.Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), 7, 32, 32});
     return Bits(y);
   };
-  for (Activations a : {Activations::kInt8, Activations::kF32}) {
+  for (Activations a : kAllActivations) {
     EXPECT_EQ(run(*Make(a)), run(*NewRefBackend(a)));
   }
 }
@@ -177,7 +204,7 @@ TEST_P(BackendTest, WhatIsNotFiniteStaysNotFinite) {
   for (float bad : {NAN, INFINITY}) {
     std::vector<float> x = RandomRows(1, 64, 5);
     x[40] = bad;
-    for (Activations a : {Activations::kInt8, Activations::kF32}) {
+    for (Activations a : kAllActivations) {
       for (float y : NormLinear(*Make(a), x, 1, gain, w)) EXPECT_FALSE(std::isfinite(y));
     }
   }

@@ -67,6 +67,7 @@ struct Expected {
 };
 constexpr Expected kExpected[] = {
     {Activations::kInt8, "cpu-int8b32-v1", 421002211578781466u},
+    {Activations::kBf16, "cpu-bf16-v1", 3934467157639710510u},
     {Activations::kF32, "cpu-f32-v1", 11346724502979466641u},
 };
 

@@ -23,7 +23,8 @@ struct BackendCase {
 // Every instruction set that this machine has, from AVX2 up.
 inline std::vector<BackendCase> BackendCases() {
   std::vector<BackendCase> cases;
-  for (CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvxVnni, CpuIsa::kAvx512, CpuIsa::kAvx512Vnni}) {
+  for (CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvxVnni, CpuIsa::kAvx512, CpuIsa::kAvx512Vnni,
+                     CpuIsa::kAvx512Bf16}) {
     if (!Has(isa)) continue;
     std::string name = std::string(Name(isa));
     for (char& c : name) c = c == '-' ? '_' : c;
@@ -40,6 +41,9 @@ struct Matrix {
   Matrix() = default;
   Matrix(const Matrix& m) : bytes(m.bytes), view(m.view) { view.bytes = bytes; }
 };
+
+inline constexpr Activations kAllActivations[] = {Activations::kInt8, Activations::kBf16,
+                                                  Activations::kF32};
 
 inline std::vector<float> RandomRows(int rows, int cols, uint32_t seed) {
   std::mt19937 rng(seed);

@@ -26,6 +26,7 @@ const Config kConfigs[] = {
     {kTinyLlama, DType::kQ8_0, Activations::kInt8, DType::kF16},
     {kTinyLlama, DType::kQ4_1, Activations::kF32, DType::kF32},
     {kTinyPhi3, DType::kBF16, Activations::kInt8, DType::kF32},
+    {kTinyLlama, DType::kBF16, Activations::kBf16, DType::kF16},
 };
 
 std::vector<int32_t> RandomIds(int n, uint32_t seed) {
