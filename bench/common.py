@@ -79,16 +79,19 @@ class Chain:
         self.process.wait()
         self.process.stdout.close()
 
-    def decode(self, streams, tokens, depth=SHORT_PROMPT):
-        """Once all decode: the first streams do while the last ones' prompts are computed, so a
-        short run is taken from a long one."""
-        start = max(1, tokens // 4)
-        seconds = self._decode_s(streams, tokens, depth) - self._decode_s(streams, start, depth)
-        return streams * (tokens - start) / seconds
+    def decode(self, streams, tokens):
+        """Once all decode. The first of several streams do while the last ones' prompts are
+        computed, so the time of their first few steps is taken from the whole."""
+        few = 1 if streams == 1 else 4
+        seconds = self._decode_s(streams, tokens)
+        if few > 1:
+            seconds -= self._decode_s(streams, few)
+        return streams * (tokens - few) / seconds
 
-    def _decode_s(self, streams, tokens, depth):
+    def _decode_s(self, streams, tokens):
         """From the first token of a stream to its last, of the slowest stream."""
-        return max(s["decode_s"] for s in generate(self.options, depth, streams, tokens))
+        stats = generate(self.options, SHORT_PROMPT, streams, tokens)
+        return max(s["decode_s"] for s in stats)
 
 
 def ratio(ours, others):
