@@ -20,11 +20,15 @@ ALIGNMENT = 32
 U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # types of metadata
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # types of tokens
 
-_SMALL = bytes(b & 0x80 | 0x20 | b & 0x07 for b in range(256))  # a float16's sign, 2^-7 to 2^-5
+# The upper byte of a float16 and of a bfloat16: their signs, and magnitudes of 2^-7 to 2^-5.
+_SMALL_F16 = bytes(b & 0x80 | 0x20 | b & 0x07 for b in range(256))
+_SMALL_BF16 = bytes(b & 0x80 | 0x3C for b in range(256))
 
 
-def _small_f16(data):
-    data[1::2] = data[1::2].translate(_SMALL)
+def _small(upper_bytes):
+    def set_upper_bytes(data):
+        data[1::2] = data[1::2].translate(upper_bytes)
+    return set_upper_bytes
 
 
 def _scales(block_bytes, high):
@@ -49,7 +53,8 @@ class Format:
 
 
 FORMATS = {
-    "f16": Format(1, 1, 1, 2, _small_f16),
+    "f16": Format(1, 1, 1, 2, _small(_SMALL_F16)),
+    "bf16": Format(30, 32, 1, 2, _small(_SMALL_BF16)),
     "q4_0": Format(2, 2, 32, 18, _scales(18, 0x21)),  # scales of 0.01
     "q8_0": Format(8, 7, 32, 34, _scales(34, 0x10)),  # scales of 0.0006
 }

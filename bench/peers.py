@@ -81,8 +81,12 @@ class Step(NamedTuple):
         read = (layers * block["bytes"] + head["bytes"] +
                 self.kv_tokens * self.model["kv_bytes_per_token"])
         macs = self.rows * layers * block["parameters"] + self.logits * head["parameters"]
-        kind = "int8" if block["dtypes"].startswith("q") else "f32"
-        return max(read / machine["read_bytes_per_s"], macs / machine[f"{kind}_macs_per_s"])
+        peak = machine["f32_macs_per_s"]
+        if block["dtypes"].startswith("q"):
+            peak = machine["int8_macs_per_s"]
+        elif block["dtypes"].startswith("bf16"):
+            peak = machine.get("bf16_macs_per_s") or peak
+        return max(read / machine["read_bytes_per_s"], macs / peak)
 
 
 def limits(threads):
@@ -130,8 +134,9 @@ def _llama_cpp(model, threads, options=()):
 
 
 @contextlib.contextmanager
-def one_process(model, threads):
-    yield {"Catena": common.OneProcess(["--model", model, "--threads", threads]),
+def one_process(model, threads, options=()):
+    """options: of Catena."""
+    yield {"Catena": common.OneProcess(["--model", model, "--threads", threads, *options]),
            **_llama_cpp(model, threads)}
 
 
