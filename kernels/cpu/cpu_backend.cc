@@ -126,7 +126,7 @@ class CpuBackend : public HostBackend {
     const Int8Panels panels = w.dtype() == DType::kQ8_0   ? int8_.q8_0
                               : w.dtype() == DType::kQ4_0 ? int8_.q4_0
                                                           : int8_.q4_1;
-    ForPanels(workers_, out.rows, out.cols, [&](int64_t begin, int64_t end, int worker) {
+    ForPanels(workers_, out.cols, [&](int64_t begin, int64_t end, int worker) {
       panels(job, begin, end, workers_.Scratch(worker, Int8ScratchBytes(out.rows)));
     });
   }

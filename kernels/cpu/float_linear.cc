@@ -343,7 +343,7 @@ namespace cpu {
 void LinearFloat(Workers& workers, const FloatLinear& job) {
   const auto panels_fn = HWY_DYNAMIC_DISPATCH(FloatPanels);
   const int64_t scratch_bytes = HWY_DYNAMIC_DISPATCH(FloatScratchFloats)(job.out.rows) * 4;
-  ForPanels(workers, job.out.rows, job.out.cols, [&](int64_t begin, int64_t end, int worker) {
+  ForPanels(workers, job.out.cols, [&](int64_t begin, int64_t end, int worker) {
     auto* scratch = reinterpret_cast<float*>(workers.Scratch(worker, scratch_bytes));
     panels_fn(job, begin, end, scratch);
   });

@@ -18,7 +18,7 @@ constexpr int kDirectRows = 64;       // up to here weights are unpacked anew fo
 constexpr int kPrefetchBytes = 8192;  // ahead, into L2
 // While a block's arithmetic is this short, the processor's own prefetchers are ahead of it, and
 // what asks for more only takes turns from loads.
-constexpr int UnprefetchedRows(DType type) { return type == DType::kQ8_0 ? 4 : 2; }
+constexpr int UnprefetchedRows(DType type) { return type == DType::kQ4_1 ? 2 : 4; }
 
 // An unpacked block: quants as uint8 [8][2][64], d f32 [32], -kMagic * d [32], m [32].
 constexpr int kSlabScale = 1024, kSlabNegated = 1152, kSlabMinimum = 1280, kSlabBlockBytes = 1408;

@@ -53,18 +53,10 @@ struct Workers {
   std::vector<HugeBuffer> scratch;
 };
 
-// Hands out the panels of a linear layer's `cols` outputs in runs: fn(begin, end, worker). Many
-// rows take kPassPanels at a time, so that they share activations in the cache; a few rows smaller
-// runs, so that the threads end together.
+// Hands out the panels of a linear layer's `cols` outputs in runs: fn(begin, end, worker).
 template <class Fn>
-void ForPanels(Workers& workers, int rows, int64_t cols, const Fn& fn) {
-  constexpr int64_t kPassPanels = 8;
-  const int64_t panels = (cols + kPanelCols - 1) / kPanelCols;
-  int64_t run = kPassPanels;
-  if (rows <= kTileRows) run = std::clamp<int64_t>(panels / 16, 1, kPassPanels);
-  workers.pool.For((panels + run - 1) / run, [&](int64_t i, int worker) {
-    fn(i * run, std::min(panels, (i + 1) * run), worker);
-  });
+void ForPanels(Workers& workers, int64_t cols, const Fn& fn) {
+  workers.pool.ForRuns((cols + kPanelCols - 1) / kPanelCols, fn);
 }
 
 }  // namespace catena::cpu

@@ -1,5 +1,6 @@
 #include "kernels/cpu/thread_pool.h"
 
+#include <algorithm>
 #include <chrono>
 #include <climits>
 #include <system_error>
@@ -102,16 +103,14 @@ void ThreadPool::Raise() {
   if (sleepers_.load() > 0 && sleepers_.exchange(0) > 0) FutexWake(generation_, INT_MAX);
 }
 
-void ThreadPool::Run(int64_t units, Call call, const void* fn) {
+void ThreadPool::Run(int64_t units, int64_t parts, Call call, const void* fn) {
   FloatMode mode;
-  if (workers_.empty() || units <= 1) {
-    for (int64_t u = 0; u < units; ++u) call(fn, u, 0);
-    return;
-  }
   call_ = call;
   fn_ = fn;
   units_ = units;
+  parts_ = parts;
   next_unit_.store(0, std::memory_order_relaxed);
+  if (workers_.empty() || units <= 1) return Work(0);
   loop_.store(kOpen);
   Raise();
   Work(0);
@@ -126,10 +125,12 @@ void ThreadPool::Run(int64_t units, Call call, const void* fn) {
 }
 
 void ThreadPool::Work(int worker) {
-  for (;;) {
-    const int64_t unit = next_unit_.fetch_add(1, std::memory_order_relaxed);
-    if (unit >= units_) return;
-    call_(fn_, unit, worker);
+  int64_t begin = next_unit_.load(std::memory_order_relaxed);
+  while (begin < units_) {
+    const int64_t end = begin + std::max<int64_t>(1, (units_ - begin) / parts_);
+    if (!next_unit_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+    call_(fn_, begin, end, worker);
+    begin = next_unit_.load(std::memory_order_relaxed);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/cpu/thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <vector>
 
@@ -17,6 +18,23 @@ TEST(ThreadPool, RunsEveryUnitOnceWhateverTheThreads) {
       pool.For(units, [&](int64_t unit, int worker) {
         EXPECT_LT(worker, threads);
         runs[unit].fetch_add(1, std::memory_order_relaxed);
+      });
+      for (const auto& n : runs) EXPECT_EQ(n.load(), 1);
+    }
+  }
+}
+
+TEST(ThreadPool, RunsAreShorterTheFewerUnitsAreLeft) {
+  for (int threads : {1, 2, 3, 8}) {
+    ThreadPool pool(threads);
+    for (int units : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> runs(units);
+      pool.ForRuns(units, [&](int64_t begin, int64_t end, int worker) {
+        EXPECT_LT(worker, threads);
+        EXPECT_EQ(end - begin, std::max<int64_t>(1, (units - begin) / (2 * threads)));
+        for (int64_t unit = begin; unit < end; ++unit) {
+          runs[unit].fetch_add(1, std::memory_order_relaxed);
+        }
       });
       for (const auto& n : runs) EXPECT_EQ(n.load(), 1);
     }
