@@ -1,6 +1,6 @@
 // The specification of every operator, and the interface that a backend implements.
 //
-// A decoder block is a handful of passes over memory (see model/decoder.cc):
+// A decoder block is a handful of passes over memory (see model/decoder_block.cc):
 //
 //   Embed                       ids -> residual rows
 //   Norm                        residual rows -> packed rows

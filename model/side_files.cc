@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "model/arch/decoder.h"
+#include "model/arch/decoder_config.h"
 #include "model/limits.h"
 #include "model/weights/mapped_file.h"
 

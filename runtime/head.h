@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "model/decoder.h"
+#include "model/decoder_block.h"
 
 namespace catena {
 

@@ -8,7 +8,7 @@
 #include <functional>
 #include <memory>
 
-#include "model/decoder.h"
+#include "model/decoder_block.h"
 #include "model/rotary.h"
 #include "runtime/kv_cache.h"
 #include "runtime/layer_range.h"

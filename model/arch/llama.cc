@@ -5,7 +5,7 @@
 // llama.cpp's converter, which permutes the rows of Q and K into rotary pairs (LlamaModel.permute)
 // and bakes llama3's scaling into the tensor rope_freqs.weight, divisors of the frequencies.
 #include "model/arch/arch.h"
-#include "model/arch/decoder.h"
+#include "model/arch/decoder_config.h"
 #include "model/limits.h"
 
 namespace catena {

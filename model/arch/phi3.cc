@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "model/arch/arch.h"
-#include "model/arch/decoder.h"
+#include "model/arch/decoder_config.h"
 #include "model/limits.h"
 
 namespace catena {

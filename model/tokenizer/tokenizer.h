@@ -19,9 +19,9 @@
 #include "model/checkpoint.h"
 #include "model/tokenizer/added_tokens.h"
 #include "model/tokenizer/bpe.h"
-#include "model/tokenizer/decoder.h"
 #include "model/tokenizer/normalizer.h"
 #include "model/tokenizer/pre_tokenizer.h"
+#include "model/tokenizer/token_decoder.h"
 #include "model/tokenizer/vocabulary.h"
 
 namespace catena {

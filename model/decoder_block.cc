@@ -1,4 +1,4 @@
-#include "model/decoder.h"
+#include "model/decoder_block.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "model/arch/decoder.h"
+#include "model/arch/decoder_config.h"
 
 #include <algorithm>
 #include <cmath>
