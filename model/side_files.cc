@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "model/arch/decoder_config.h"
-#include "model/limits.h"
+#include "model/model_limits.h"
 #include "model/weights/mapped_file.h"
 
 namespace catena {

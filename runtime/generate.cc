@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "model/rotary.h"
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "runtime/prompt_lookup.h"
 
 namespace catena {

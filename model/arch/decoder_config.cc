@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/limits.h"
+#include "model/model_limits.h"
 
 namespace catena {
 namespace {

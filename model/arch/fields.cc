@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "model/limits.h"
+#include "model/model_limits.h"
 
 namespace catena {
 namespace {

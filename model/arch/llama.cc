@@ -6,7 +6,7 @@
 // and bakes llama3's scaling into the tensor rope_freqs.weight, divisors of the frequencies.
 #include "model/arch/arch.h"
 #include "model/arch/decoder_config.h"
-#include "model/limits.h"
+#include "model/model_limits.h"
 
 namespace catena {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "model/arch/arch.h"
 #include "model/arch/decoder_config.h"
-#include "model/limits.h"
+#include "model/model_limits.h"
 
 namespace catena {
 namespace {

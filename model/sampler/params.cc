@@ -4,7 +4,7 @@
 #include <limits>
 #include <string_view>
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 
 namespace catena {
 namespace {

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "model/sampler/exact_math.h"
-#include "model/sampler/limits.h"
 #include "model/sampler/philox.h"
+#include "model/sampler/sampling_limits.h"
 
 namespace catena {
 namespace {

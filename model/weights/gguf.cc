@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "model/limits.h"
+#include "model/model_limits.h"
 
 namespace catena {
 

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "model/limits.h"
+#include "model/model_limits.h"
 
 namespace catena {
 namespace {

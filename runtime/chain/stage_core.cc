@@ -4,7 +4,7 @@
 #include <map>
 #include <utility>
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 
 namespace catena {
 namespace {

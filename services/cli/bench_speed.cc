@@ -4,7 +4,7 @@
 #include <chrono>
 #include <random>
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "runtime/generate.h"
 #include "services/cli/model_options.h"
 #include "services/cli/output.h"

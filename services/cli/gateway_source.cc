@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "model/tokenizer/utf8.h"
 #include "services/common/process.h"
 

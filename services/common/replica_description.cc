@@ -1,6 +1,6 @@
 #include "services/common/replica_description.h"
 
-#include "model/limits.h"
+#include "model/model_limits.h"
 #include "runtime/chain/limits.h"
 
 namespace catena {

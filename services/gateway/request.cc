@@ -2,7 +2,7 @@
 
 #include <random>
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "runtime/prompt.h"
 #include "services/common/request_limits.h"
 

@@ -1,6 +1,6 @@
 #include "services/tokenizer/decode_reactor.h"
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "services/common/request_limits.h"
 #include "services/common/status.h"
 

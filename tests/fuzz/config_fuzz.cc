@@ -2,7 +2,7 @@
 #include <cstdint>
 
 #include "model/arch/arch.h"
-#include "model/limits.h"
+#include "model/model_limits.h"
 
 namespace {
 

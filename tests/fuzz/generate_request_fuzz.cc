@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "model/sampler/limits.h"
 #include "model/sampler/sampler.h"
+#include "model/sampler/sampling_limits.h"
 #include "services/gateway/request.h"
 
 namespace {

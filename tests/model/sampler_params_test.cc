@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "model/sampler/finish.h"
-#include "model/sampler/limits.h"
 #include "model/sampler/params.h"
+#include "model/sampler/sampling_limits.h"
 
 namespace catena {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {

@@ -2,7 +2,7 @@
 // nothing may be held anywhere.
 #include <gtest/gtest.h>
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "tests/sim/world.h"
 
 namespace catena::sim {

@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "services/common/status.h"
 #include "tests/services/front_fixture.h"
 

@@ -1,6 +1,6 @@
 #include "services/tokenizer/tokenizer_service.h"
 
-#include "model/sampler/limits.h"
+#include "model/sampler/sampling_limits.h"
 #include "services/common/replica_description.h"
 #include "services/common/request_limits.h"
 #include "tests/services/front_fixture.h"
