@@ -4,7 +4,7 @@
 #include <chrono>
 #include <utility>
 
-#include "model/rotary.h"
+#include "model/rope_frequencies.h"
 #include "model/sampler/sampling_limits.h"
 #include "runtime/prompt_lookup.h"
 

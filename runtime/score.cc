@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "model/rotary.h"
+#include "model/rope_frequencies.h"
 
 namespace catena {
 

@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "model/decoder_block.h"
-#include "model/rotary.h"
+#include "model/rope_frequencies.h"
 #include "runtime/kv_cache.h"
 #include "runtime/layer_range.h"
 

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "model/rotary.h"
+#include "model/rope_frequencies.h"
 #include "runtime/actor/gateway_actor.h"
 #include "runtime/actor/head_actor.h"
 #include "runtime/actor/stage_actor.h"

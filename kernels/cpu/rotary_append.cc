@@ -1,5 +1,5 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/cpu/rotary.cc"
+#define HWY_TARGET_INCLUDE "kernels/cpu/rotary_append.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h:
 #include "kernels/cpu/cpu_ops.h"

@@ -1,4 +1,4 @@
-#include "model/rotary.h"
+#include "model/rope_frequencies.h"
 
 #include <cmath>
 #include <numbers>
