@@ -6,11 +6,11 @@
 #include "hwy/highway.h"
 #include <cpuid.h>
 
-#include "kernels/base/host_memory.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/int8_linear.h"
 #include "kernels/cpu/pack_weight.h"
 #include "kernels/cpu/packed_rows.h"
+#include "kernels/host_backend.h"
 
 namespace catena {
 namespace cpu {

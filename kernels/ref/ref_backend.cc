@@ -5,7 +5,7 @@
 
 #include "kernels/base/dequantise.h"
 #include "kernels/base/float16.h"
-#include "kernels/base/host_memory.h"
+#include "kernels/host_backend.h"
 #include "kernels/ref/ops.h"
 
 namespace catena {

@@ -1,6 +1,6 @@
 // A hash of the kernels' output bits for each numerics id. A change of bits must raise the version
-// in kernels/base/numerics.h: replicas of the old and the new build must not share a sequence.
-#include "kernels/base/numerics.h"
+// in kernels/numerics.h: replicas of the old and the new build must not share a sequence.
+#include "kernels/numerics.h"
 
 #include <numeric>
 

@@ -1,4 +1,4 @@
-#include "kernels/base/host_memory.h"
+#include "kernels/host_backend.h"
 
 #include "kernels/base/dequantise.h"
 

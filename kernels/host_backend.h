@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "kernels/base/huge_buffer.h"
-#include "kernels/base/numerics.h"
 #include "kernels/kernels.h"
+#include "kernels/numerics.h"
 
 namespace catena {
 
