@@ -1,7 +1,7 @@
 #include "services/cli/bench_machine.h"
 
 #include "kernels/base/cores.h"
-#include "kernels/cpu/machine_peak.h"
+#include "kernels/peak/machine_peak.h"
 #include "services/cli/output.h"
 
 namespace catena::cli {

@@ -1,4 +1,4 @@
-#include "kernels/cpu/machine_peak.h"
+#include "kernels/peak/machine_peak.h"
 
 #include <cmath>
 #include <cstring>
@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cpu/peak_loops.h"
+#include "kernels/peak/loops.h"
 
 namespace catena {
 namespace {

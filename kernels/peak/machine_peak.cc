@@ -1,4 +1,4 @@
-#include "kernels/cpu/machine_peak.h"
+#include "kernels/peak/machine_peak.h"
 
 #include <algorithm>
 #include <atomic>
@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "kernels/base/huge_buffer.h"
-#include "kernels/cpu/peak_loops.h"
-#include "kernels/cpu/pinned_pool.h"
+#include "kernels/peak/loops.h"
+#include "kernels/peak/pinned_pool.h"
 
 namespace catena {
 namespace {

@@ -1,5 +1,5 @@
 // Loops that take from one core all it can give: multiply-accumulates in registers, and wide loads.
-// One file an instruction set (peak_*.cc). What each computes is defined to the bit, so that a test
+// One file an instruction set. What each computes is defined to the bit, so that a test
 // can tell that no compiler has shortened it.
 //
 // Thread rules: any thread, each with sums of its own.

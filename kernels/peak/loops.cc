@@ -1,4 +1,4 @@
-#include "kernels/cpu/peak_loops.h"
+#include "kernels/peak/loops.h"
 
 #include "kernels/cpu/cpu_backend.h"
 

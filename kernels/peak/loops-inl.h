@@ -1,4 +1,4 @@
-// The loops of peak_loops.h, written once over one kind of vector. An instruction set's file
+// The loops of loops.h, written once over one kind of vector. An instruction set's file
 // defines a struct a kind of arithmetic, opens its target attributes and an anonymous namespace,
 // and includes this.
 //
@@ -7,7 +7,7 @@
 // instructions. One of ReadLoop has: Vec (of uint64), Zero, Load, Add, Store.
 #pragma once
 
-#include "kernels/cpu/peak_loops.h"
+#include "kernels/peak/loops.h"
 
 namespace catena::cpu::peak {
 namespace {

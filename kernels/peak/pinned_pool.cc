@@ -1,4 +1,4 @@
-#include "kernels/cpu/pinned_pool.h"
+#include "kernels/peak/pinned_pool.h"
 
 #include <latch>
 #include <vector>

@@ -1,7 +1,7 @@
 // What every x86-64 processor has: four lanes, no fused multiply-add, int8 by way of int16.
 #include <emmintrin.h>
 
-#include "kernels/cpu/peak_loops-inl.h"
+#include "kernels/peak/loops-inl.h"
 
 namespace catena::cpu::peak {
 namespace {

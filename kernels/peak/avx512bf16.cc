@@ -2,11 +2,11 @@
 #include "hwy/base.h"
 #include <immintrin.h>
 
-#include "kernels/cpu/peak_loops.h"
+#include "kernels/peak/loops.h"
 
 HWY_PUSH_ATTRIBUTES("avx2,fma,avx512f,avx512bf16")
 
-#include "kernels/cpu/peak_loops-inl.h"
+#include "kernels/peak/loops-inl.h"
 
 namespace catena::cpu::peak {
 namespace {
