@@ -36,6 +36,8 @@ void Actor::OnMessage(Incarnation from, Lane lane, ChainMessage message) {
   if (woke && steps) Prepare();
 }
 
+void Actor::OnConnect(Incarnation peer) { Push(Up{peer}); }
+
 void Actor::OnDisconnect(Incarnation peer, const absl::Status& why) { Push(Gone{peer, why}); }
 
 void Actor::Post(std::function<void(Instant)> fn) { Push(std::move(fn)); }
@@ -81,6 +83,8 @@ bool Actor::Take(bool wait, std::vector<Item>* items) {
 void Actor::Handle(Item& item, Instant now) {
   if (auto* in = std::get_if<Incoming>(&item)) {
     core_->Receive(in->from, in->lane, std::move(in->message), now);
+  } else if (auto* up = std::get_if<Up>(&item)) {
+    core_->Connected(up->peer, now);
   } else if (auto* gone = std::get_if<Gone>(&item)) {
     core_->Disconnected(gone->peer, gone->why, now);
   } else {

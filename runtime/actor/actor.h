@@ -2,7 +2,7 @@
 // does the core's work. A stage is thus never in lockstep with another, and only one thread touches
 // its state.
 //
-// Thread rules: OnMessage, OnDisconnect and Post from any thread, they never block. The virtual
+// Thread rules: OnMessage, OnConnect, OnDisconnect and Post from any thread, they never block. The virtual
 // functions run on the actor's thread. Start and Stop are the owner's: messages wait until Start,
 // and Stop must have returned before the transport or the actor goes.
 #pragma once
@@ -29,6 +29,7 @@ class Actor : public Receiver {
   void Stop();
 
   void OnMessage(Incarnation from, Lane lane, ChainMessage message) override;
+  void OnConnect(Incarnation peer) override;
   void OnDisconnect(Incarnation peer, const absl::Status& why) override;
   // Runs `fn` on the actor's thread, soon; not at all once it is stopped.
   void Post(std::function<void(Instant)> fn);
@@ -53,11 +54,14 @@ class Actor : public Receiver {
     Lane lane;
     ChainMessage message;
   };
+  struct Up {
+    Incarnation peer;
+  };
   struct Gone {
     Incarnation peer;
     absl::Status why;
   };
-  using Item = std::variant<Incoming, Gone, std::function<void(Instant)>>;
+  using Item = std::variant<Incoming, Up, Gone, std::function<void(Instant)>>;
 
   bool Push(Item item);  // true where it woke the actor
   void Loop();

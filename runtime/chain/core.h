@@ -23,6 +23,8 @@ class Core {
  public:
   virtual ~Core() = default;
   virtual void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) = 0;
+  // As Receiver::OnConnect and OnDisconnect.
+  virtual void Connected(Incarnation peer, Instant now) = 0;
   virtual void Disconnected(Incarnation peer, const absl::Status& why, Instant now) = 0;
   // Heartbeats, leases, deadlines.
   virtual void Tick(Instant now) = 0;

@@ -53,6 +53,7 @@ class GatewayCore : public Core {
   void Cancel(uint64_t ticket, Instant now);
 
   void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) override;
+  void Connected(Incarnation, Instant) override {}
   void Disconnected(Incarnation peer, const absl::Status& why, Instant now) override;
   void Tick(Instant now) override;
   std::optional<Instant> WakeAt() const override;

@@ -35,6 +35,20 @@ inline constexpr int64_t kMaxWindowRows = 4096;     // that a gateway may grant 
 inline constexpr int64_t kDefaultWindowRows = 512;  // rows in flight past the receiver's length
 
 // --- time ---
+// By what failures are noticed. Operators choose them, by flags of the roles and of `up`.
+struct DetectionLimits {
+  milliseconds heartbeat{500};        // of a gateway to stages, of a sender to the next stage
+  milliseconds lease{10'000};         // a sequence whose gateway is silent for so long is closed
+  milliseconds no_progress{10'000};   // a sequence that should move and does not has failed
+  milliseconds broken_edge{10'000};   // a link is down for so long before what needs it ends
+  milliseconds probe_every{1'000};    // a gateway asks each replica how it is,
+  milliseconds probe_timeout{1'000};  // waits so long,
+  int probes_to_lose = 2;             // and takes so many in vain for an absence
+  milliseconds keepalive{5'000};      // a silent connection is asked after that,
+  milliseconds keepalive_timeout{5'000};  // and closed where no answer comes in time
+  milliseconds longest_batch{1'000};      // that a stage puts together, by measured time a row
+};
+
 inline constexpr milliseconds kHeartbeat{500};
 // A sequence whose gateway says nothing for so long is closed.
 inline constexpr milliseconds kLease{10'000};

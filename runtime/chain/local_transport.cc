@@ -45,7 +45,7 @@ struct LocalHub::Node {
   std::map<Incarnation, std::shared_ptr<Link>> links;  // that it made
 };
 
-// A message, or, where there is no link, that `from` is gone.
+// A message, or, where there is no link, that `from` is gone, or reached.
 struct LocalHub::Event {
   Incarnation to = 0, from = 0;
   std::shared_ptr<Link> link;
@@ -53,7 +53,7 @@ struct LocalHub::Event {
   int64_t bytes = 0;
   Lane lane = Lane::kControl;
   ChainMessage message;
-  absl::Status why;
+  absl::Status why;  // OK: it is reached
 };
 
 LocalHub::LocalHub() : thread_([this] { Run(); }) {}
@@ -83,6 +83,8 @@ void LocalHub::Run() {
     lock.unlock();
     if (event.link != nullptr) {
       receiver->OnMessage(event.from, event.lane, std::move(event.message));
+    } else if (event.why.ok()) {
+      receiver->OnConnect(event.from);
     } else {
       receiver->OnDisconnect(event.from, event.why);
     }
@@ -197,7 +199,7 @@ void LocalHub::TryConnect(Node* node, const std::shared_ptr<Link>& link) {
   if (there->self.incarnation == wanted.incarnation) {
     link->up = true;
     link->reported = false;
-    return;
+    return Report(link->maker, wanted.incarnation, absl::OkStatus());
   }
   link->dropped = true;
   Report(link->maker, wanted.incarnation,
@@ -242,6 +244,7 @@ void LocalHub::BreakLinks(const std::string& address, const std::string& other) 
       Break(link, absl::UnavailableError("the link broke"));
       Report(peer, link->maker, absl::UnavailableError("the link broke"));
       link->reported = false;
+      Report(link->maker, peer, absl::OkStatus());  // made again
     }
   }
 }

@@ -52,7 +52,7 @@ class LocalHub {
   bool Prepare(Event* event, Receiver** receiver);
   void TryConnect(Node* node, const std::shared_ptr<Link>& link);
   void Break(const std::shared_ptr<Link>& link, const absl::Status& why);
-  void Report(Incarnation to, Incarnation about, absl::Status why);
+  void Report(Incarnation to, Incarnation about, absl::Status why);  // OK: it is reached
   void WaitForCall(std::unique_lock<std::mutex>* lock, Incarnation self);
 
   std::mutex mu_;  // of all below

@@ -5,7 +5,7 @@
 //   gateway ─ Open, Close, Heartbeat ─▶ every stage of a route       (control)
 //   gateway ─ Steps, SentLengths ─▶ first shard ─ the same ─▶ … ─▶ head   (decode and bulk)
 //   stage ─ NeedFrom, Lengths ─▶ whoever sends it steps
-//   stage ─ Opened, Refused, Unknown, head also Tokens ─▶ gateway
+//   stage ─ Opened, Refused, Unknown, Edges, head also Tokens ─▶ gateway
 //
 // Every message may be lost, or come twice; within one lane of one link, order is kept.
 // Thread rules: plain values.
@@ -64,6 +64,7 @@ struct Life {
 struct OpenStage {
   SequenceKey sequence;
   Life life;
+  Incarnation upstream = 0;   // who sends its steps: the gateway, or the shard before
   Replica next;               // where its rows go
   bool next_is_head = false;  // which needs rows only from first_wanted on
   int64_t prompt_length = 0;  // positions from there on are decodes
@@ -79,6 +80,7 @@ struct OpenStage {
 struct OpenHead {
   SequenceKey sequence;
   Life life;
+  Incarnation upstream = 0;  // who sends its steps
   std::vector<int32_t> ids;
   int64_t prompt_length = 0;
   int64_t max_length = 0;
@@ -125,6 +127,15 @@ struct Unknown {
   SequenceKey sequence;
 };
 
+// The links of a stage that are broken, all of them: said anew whenever that changes.
+struct Edge {
+  Incarnation to = 0;
+  absl::Status why;
+};
+struct Edges {
+  std::vector<Edge> broken;
+};
+
 // The token for `position`, or, for positions of the prompt, what the model expected there.
 struct Token {
   SequenceKey sequence;
@@ -140,9 +151,15 @@ struct Tokens {
 
 // Positions [position, position + ids.size()) of one sequence, with the rows of the last `rows` of
 // these positions: all of them between shards, none from the gateway, those wanted to the head.
+// `round_begin`: positions from there on may be others than those of any earlier round that the
+// receiver may have, so one that has not seen this round yet forgets them. `rotary`: which rotary
+// factors the positions of this round are computed with (ModelInfo::rotary_switch); another value
+// than before comes with round_begin 0.
 struct Step {
   SequenceKey sequence;
   Life life;
+  int64_t round_begin = 0;
+  int32_t rotary = 0;
   int64_t position = 0;
   std::vector<int32_t> ids;
   std::vector<uint64_t> row_hashes;  // one a row that is carried
@@ -186,7 +203,7 @@ struct NeedFrom {
 };
 
 using ChainMessage = std::variant<OpenStage, OpenHead, Close, Heartbeat, Opened, Refused, Unknown,
-                                  Tokens, Steps, SentLengths, Lengths, NeedFrom>;
+                                  Edges, Tokens, Steps, SentLengths, Lengths, NeedFrom>;
 
 // Each lane of a link is a stream of its own, so that bulk rows never delay a decode.
 enum class Lane : uint8_t { kControl, kDecode, kBulk };

@@ -48,6 +48,7 @@ struct ReceivingSequence {
 class ReceivingCore : public Core {
  public:
   void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) final;
+  void Connected(Incarnation, Instant) override {}
   void Disconnected(Incarnation, const absl::Status&, Instant) override {}
   void Tick(Instant now) final;
   std::optional<Instant> WakeAt() const final;

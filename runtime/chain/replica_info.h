@@ -22,7 +22,7 @@ struct ModelInfo {
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t context_length = 0;  // positions that this replica takes
-  // Sequences that may grow past so many positions use the second rotary table; 0: there is one.
+  // Sequences of more positions use the second rotary factors, for all of them; 0: there is one.
   int64_t rotary_switch = 0;
   friend bool operator==(const ModelInfo&, const ModelInfo&) = default;
 };
@@ -35,6 +35,7 @@ struct ReplicaLoad {
   int64_t kv_page_bytes = 0;
   int64_t journal_bytes = 0;
   int64_t batches = 0;         // finished since the start
+  int64_t progress = 0;        // rows times blocks done since the start, also within a batch
   int64_t rows = 0;            // computed since the start
   int64_t oldest_step_ns = 0;  // how long the oldest queued or running step has waited; 0: none
   int64_t divergences = 0;     // duplicates with other bits: a broken machine or a bug
@@ -50,7 +51,8 @@ struct ReplicaInfo {
   std::string version;      // of the release
   std::string host;         // stages of one host share its cores
   int64_t pid = 0;
-  bool draining = false;  // takes no new sequences
+  bool draining = false;           // takes no new sequences
+  std::vector<Edge> broken_edges;  // other stages that it cannot reach
   ReplicaLoad load;
 };
 

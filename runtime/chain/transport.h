@@ -17,6 +17,8 @@ class Receiver {
  public:
   virtual ~Receiver() = default;
   virtual void OnMessage(Incarnation from, Lane lane, ChainMessage message) = 0;
+  // A link to `peer` that this side made is up, all lanes of it: for the first time, or again.
+  virtual void OnConnect(Incarnation peer) = 0;
   // A link to `peer` is gone. Where this side made it, it is made again, with growing pauses, until
   // that has been in vain for long; FAILED_PRECONDITION (another process, model or version answered
   // there) is final.

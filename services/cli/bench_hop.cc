@@ -74,6 +74,7 @@ class TransportPing final : public Ping, private Receiver {
     Came();
     MayGoAgain();
   }
+  void OnConnect(Incarnation) override {}
   void OnDisconnect(Incarnation, const absl::Status&) override {}
 
   const Replica peer_;

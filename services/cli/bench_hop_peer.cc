@@ -27,6 +27,7 @@ class Echo final : public Receiver {
   void OnMessage(Incarnation from, Lane lane, ChainMessage message) override {
     transport->Send({from, lane, std::move(message)});
   }
+  void OnConnect(Incarnation) override {}
   void OnDisconnect(Incarnation, const absl::Status&) override {}
   Transport* transport = nullptr;
 };

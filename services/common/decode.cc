@@ -2,6 +2,7 @@
 
 #include "runtime/chain/limits.h"
 #include "services/common/codec.h"
+#include "services/common/edge_codec.h"
 #include "services/common/sampling_codec.h"
 
 namespace catena {
@@ -38,6 +39,8 @@ absl::Status Take(const v1::SequenceKey& in, SequenceKey* out) {
   return absl::OkStatus();
 }
 
+constexpr int kMaxRotary = 1;  // there are at most two sets of rotary factors
+
 template <typename In, typename M>
 absl::Status TakeLife(const In& in, M* out) {
   out->life = {in.life().epoch(), in.life().round()};
@@ -58,20 +61,20 @@ absl::Status TakeLengths(const In& in, M* out) {
 }
 
 absl::Status Take(const v1::OpenStage& in, OpenStage* out) {
-  constexpr int kMaxRotaryTable = 1;  // what ChooseRotaryTable gives
   CATENA_RETURN_IF_ERROR(TakeLengths(in, out));
   const auto address_bytes = static_cast<int64_t>(in.next().address().size());
   CATENA_RETURN_IF_ERROR(
       CheckRange("the size of next's address", address_bytes, 1, limits::kMaxAddressBytes));
   if (in.next().incarnation() == 0) return absl::InvalidArgumentError("next has no incarnation");
   CATENA_RETURN_IF_ERROR(CheckRange("window_rows", in.window_rows(), 1, limits::kMaxWindowRows));
-  CATENA_RETURN_IF_ERROR(CheckRange("rotary", in.rotary(), 0, kMaxRotaryTable));
+  CATENA_RETURN_IF_ERROR(CheckRange("rotary", in.rotary(), 0, kMaxRotary));
   CATENA_RETURN_IF_ERROR(CheckRange("decode_groups", in.decode_groups(), 1, limits::kMaxSequences));
   out->next = {in.next().address(), in.next().incarnation()};
   out->next_is_head = in.next_is_head();
   out->window_rows = in.window_rows();
   out->rotary = in.rotary();
   out->decode_groups = in.decode_groups();
+  out->upstream = in.upstream();
   return absl::OkStatus();
 }
 
@@ -86,6 +89,7 @@ absl::Status Take(const v1::OpenHead& in, OpenHead* out) {
   out->first_token = in.first_token();
   out->window_rows = in.window_rows();
   out->score_top = in.score_top();
+  out->upstream = in.upstream();
   out->sequence_index = in.sequence_index();
   CATENA_ASSIGN_OR_RETURN(out->params, DecodeSampling(in.sampling()));
   return absl::OkStatus();
@@ -124,6 +128,14 @@ absl::Status Take(const v1::Refused& in, Refused* out) {
 
 absl::Status Take(const v1::Unknown& in, Unknown* out) {
   return Take(in.sequence(), &out->sequence);
+}
+
+absl::Status Take(const v1::Edges& in, Edges* out) {
+  CATENA_RETURN_IF_ERROR(CheckRange("the number of edges", in.broken_size(), 0, limits::kMaxPeers));
+  for (const v1::BrokenEdge& edge : in.broken()) {
+    CATENA_ASSIGN_OR_RETURN(out->broken.emplace_back(), DecodeEdge(edge));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Take(const v1::Token& in, Token* out) {
@@ -182,6 +194,10 @@ absl::Status Take(const v1::Step& in, Step* out) {
   CATENA_RETURN_IF_ERROR(CheckIds(in.ids()));
   CATENA_RETURN_IF_ERROR(
       CheckRange("the number of row hashes", in.row_hashes_size(), 0, in.ids_size()));
+  CATENA_RETURN_IF_ERROR(CheckPosition("round_begin", in.round_begin()));
+  CATENA_RETURN_IF_ERROR(CheckRange("rotary", in.rotary(), 0, kMaxRotary));
+  out->round_begin = in.round_begin();
+  out->rotary = in.rotary();
   out->position = in.position();
   out->ids.assign(in.ids().begin(), in.ids().end());
   out->row_hashes.assign(in.row_hashes().begin(), in.row_hashes().end());
@@ -255,6 +271,8 @@ absl::StatusOr<ChainMessage> Decode(const RowFormat& format, v1::Frame* frame) {
       return Taken<Refused>("Refused", frame->refused());
     case v1::Frame::kUnknown:
       return Taken<Unknown>("Unknown", frame->unknown());
+    case v1::Frame::kEdges:
+      return Taken<Edges>("Edges", frame->edges());
     case v1::Frame::kTokens:
       return Taken<Tokens>("Tokens", frame->tokens());
     case v1::Frame::kSteps: {

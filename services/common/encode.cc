@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "model/tokenizer/utf8.h"
 #include "runtime/chain/limits.h"
 #include "services/common/codec.h"
+#include "services/common/edge_codec.h"
 #include "services/common/sampling_codec.h"
 
 namespace catena {
@@ -26,16 +26,6 @@ void PutLife(const M& m, Out* out) {
   Put(m.life, out->mutable_life());
 }
 
-// A protobuf string must be UTF-8: at most `max_bytes` of it, cut between characters.
-std::string ValidText(std::string_view text, int64_t max_bytes) {
-  std::string out;
-  AppendValidUtf8(text, &out);
-  auto end = static_cast<size_t>(max_bytes);
-  if (out.size() <= end) return out;
-  while (end > 0 && (out[end] & 0xC0) == 0x80) --end;
-  return out.substr(0, end);
-}
-
 void Put(const OpenStage& m, v1::OpenStage* out) {
   PutLife(m, out);
   out->mutable_next()->set_address(ValidText(m.next.address, limits::kMaxAddressBytes));
@@ -47,6 +37,7 @@ void Put(const OpenStage& m, v1::OpenStage* out) {
   out->set_window_rows(m.window_rows);
   out->set_rotary(m.rotary);
   out->set_decode_groups(m.decode_groups);
+  out->set_upstream(m.upstream);
 }
 
 void Put(const OpenHead& m, v1::OpenHead* out) {
@@ -60,6 +51,7 @@ void Put(const OpenHead& m, v1::OpenHead* out) {
   out->set_score_top(m.score_top);
   out->set_sequence_index(m.sequence_index);
   EncodeSampling(m.params, out->mutable_sampling());
+  out->set_upstream(m.upstream);
 }
 
 void Put(const Close& m, v1::Close* out) { Put(m.sequence, out->mutable_sequence()); }
@@ -82,6 +74,10 @@ void Put(const Refused& m, v1::Refused* out) {
   PutLife(m, out);
   out->set_code(m.status.raw_code());
   out->set_message(ValidText(catena::Message(m.status), limits::kMaxErrorBytes));
+}
+
+void Put(const Edges& m, v1::Edges* out) {
+  for (const Edge& edge : m.broken) EncodeEdge(edge, out->add_broken());
 }
 
 void Put(const Unknown& m, v1::Unknown* out) { Put(m.sequence, out->mutable_sequence()); }
@@ -131,6 +127,8 @@ void PutSteps(const Steps& m, const RowFormat& format, v1::Steps* out) {
   for (const Step& step : m.steps) {
     v1::Step* s = out->add_steps();
     PutLife(step, s);
+    s->set_round_begin(step.round_begin);
+    s->set_rotary(step.rotary);
     s->set_position(step.position);
     s->mutable_ids()->Add(step.ids.begin(), step.ids.end());
     s->mutable_row_hashes()->Add(step.row_hashes.begin(), step.row_hashes.end());
@@ -152,6 +150,7 @@ v1::Heartbeat* Field(const Heartbeat&, v1::Frame* f) { return f->mutable_heartbe
 v1::Opened* Field(const Opened&, v1::Frame* f) { return f->mutable_opened(); }
 v1::Refused* Field(const Refused&, v1::Frame* f) { return f->mutable_refused(); }
 v1::Unknown* Field(const Unknown&, v1::Frame* f) { return f->mutable_unknown(); }
+v1::Edges* Field(const Edges&, v1::Frame* f) { return f->mutable_edges(); }
 v1::Tokens* Field(const Tokens&, v1::Frame* f) { return f->mutable_tokens(); }
 v1::SentLengths* Field(const SentLengths&, v1::Frame* f) { return f->mutable_sent_lengths(); }
 v1::Lengths* Field(const Lengths&, v1::Frame* f) { return f->mutable_lengths(); }

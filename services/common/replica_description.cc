@@ -2,6 +2,7 @@
 
 #include "model/model_limits.h"
 #include "runtime/chain/limits.h"
+#include "services/common/edge_codec.h"
 
 namespace catena {
 namespace {
@@ -28,6 +29,7 @@ void EncodeLoad(const ReplicaLoad& load, v1::ReplicaLoad* out) {
   out->set_rows(load.rows);
   out->set_oldest_step_ns(load.oldest_step_ns);
   out->set_divergences(load.divergences);
+  out->set_progress(load.progress);
 }
 
 ReplicaLoad DecodeLoad(const v1::ReplicaLoad& in) {
@@ -38,6 +40,7 @@ ReplicaLoad DecodeLoad(const v1::ReplicaLoad& in) {
           .kv_page_bytes = in.kv_page_bytes(),
           .journal_bytes = in.journal_bytes(),
           .batches = in.batches(),
+          .progress = in.progress(),
           .rows = in.rows(),
           .oldest_step_ns = in.oldest_step_ns(),
           .divergences = in.divergences()};
@@ -64,6 +67,8 @@ absl::Status Check(const v1::ReplicaDescription& in) {
   CATENA_RETURN_IF_ERROR(CheckSize("numerics id", in.numerics_id().size()));
   CATENA_RETURN_IF_ERROR(CheckSize("version", in.version().size()));
   CATENA_RETURN_IF_ERROR(CheckSize("host", in.host().size()));
+  CATENA_RETURN_IF_ERROR(
+      CheckRange("number of broken edges", in.broken_edges_size(), limits::kMaxPeers));
   const v1::ModelDescription& model = in.model();
   CATENA_RETURN_IF_ERROR(CheckRange("number of layers", model.n_layers(), limits::kMaxLayers));
   CATENA_RETURN_IF_ERROR(CheckRange("vocabulary size", model.vocab_size(), limits::kMaxVocab));
@@ -99,6 +104,7 @@ void EncodeReplicaInfo(const ReplicaInfo& info, v1::ReplicaDescription* out) {
   out->set_host(info.host);
   out->set_pid(info.pid);
   out->set_draining(info.draining);
+  for (const Edge& edge : info.broken_edges) EncodeEdge(edge, out->add_broken_edges());
   EncodeLoad(info.load, out->mutable_load());
 }
 
@@ -113,6 +119,10 @@ absl::StatusOr<ReplicaInfo> DecodeReplicaInfo(const v1::ReplicaDescription& in) 
         fmt::format("a replica's role is {}: it must be from 1 to 4", static_cast<int>(in.role())));
   }
   const v1::ModelDescription& model = in.model();
+  std::vector<Edge> broken_edges;
+  for (const v1::BrokenEdge& edge : in.broken_edges()) {
+    CATENA_ASSIGN_OR_RETURN(broken_edges.emplace_back(), DecodeEdge(edge));
+  }
   return ReplicaInfo{.replica = {.address = in.address(), .incarnation = in.incarnation()},
                      .role = role->role,
                      .layers = {in.layer_begin(), in.layer_end()},
@@ -129,6 +139,7 @@ absl::StatusOr<ReplicaInfo> DecodeReplicaInfo(const v1::ReplicaDescription& in) 
                      .host = in.host(),
                      .pid = in.pid(),
                      .draining = in.draining(),
+                     .broken_edges = std::move(broken_edges),
                      .load = DecodeLoad(in.load())};
 }
 

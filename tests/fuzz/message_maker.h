@@ -30,7 +30,7 @@ class MessageMaker {
   }
 
   ChainMessage Make() {
-    switch (Int(0, 11)) {
+    switch (Int(0, 12)) {
       case 0:
         return Stage();
       case 1:
@@ -53,6 +53,8 @@ class MessageMaker {
         return Lengths{ManyLengths()};
       case 10:
         return NeedFrom{Key(), Lives(), Int<uint64_t>(0, 5), Position()};
+      case 11:
+        return BrokenEdges();
       default:
         return Rows();
     }
@@ -75,6 +77,7 @@ class MessageMaker {
   OpenStage Stage() {
     return {.sequence = Key(),
             .life = Lives(),
+            .upstream = Peer(),
             .next = {.address = "next", .incarnation = Peer()},
             .next_is_head = Bool(),
             .prompt_length = Position(),
@@ -87,6 +90,7 @@ class MessageMaker {
   OpenHead Head() {
     OpenHead open{.sequence = Key(),
                   .life = Lives(),
+                  .upstream = Peer(),
                   .ids = Ids(),
                   .prompt_length = Position(),
                   .max_length = Position(),
@@ -113,6 +117,11 @@ class MessageMaker {
     }
     return tokens;
   }
+  Edges BrokenEdges() {
+    Edges edges;
+    for (int n = Int(0, 3); n > 0; --n) edges.broken.push_back({Peer(), Why()});
+    return edges;
+  }
   std::vector<Length> ManyLengths() {
     std::vector<Length> lengths;
     for (int n = Int(0, 3); n > 0; --n) lengths.push_back({Key(), Lives(), Position()});
@@ -123,7 +132,7 @@ class MessageMaker {
     Steps steps{.batch = Int<uint64_t>(0, 3), .steps = {}, .rows = nullptr};
     auto rows = std::make_shared<std::string>();
     for (int n = Int(1, 3); n > 0; --n) {
-      Step step{Key(), Lives(), Position(), Ids(), {}};
+      Step step{Key(), Lives(), Position(), Int(0, 1), Position(), Ids(), {}};
       step.row_hashes.resize(Bool() ? step.ids.size() : Int<size_t>(0, step.ids.size()));
       for (uint64_t& hash : step.row_hashes) {
         hash = Int<uint64_t>(0, 1);

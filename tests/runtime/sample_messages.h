@@ -40,16 +40,18 @@ inline std::vector<ChainMessage> SampleMessages() {
   params.seed = 0xFFFFFFFFFFFFFFFFu;
   const Token token{key, life, 17, {123, -0.125f, {{123, -0.125f}, {9, -2.5f}}}};
   const Token none{key, life, 18, {-1, 0, {}}};
-  const Step prompt{key, life, 4, {5, 6, 7}, {0x1122334455667788u, 42}};
-  const Step decode{{9, 8}, {1, 2}, 70, {31999}, {}};
+  const Step prompt{key, life, 2, 1, 4, {5, 6, 7}, {0x1122334455667788u, 42}};
+  const Step decode{{9, 8}, {1, 2}, 70, 0, 70, {31999}, {}};
   return {
-      OpenStage{key, life, {"unix:/run/next", 77}, true, 12, 40, 11, 256, 1, 4},
-      OpenHead{key, life, {1, 450, 31999}, 2, 40, 1, 3, 128, 5, 6, params},
+      OpenStage{key, life, 76, {"unix:/run/next", 77}, true, 12, 40, 11, 256, 1, 4},
+      OpenHead{key, life, 76, {1, 450, 31999}, 2, 40, 1, 3, 128, 5, 6, params},
       Close{key},
       Heartbeat{19, {{key, 21}, {{9, 8}, 0}}},
       Opened{key, life, 33},
       Refused{key, life, absl::ResourceExhaustedError("no KV pages; try again")},
       Unknown{key},
+      Edges{{{77, absl::UnavailableError("its link broke")}}},
+      Edges{},
       Tokens{{token, none}},
       Steps{6, {prompt, decode}, std::make_shared<const std::string>("0123456789abcde\xFF")},
       Steps{7, {decode}, nullptr},
@@ -88,15 +90,16 @@ inline std::string Text(const SamplingParams& p) {
 
 inline std::string Text(const OpenStage& m) {
   return fmt::format(
-      "{} next {} {} head {} prompt {} max {} wanted {} window {} rotary {} groups {}",
-      Begin("OpenStage", m), m.next.address, m.next.incarnation, m.next_is_head, m.prompt_length,
-      m.max_length, m.first_wanted, m.window_rows, m.rotary, m.decode_groups);
+      "{} from {} next {} {} head {} prompt {} max {} wanted {} window {} rotary {} groups {}",
+      Begin("OpenStage", m), m.upstream, m.next.address, m.next.incarnation, m.next_is_head,
+      m.prompt_length, m.max_length, m.first_wanted, m.window_rows, m.rotary, m.decode_groups);
 }
 
 inline std::string Text(const OpenHead& m) {
   return fmt::format(
-      "{} ids {} prompt {} max {} wanted {} first {} window {} score {} index {} sampling {}",
-      Begin("OpenHead", m), Text(m.ids), m.prompt_length, m.max_length, m.first_wanted,
+      "{} from {} ids {} prompt {} max {} wanted {} first {} window {} score {} index {} "
+      "sampling {}",
+      Begin("OpenHead", m), m.upstream, Text(m.ids), m.prompt_length, m.max_length, m.first_wanted,
       m.first_token, m.window_rows, m.score_top, m.sequence_index, Text(m.params));
 }
 
@@ -117,6 +120,12 @@ inline std::string Text(const Refused& m) {
   return fmt::format("{} {}", Begin("Refused", m), m.status.ToString());
 }
 
+inline std::string Text(const Edges& m) {
+  std::string out = "Edges";
+  for (const Edge& e : m.broken) out += fmt::format("; {} {}", e.to, e.why.ToString());
+  return out;
+}
+
 inline std::string Text(const Tokens& m) {
   std::string out = "Tokens";
   for (const Token& t : m.tokens) {
@@ -130,8 +139,8 @@ inline std::string Text(const Tokens& m) {
 inline std::string Text(const Steps& m) {
   std::string out = fmt::format("Steps batch {}", m.batch);
   for (const Step& s : m.steps) {
-    out += fmt::format("; {} at {} ids {} hashes {}", Begin("", s), s.position, Text(s.ids),
-                       Text(s.row_hashes));
+    out += fmt::format("; {} begun {} rotary {} at {} ids {} hashes {}", Begin("", s),
+                       s.round_begin, s.rotary, s.position, Text(s.ids), Text(s.row_hashes));
   }
   if (m.rows != nullptr) {
     out += "; rows";

@@ -42,6 +42,11 @@ class RecordingReceiver : public Receiver {
     got_.push_back({from, lane, std::move(message)});
     changed_.notify_all();
   }
+  void OnConnect(Incarnation peer) override {
+    const std::lock_guard lock(mu_);
+    reached_.push_back(peer);
+    changed_.notify_all();
+  }
   void OnDisconnect(Incarnation peer, const absl::Status& why) override {
     const std::lock_guard lock(mu_);
     gone_.push_back({peer, why});
@@ -79,6 +84,13 @@ class RecordingReceiver : public Receiver {
     return changed_.wait_for(lock, most,
                              [&] { return std::any_of(got_.begin(), got_.end(), matches); });
   }
+  // Until `peer` has been reported reached so many times.
+  [[nodiscard]] bool WaitForReached(Incarnation peer, int64_t times = 1) {
+    std::unique_lock lock(mu_);
+    return changed_.wait_for(lock, kPatience, [&] {
+      return std::count(reached_.begin(), reached_.end(), peer) >= times;
+    });
+  }
   // Until `peer` is reported gone with the code, by a report after the first `known`.
   [[nodiscard]] bool WaitForGone(Incarnation peer, absl::StatusCode code, size_t known = 0) {
     std::unique_lock lock(mu_);
@@ -98,6 +110,7 @@ class RecordingReceiver : public Receiver {
   bool open_ = true, entered_ = false;
   std::vector<Got> got_;
   std::vector<Gone> gone_;
+  std::vector<Incarnation> reached_;
 };
 
 // A process with a transport.

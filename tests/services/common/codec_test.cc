@@ -48,7 +48,7 @@ TEST(Codec, EveryKindOfMessageComesBackEqual) {
 }
 
 TEST(Codec, WithoutRowsOnlyTheBytesAreMissing) {
-  const Steps steps = std::get<Steps>(SampleMessages()[8]);
+  const Steps steps = std::get<Steps>(SampleMessages()[10]);
   v1::Frame frame;
   EncodeWithoutRows(steps, kFormat, &frame);
   EXPECT_EQ(frame.steps().rows(), "");

@@ -275,7 +275,7 @@ TEST_F(Links, AnOlderProtocolThanThePredecessorsIsRefused) {
 TEST(FrameBytes, LargeRowsAreSharedAndReadBackEqual) {
   const RowFormat format{DType::kF32, 1 << 20};
   const auto rows = std::make_shared<const std::string>(1 << 20, 'r');
-  const Steps steps{3, {Step{{1, 2}, {}, 5, {6}, {7}}}, rows};
+  const Steps steps{3, {Step{{1, 2}, {}, 0, 0, 5, {6}, {7}}}, rows};
   v1::Frame frame, back;
   EncodeWithoutRows(steps, format, &frame);
   grpc::ByteBuffer bytes = ToBytes(frame, rows);
