@@ -4,7 +4,6 @@
 #include <exception>
 #include <new>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "services/cli/command.h"
@@ -14,7 +13,7 @@
 namespace catena::cli {
 namespace {
 
-constexpr Command kCommands[] = {
+const std::vector<Command> kCommands = {
     {"generate", "Go on from a prompt", DeclareGenerate},
     {"chat", "Talk with the model", DeclareChat},
     {"up", "Run a cluster on this machine", DeclareUp},
@@ -41,19 +40,6 @@ int Fail(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kUsageStatus : 1;
 }
 
-// CLI11's own text goes over several lines; errors of ours are one. `first`: argv[1].
-int ReportParseError(const CLI::App& app, const CLI::ParseError& error, std::string_view first) {
-  if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-  std::string message = error.what();
-  if (app.get_subcommands().empty() && !first.empty()) {
-    message = fmt::format("{} is no command", Quoted(first));
-  }
-  for (char& c : message) c = c == '\n' ? ' ' : c;
-  fmt::print(stderr, "catena: {}; see catena {}--help\n", message,
-             app.get_subcommands().empty() ? "" : app.get_subcommands()[0]->get_name() + " ");
-  return kUsageStatus;
-}
-
 int Main(int argc, char** argv) {
   // gRPC looks names up as every other program of the machine does (hosts file, search domains),
   // not with a resolver of its own, unless the user says so.
@@ -62,23 +48,12 @@ int Main(int argc, char** argv) {
   // Until a role says more: what libraries log would stand beside our one line.
   const absl::Status log = InitLog("catena", "warn");
   if (!log.ok()) return Fail(log);
-  CLI::App app("Catena serves a language model as a chain of stages.");
-  app.name("catena");
-  app.set_version_flag("--version", "catena " CATENA_VERSION);
-  app.require_subcommand(1);
-  Action chosen;
-  for (const Command& command : kCommands) {
-    CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    const Action action = command.declare(*sub);
-    sub->callback([&chosen, action] { chosen = action; });
-  }
+  const Parsed parsed = ParseCommandLine(argc, argv, CATENA_VERSION, kCommands);
+  fmt::print("{}", parsed.out);
+  if (!parsed.error.empty()) fmt::print(stderr, "catena: {}\n", parsed.error);
+  if (parsed.action == nullptr) return parsed.status;
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return ReportParseError(app, error, argc > 1 ? argv[1] : "");
-  }
-  try {
-    const absl::Status status = chosen();
+    const absl::Status status = parsed.action();
     return status.ok() ? 0 : Fail(status);
   } catch (const std::bad_alloc&) {
     return Fail(absl::ResourceExhaustedError(

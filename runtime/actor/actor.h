@@ -2,9 +2,9 @@
 // does the core's work. A stage is thus never in lockstep with another, and only one thread touches
 // its state.
 //
-// Thread rules: OnMessage, OnConnect, OnDisconnect and Post from any thread, they never block. The virtual
-// functions run on the actor's thread. Start and Stop are the owner's: messages wait until Start,
-// and Stop must have returned before the transport or the actor goes.
+// Thread rules: OnMessage, OnConnect, OnDisconnect and Post from any thread, they never block. The
+// virtual functions run on the actor's thread. Start and Stop are the owner's: messages wait until
+// Start, and Stop must have returned before the transport or the actor goes.
 #pragma once
 
 #include <condition_variable>

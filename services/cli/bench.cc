@@ -9,7 +9,7 @@
 namespace catena::cli {
 namespace {
 
-constexpr Command kBenchmarks[] = {
+const std::vector<Command> kBenchmarks = {
     {"speed", "How fast one process reads prompts and writes text", DeclareBenchSpeed},
     {"kv-cache", "The same new tokens with the KV cache and recomputing everything",
      DeclareBenchKvCache},
@@ -21,15 +21,6 @@ constexpr Command kBenchmarks[] = {
 
 }  // namespace
 
-Action DeclareBench(CLI::App& app) {
-  app.require_subcommand(1);
-  auto chosen = std::make_shared<Action>();
-  for (const Command& benchmark : kBenchmarks) {
-    CLI::App* sub = app.add_subcommand(benchmark.name, benchmark.summary);
-    const Action action = benchmark.declare(*sub);
-    sub->callback([chosen, action] { *chosen = action; });
-  }
-  return [chosen] { return (*chosen)(); };
-}
+Action DeclareBench(App& app) { return app.DeclareCommands(kBenchmarks); }
 
 }  // namespace catena::cli

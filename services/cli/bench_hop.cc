@@ -55,7 +55,7 @@ class TransportPing final : public Ping, private Receiver {
       : peer_(peer),
         transport_({BenchIdentity(1, bytes), grpc::InsecureChannelCredentials()}, this) {
     const std::string row(static_cast<size_t>(bytes), 'x');
-    steps_.steps = {Step{{1, 1}, {1, 0}, 100, {12345}, {0x0123456789ABCDEF}}};
+    steps_.steps = {Step{{1, 1}, {1, 0}, 0, 0, 100, {12345}, {0x0123456789ABCDEF}}};
     steps_.rows = std::make_shared<const std::string>(row);
     transport_.Connect(peer_);
   }
@@ -204,13 +204,12 @@ absl::Status RunHop(const HopOptions& o) {
 
 }  // namespace
 
-Action DeclareBenchHop(CLI::App& app) {
+Action DeclareBenchHop(App& app) {
   auto o = std::make_shared<HopOptions>();
-  app.add_option("--bytes", o->bytes, "Bytes of the row (default 2304)")
-      ->check(CLI::Range(1, 32 << 20));
-  app.add_option("--count", o->count, "Round trips of each kind (default 20000)")
-      ->check(CLI::Range(1, 100'000'000));
-  app.add_flag("--json", o->json, "One JSON object");
+  app.AddOption("--bytes", &o->bytes, "Bytes of the row (default 2304)").Range(1, 32 << 20);
+  app.AddOption("--count", &o->count, "Round trips of each kind (default 20000)")
+      .Range(1, 100'000'000);
+  app.AddFlag("--json", &o->json, "One JSON object");
   return [o] { return RunHop(*o); };
 }
 

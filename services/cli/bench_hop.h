@@ -5,9 +5,9 @@
 
 namespace catena::cli {
 
-Action DeclareBenchHop(CLI::App& app);
+Action DeclareBenchHop(App& app);
 
 // The process at the other end, which bench hop starts.
-Action DeclareBenchHopPeer(CLI::App& app);
+Action DeclareBenchHopPeer(App& app);
 
 }  // namespace catena::cli

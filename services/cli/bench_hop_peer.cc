@@ -159,15 +159,15 @@ HopPeer::~HopPeer() {
   if (!dir_.empty()) std::filesystem::remove_all(dir_, ignored);
 }
 
-Action DeclareBenchHopPeer(CLI::App& app) {
+Action DeclareBenchHopPeer(App& app) {
   struct Options {
     std::string socket;
     int64_t bytes = 0;
   };
   auto o = std::make_shared<Options>();
-  app.group("");  // not in --help
-  app.add_option("--socket", o->socket)->required();
-  app.add_option("--bytes", o->bytes)->required();
+  app.Hide();
+  app.AddOption("--socket", &o->socket, "Where to serve").Required();
+  app.AddOption("--bytes", &o->bytes, "Of a row").Required();
   return [o] { return RunPeer(o->socket, o->bytes); };
 }
 

@@ -111,12 +111,12 @@ absl::Status RunKvCache(const KvCacheOptions& o) {
 
 }  // namespace
 
-Action DeclareBenchKvCache(CLI::App& app) {
+Action DeclareBenchKvCache(App& app) {
   auto o = std::make_shared<KvCacheOptions>();
   o->model.Declare(app);
-  app.add_option("-p,--prompt", o->prompt, "The text to go on from");
-  app.add_option("--tokens", o->tokens, "New tokens (default 100)")->check(CLI::Range(1, 100000));
-  app.add_flag("--json", o->json, "One JSON object");
+  app.AddOption("-p,--prompt", &o->prompt, "The text to go on from");
+  app.AddOption("--tokens", &o->tokens, "New tokens (default 100)").Range(1, 100000);
+  app.AddFlag("--json", &o->json, "One JSON object");
   o->run.Declare(app);
   return [o] { return RunKvCache(*o); };
 }

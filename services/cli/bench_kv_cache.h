@@ -5,6 +5,6 @@
 
 namespace catena::cli {
 
-Action DeclareBenchKvCache(CLI::App& app);
+Action DeclareBenchKvCache(App& app);
 
 }  // namespace catena::cli

@@ -58,11 +58,10 @@ absl::Status RunMachine(const MachineOptions& o) {
 
 }  // namespace
 
-Action DeclareBenchMachine(CLI::App& app) {
+Action DeclareBenchMachine(App& app) {
   auto o = std::make_shared<MachineOptions>();
-  app.add_option("--threads", o->threads, "Threads at once (default: all cores)")
-      ->check(CLI::Range(1, 1024));
-  app.add_flag("--json", o->json, "One JSON object");
+  app.AddOption("--threads", &o->threads, "Threads at once (default: all cores)").Range(1, 1024);
+  app.AddFlag("--json", &o->json, "One JSON object");
   return [o] { return RunMachine(*o); };
 }
 

@@ -5,6 +5,6 @@
 
 namespace catena::cli {
 
-Action DeclareBenchMachine(CLI::App& app);
+Action DeclareBenchMachine(App& app);
 
 }  // namespace catena::cli

@@ -136,47 +136,44 @@ absl::Status RunServe(ServeOptions& o) {
   return o.long_prompts > 0 ? RunFairness(o, channel) : RunLoad(o, channel);
 }
 
-void DeclareMix(CLI::App& app, load::MixOptions* mix) {
+void DeclareMix(App& app, load::MixOptions* mix) {
   const char* group = "Requests";
   auto add = [&](const char* name, auto& target, const char* help) {
-    return app.add_option(name, target, help)->group(group)->capture_default_str();
+    return app.AddOption(name, &target, help).Group(group).ShowDefault();
   };
   add("--seed", mix->seed, "The same seed gives the same requests");
-  add("--prompt-tokens", mix->prompt_median, "Median length of prompts")
-      ->check(CLI::PositiveNumber);
-  add("--max-prompt-tokens", mix->max_prompt, "Longest prompt")->check(CLI::PositiveNumber);
-  add("--output-tokens", mix->output_median, "Median length of answers")
-      ->check(CLI::PositiveNumber);
-  add("--max-output-tokens", mix->max_output, "Longest answer")->check(CLI::PositiveNumber);
+  add("--prompt-tokens", mix->prompt_median, "Median length of prompts").Positive();
+  add("--max-prompt-tokens", mix->max_prompt, "Longest prompt").Positive();
+  add("--output-tokens", mix->output_median, "Median length of answers").Positive();
+  add("--max-output-tokens", mix->max_output, "Longest answer").Positive();
   add("--cancel-share", mix->cancel_share, "Of requests, given up by the client on the way")
-      ->check(CLI::Range(0.0, 1.0));
+      .Share();
   add("--deadline-share", mix->deadline_share, "Of requests, with a deadline of 5 ms to 5 s")
-      ->check(CLI::Range(0.0, 1.0));
+      .Share();
 }
 
 }  // namespace
 
-Action DeclareBenchServe(CLI::App& app) {
+Action DeclareBenchServe(App& app) {
   auto o = std::make_shared<ServeOptions>();
-  o->gateway.Declare(app)->required();
-  auto* rate = app.add_option("--rate", o->rate, "Requests a second, as they come (Poisson)")
-                   ->check(CLI::PositiveNumber);
-  app.add_option("--concurrency", o->concurrency,
-                 "Without --rate: clients, each of which asks again once it has its answer "
-                 "(default 8)")
-      ->check(CLI::Range(1, 4096))
-      ->excludes(rate);
-  app.add_option("--requests", o->requests, "Requests in all (default 100 without --duration)")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--duration", o->duration_s, "Seconds in which requests are sent")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--long-prompts", o->long_prompts,
-                 "Instead: how evenly --concurrency streams go on while so many long prompts come")
-      ->check(CLI::PositiveNumber)
-      ->excludes(rate);
-  app.add_option("--long-prompt-tokens", o->long_prompt_tokens, "Length of those (default 2048)")
-      ->check(CLI::PositiveNumber);
-  app.add_flag("--json", o->json, "One JSON object");
+  o->gateway.Declare(app).Required();
+  const Option rate =
+      app.AddOption("--rate", &o->rate, "Requests a second, as they come (Poisson)").Positive();
+  app.AddOption("--concurrency", &o->concurrency,
+                "Without --rate: clients, each of which asks again once it has its answer "
+                "(default 8)")
+      .Range(1, 4096)
+      .Excludes(rate);
+  app.AddOption("--requests", &o->requests, "Requests in all (default 100 without --duration)")
+      .Positive();
+  app.AddOption("--duration", &o->duration_s, "Seconds in which requests are sent").Positive();
+  app.AddOption("--long-prompts", &o->long_prompts,
+                "Instead: how evenly --concurrency streams go on while so many long prompts come")
+      .Positive()
+      .Excludes(rate);
+  app.AddOption("--long-prompt-tokens", &o->long_prompt_tokens, "Length of those (default 2048)")
+      .Positive();
+  app.AddFlag("--json", &o->json, "One JSON object");
   DeclareMix(app, &o->mix);
   return [o] { return RunServe(*o); };
 }

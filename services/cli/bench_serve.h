@@ -5,6 +5,6 @@
 
 namespace catena::cli {
 
-Action DeclareBenchServe(CLI::App& app);
+Action DeclareBenchServe(App& app);
 
 }  // namespace catena::cli

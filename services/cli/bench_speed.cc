@@ -97,16 +97,15 @@ absl::Status RunSpeed(const SpeedOptions& o) {
 
 }  // namespace
 
-Action DeclareBenchSpeed(CLI::App& app) {
+Action DeclareBenchSpeed(App& app) {
   auto o = std::make_shared<SpeedOptions>();
   o->model.Declare(app);
-  app.add_option("--prompt-tokens", o->prompt_tokens, "Tokens of the prompt (default 512)")
-      ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--streams", o->streams, "Sequences that decode together (default 1)")
-      ->check(CLI::Range(1, int{kMaxSequences}));
-  app.add_option("--tokens", o->tokens, "New tokens of each (default 32)")
-      ->check(CLI::Range(2, 1 << 20));
-  app.add_flag("--json", o->json, "One JSON object");
+  app.AddOption("--prompt-tokens", &o->prompt_tokens, "Tokens of the prompt (default 512)")
+      .Range(1, 1 << 20);
+  app.AddOption("--streams", &o->streams, "Sequences that decode together (default 1)")
+      .Range(1, int{kMaxSequences});
+  app.AddOption("--tokens", &o->tokens, "New tokens of each (default 32)").Range(2, 1 << 20);
+  app.AddFlag("--json", &o->json, "One JSON object");
   o->run.Declare(app);
   return [o] { return RunSpeed(*o); };
 }

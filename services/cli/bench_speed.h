@@ -5,6 +5,6 @@
 
 namespace catena::cli {
 
-Action DeclareBenchSpeed(CLI::App& app);
+Action DeclareBenchSpeed(App& app);
 
 }  // namespace catena::cli

@@ -80,15 +80,16 @@ absl::Status RunChat(const ChatOptions& o) {
 
 }  // namespace
 
-Action DeclareChat(CLI::App& app) {
+Action DeclareChat(App& app) {
   auto o = std::make_shared<ChatOptions>();
-  o->source.Declare(app, true);
-  app.add_option("--system", o->system, "The system message");
-  auto* context = app.add_option("--context", o->context,
-                                 "Tokens a conversation may have (default: the model's, at most "
-                                 "32768)");
-  context->check(CLI::PositiveNumber)->excludes(app.get_option("--gateway"));
-  app.add_flag("--stats", o->stats, "Speed of each answer on stderr");
+  const Option gateway = o->source.Declare(app, true);
+  app.AddOption("--system", &o->system, "The system message");
+  const Option context =
+      app.AddOption("--context", &o->context,
+                    "Tokens a conversation may have (default: the model's, at most "
+                    "32768)");
+  context.Positive().Excludes(gateway);
+  app.AddFlag("--stats", &o->stats, "Speed of each answer on stderr");
   o->sampling.Declare(app, kDefaultMaxTokens);
   return [o] { return RunChat(*o); };
 }

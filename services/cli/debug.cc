@@ -30,13 +30,13 @@ absl::Status RunDebug(const DebugOptions& o) {
 
 }  // namespace
 
-Action DeclareDebug(CLI::App& app) {
+Action DeclareDebug(App& app) {
   auto o = std::make_shared<DebugOptions>();
-  app.add_option("sequence", o->sequence,
-                 "A running sequence's id, as `catena generate --gateway --stats` says it first")
-      ->required();
-  o->gateway.Declare(app)->required();
-  app.add_flag("--json", o->json, "One JSON object");
+  app.AddOption("sequence", &o->sequence,
+                "A running sequence's id, as `catena generate --gateway --stats` says it first")
+      .Required();
+  o->gateway.Declare(app).Required();
+  app.AddFlag("--json", &o->json, "One JSON object");
   return [o] { return RunDebug(*o); };
 }
 

@@ -117,16 +117,16 @@ absl::Status RunGateway(GatewayRoleOptions o) {
 
 }  // namespace
 
-Action DeclareGateway(CLI::App& app) {
+Action DeclareGateway(App& app) {
   auto o = std::make_shared<GatewayRoleOptions>();
   o->role.Declare(app);
   const char* where = "Where to find them: host:port (every address of the name) or unix:/path";
-  app.add_option("--tokenizer", o->replicas.tokenizers, where)->delimiter(',')->required();
-  app.add_option("--shard", o->replicas.shards, where)->delimiter(',')->required();
-  app.add_option("--head", o->replicas.heads, where)->delimiter(',')->required();
-  app.add_option("--api-keys", o->api_keys, "File of keys, one a line (default: anyone may ask)");
-  app.add_option("--max-waiting", o->max_waiting, "Requests in the queue (default 1024)")
-      ->check(CLI::Range(1, 1 << 20));
+  app.AddOption("--tokenizer", &o->replicas.tokenizers, where).Delimiter(',').Required();
+  app.AddOption("--shard", &o->replicas.shards, where).Delimiter(',').Required();
+  app.AddOption("--head", &o->replicas.heads, where).Delimiter(',').Required();
+  app.AddOption("--api-keys", &o->api_keys, "File of keys, one a line (default: anyone may ask)");
+  app.AddOption("--max-waiting", &o->max_waiting, "Requests in the queue (default 1024)")
+      .Range(1, 1 << 20);
   return [o] { return RunGateway(*o); };
 }
 

@@ -5,21 +5,21 @@
 
 namespace catena::cli {
 
-CLI::Option* GatewayOptions::Declare(CLI::App& app) {
+Option GatewayOptions::Declare(App& app) {
   const char* group = "Gateway";
-  app.add_option("--api-key", api_key, "Where the gateway asks for one")
-      ->envname("CATENA_API_KEY")
-      ->group(group);
-  auto* authority = app.add_option("--tls-ca", tls.authority,
-                                   "PEM file: the authority of the gateway's certificate");
-  authority->group(group);
-  app.add_option("--tls-server-name", tls_name,
-                 "The name in the gateway's certificate (default: its address's)")
-      ->needs(authority)
-      ->group(group);
-  app.add_option("--tls-cert", tls.certificate, "PEM file: a certificate of ours")->group(group);
-  app.add_option("--tls-key", tls.key, "PEM file: its key")->group(group);
-  return app.add_option("--gateway", address, "HOST:PORT of the cluster's gateway")->group(group);
+  app.AddOption("--api-key", &api_key, "Where the gateway asks for one")
+      .FromEnvironment("CATENA_API_KEY")
+      .Group(group);
+  const Option authority = app.AddOption("--tls-ca", &tls.authority,
+                                         "PEM file: the authority of the gateway's certificate");
+  authority.Group(group);
+  app.AddOption("--tls-server-name", &tls_name,
+                "The name in the gateway's certificate (default: its address's)")
+      .Needs(authority)
+      .Group(group);
+  app.AddOption("--tls-cert", &tls.certificate, "PEM file: a certificate of ours").Group(group);
+  app.AddOption("--tls-key", &tls.key, "PEM file: its key").Group(group);
+  return app.AddOption("--gateway", &address, "HOST:PORT of the cluster's gateway").Group(group);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> GatewayOptions::Connect() const {

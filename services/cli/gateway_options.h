@@ -21,7 +21,7 @@ struct GatewayOptions {
   TlsOptions tls;
   std::string tls_name;  // of the gateway's certificate; "": as its address
 
-  CLI::Option* Declare(CLI::App& app);
+  Option Declare(App& app);
   absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect() const;
   // "Bearer KEY", or "" without a key.
   std::string Authorization() const;

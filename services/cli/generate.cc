@@ -140,15 +140,16 @@ absl::Status RunGenerate(const GenerateOptions& o) {
 
 }  // namespace
 
-Action DeclareGenerate(CLI::App& app) {
+Action DeclareGenerate(App& app) {
   auto o = std::make_shared<GenerateOptions>();
   o->source.Declare(app, true);
-  auto* text = o->input.Declare(app, "-p,--prompt", "The text to go on from; - reads stdin");
-  auto* chat = app.add_flag("--chat", o->chat, "Ask it as a user, in the model's chat template");
-  chat->needs(text);
-  app.add_option("--system", o->system, "With --chat: the system message")->needs(chat);
-  app.add_flag("--json", o->json, "One JSON object a sequence on stdout");
-  app.add_flag("--stats", o->stats, "Times, speed and memory on stderr at the end");
+  const Option text = o->input.Declare(app, "-p,--prompt", "The text to go on from; - reads stdin");
+  const Option chat =
+      app.AddFlag("--chat", &o->chat, "Ask it as a user, in the model's chat template");
+  chat.Needs(text);
+  app.AddOption("--system", &o->system, "With --chat: the system message").Needs(chat);
+  app.AddFlag("--json", &o->json, "One JSON object a sequence on stdout");
+  app.AddFlag("--stats", &o->stats, "Times, speed and memory on stderr at the end");
   o->sampling.Declare(app);
   return [o] { return RunGenerate(*o); };
 }

@@ -25,11 +25,10 @@ absl::Status RunHead(const HeadOptions& o) {
 
 }  // namespace
 
-Action DeclareHead(CLI::App& app) {
+Action DeclareHead(App& app) {
   auto o = std::make_shared<HeadOptions>();
   o->common.Declare(app);
-  app.add_option("--batch", o->batch, "Rows a batch may have (default 64)")
-      ->check(CLI::Range(1, 4096));
+  app.AddOption("--batch", &o->batch, "Rows a batch may have (default 64)").Range(1, 4096);
   return [o] { return RunHead(*o); };
 }
 

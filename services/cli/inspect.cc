@@ -123,10 +123,10 @@ absl::Status RunInspect(const InspectOptions& o) {
 
 }  // namespace
 
-Action DeclareInspect(CLI::App& app) {
+Action DeclareInspect(App& app) {
   auto o = std::make_shared<InspectOptions>();
   o->model.Declare(app, "model,-m,--model");
-  app.add_flag("--json", o->json, "One JSON object");
+  app.AddFlag("--json", &o->json, "One JSON object");
   return [o] { return RunInspect(*o); };
 }
 

@@ -33,11 +33,11 @@ absl::Status RunLogits(const LogitsOptions& o) {
 
 }  // namespace
 
-Action DeclareLogits(CLI::App& app) {
+Action DeclareLogits(App& app) {
   auto o = std::make_shared<LogitsOptions>();
   o->model.Declare(app);
   o->input.Declare(app, "-p,--prompt", "The text");
-  app.add_flag("--all", o->all, "Every logit, not only the 20 largest");
+  app.AddFlag("--all", &o->all, "Every logit, not only the 20 largest");
   o->run.Declare(app);
   return [o] { return RunLogits(*o); };
 }

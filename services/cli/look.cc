@@ -63,12 +63,12 @@ absl::Status RunLook(const LookOptions& o) {
 
 }  // namespace
 
-Action DeclareLook(CLI::App& app) {
+Action DeclareLook(App& app) {
   auto o = std::make_shared<LookOptions>();
   o->source.Declare(app, false);
   o->input.Declare(app, "text", "The text");
-  app.add_option("--top", o->top, "Guesses a position (default 3)")->check(CLI::Range(1, 20));
-  app.add_flag("--json", o->json, "One JSON object a position");
+  app.AddOption("--top", &o->top, "Guesses a position (default 3)").Range(1, 20);
+  app.AddFlag("--json", &o->json, "One JSON object a position");
   return [o] { return RunLook(*o); };
 }
 

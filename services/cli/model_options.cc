@@ -38,31 +38,29 @@ absl::StatusOr<std::vector<LayerRange>> Cuts(const RunOptions& options, int n_la
 
 }  // namespace
 
-CLI::Option* ModelOptions::Declare(CLI::App& app, const char* name) {
-  auto* option = app.add_option(name, model, "GGUF file or Hugging Face folder")->required();
-  app.add_option("--weights", weights, "random:SEED makes weights from the config alone");
-  app.add_option("--weight-format", weight_format,
-                 "Of random weights: bf16 (default), f16, f32, "
-                 "q8_0, q4_0, q4_1");
+Option ModelOptions::Declare(App& app, const char* name) {
+  const Option option = app.AddOption(name, &model, "GGUF file or Hugging Face folder").Required();
+  app.AddOption("--weights", &weights, "random:SEED makes weights from the config alone");
+  app.AddOption("--weight-format", &weight_format,
+                "Of random weights: bf16 (default), f16, f32, "
+                "q8_0, q4_0, q4_1");
   return option;
 }
 
-void ModelOptions::DeclareChatTemplate(CLI::App& app) {
-  app.add_option("--chat-template", chat_template,
-                 fmt::format("Use this chat template instead of the model's: {}",
-                             fmt::join(ChatTemplate::Names(), ", ")));
+void ModelOptions::DeclareChatTemplate(App& app) {
+  app.AddOption("--chat-template", &chat_template,
+                fmt::format("Use this chat template instead of the model's: {}",
+                            fmt::join(ChatTemplate::Names(), ", ")));
 }
 
-void ComputeOptions::Declare(CLI::App& app) {
-  app.add_option("--threads", threads, "Threads that compute (default: all cores)")
-      ->check(CLI::Range(1, 1024));
-  app.add_option(
-         "--activations", activations,
+void ComputeOptions::Declare(App& app) {
+  app.AddOption("--threads", &threads, "Threads that compute (default: all cores)").Range(1, 1024);
+  app.AddOption(
+         "--activations", &activations,
          "int8 (default): of quantised weights; bf16: also bf16 of bf16 weights; f32: of all")
-      ->check(CLI::IsMember({"int8", "bf16", "f32"}));
-  app.add_option("--kv-dtype", kv_dtype, "f16 (default) or f32")
-      ->check(CLI::IsMember({"f16", "f32"}));
-  app.add_option("--backend", backend, "auto (default), " + BackendNames());
+      .OneOf({"int8", "bf16", "f32"});
+  app.AddOption("--kv-dtype", &kv_dtype, "f16 (default) or f32").OneOf({"f16", "f32"});
+  app.AddOption("--backend", &backend, "auto (default), " + BackendNames());
 }
 
 BackendOptions ComputeOptions::ForBackend() const {
@@ -72,13 +70,12 @@ BackendOptions ComputeOptions::ForBackend() const {
                                                  : Activations::kInt8};
 }
 
-void RunOptions::Declare(CLI::App& app) {
+void RunOptions::Declare(App& app) {
   ComputeOptions::Declare(app);
-  auto* by_count = app.add_option("--stages", stages, "Run the model as this many stages");
-  app.add_option("--layers", layers, "Run the model as these stages, for example 0-16,16-30")
-      ->excludes(by_count);
-  app.add_option("--batch", batch, "Rows a batch may have (default 512)")
-      ->check(CLI::Range(1, 65536));
+  const Option by_count = app.AddOption("--stages", &stages, "Run the model as this many stages");
+  app.AddOption("--layers", &layers, "Run the model as these stages, for example 0-16,16-30")
+      .Excludes(by_count);
+  app.AddOption("--batch", &batch, "Rows a batch may have (default 512)").Range(1, 65536);
 }
 
 absl::StatusOr<const Tokenizer*> Model::NeedTokenizer() const {

@@ -21,8 +21,8 @@ struct ModelOptions {
   std::string chat_template;  // a name, or "" for the model's own
 
   // The model as --model, or as the name given ("model": a positional that --model spells too).
-  CLI::Option* Declare(CLI::App& app, const char* name = "-m,--model");
-  void DeclareChatTemplate(CLI::App& app);
+  Option Declare(App& app, const char* name = "-m,--model");
+  void DeclareChatTemplate(App& app);
 };
 
 // How it is computed.
@@ -32,7 +32,7 @@ struct ComputeOptions {
   std::string activations = "int8";
   std::string kv_dtype = "f16";
 
-  void Declare(CLI::App& app);
+  void Declare(App& app);
   BackendOptions ForBackend() const;
   DType KvDType() const { return kv_dtype == "f32" ? DType::kF32 : DType::kF16; }
 };
@@ -43,7 +43,7 @@ struct RunOptions : ComputeOptions {
   std::string layers;
   int batch = 512;
 
-  void Declare(CLI::App& app);
+  void Declare(App& app);
 };
 
 // A model's files, open; its weights not yet read.

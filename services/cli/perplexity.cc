@@ -54,10 +54,10 @@ absl::Status RunPerplexity(const PerplexityOptions& o) {
 
 }  // namespace
 
-Action DeclarePerplexity(CLI::App& app) {
+Action DeclarePerplexity(App& app) {
   auto o = std::make_shared<PerplexityOptions>();
   o->model.Declare(app);
-  app.add_option("--tokens", o->file, "JSON file {\"tokens\": [ids]}")->required();
+  app.AddOption("--tokens", &o->file, "JSON file {\"tokens\": [ids]}").Required();
   o->run.Declare(app);
   return [o] { return RunPerplexity(*o); };
 }

@@ -81,11 +81,11 @@ absl::Status RunPlan(const PlanOptions& o) {
 
 }  // namespace
 
-Action DeclarePlan(CLI::App& app) {
+Action DeclarePlan(App& app) {
   auto o = std::make_shared<PlanOptions>();
   o->model.Declare(app, "model,-m,--model");
-  app.add_option("--stages", o->stages, "Shards; the head is a stage besides")->required();
-  app.add_flag("--json", o->json, "One JSON object");
+  app.AddOption("--stages", &o->stages, "Shards; the head is a stage besides").Required();
+  app.AddFlag("--json", &o->json, "One JSON object");
   return [o] { return RunPlan(*o); };
 }
 

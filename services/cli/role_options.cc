@@ -8,44 +8,40 @@
 
 namespace catena::cli {
 
-const CLI::Validator kListenAddress(
-    [](std::string& text) -> std::string {
-      const size_t colon = text.rfind(':');
-      const bool unix_path = text.rfind("unix:", 0) == 0 && text.size() > 5;
-      int port = -1;
-      if (colon != std::string::npos && colon > 0) {
-        const char* end = text.data() + text.size();
-        const auto read = std::from_chars(text.data() + colon + 1, end, port);
-        if (read.ec != std::errc() || read.ptr != end) port = -1;
-      }
-      if (unix_path || (0 <= port && port < 65536)) return "";
-      return fmt::format("{} is no address; write host:port or unix:/path", Quoted(text));
-    },
-    "", "address");
-
-const CLI::Validator kBytes(
-    [](std::string& text) -> std::string {
-      const absl::Status status = ParseBytes("", text).status();
-      return status.ok() ? "" : fmt::format("{}: write bytes as 512MiB or 2GiB", Quoted(text));
-    },
-    "", "bytes");
-
-void RoleOptions::Declare(CLI::App& app) {
-  app.add_option("--listen", listen, "host:port (port 0: any) or unix:/path (default 127.0.0.1:0)")
-      ->check(kListenAddress);
-  app.add_option("--ready-fd", ready_fd, "Write the address to this descriptor once it serves")
-      ->check(CLI::Range(3, 1 << 20));
-  app.add_option("--log-level", log_level, "trace, debug, info (default), warn, error or off");
-  app.add_option("--tls-cert", tls.certificate, "PEM file: this process's certificate");
-  app.add_option("--tls-key", tls.key, "PEM file: its key");
-  app.add_option("--tls-ca", tls.authority, "PEM file: the authority that peers must be of");
+std::string CheckListenAddress(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  const bool unix_path = text.rfind("unix:", 0) == 0 && text.size() > 5;
+  int port = -1;
+  if (colon != std::string::npos && colon > 0) {
+    const char* end = text.data() + text.size();
+    const auto read = std::from_chars(text.data() + colon + 1, end, port);
+    if (read.ec != std::errc() || read.ptr != end) port = -1;
+  }
+  if (unix_path || (0 <= port && port < 65536)) return "";
+  return fmt::format("{} is no address; write host:port or unix:/path", Quoted(text));
 }
 
-void StageOptionsOfRole::Declare(CLI::App& app) {
+std::string CheckBytes(const std::string& text) {
+  const absl::Status status = ParseBytes("", text).status();
+  return status.ok() ? "" : fmt::format("{}: write bytes as 512MiB or 2GiB", Quoted(text));
+}
+
+void RoleOptions::Declare(App& app) {
+  app.AddOption("--listen", &listen, "host:port (port 0: any) or unix:/path (default 127.0.0.1:0)")
+      .Check(CheckListenAddress);
+  app.AddOption("--ready-fd", &ready_fd, "Write the address to this descriptor once it serves")
+      .Range(3, 1 << 20);
+  app.AddOption("--log-level", &log_level, "trace, debug, info (default), warn, error or off");
+  app.AddOption("--tls-cert", &tls.certificate, "PEM file: this process's certificate");
+  app.AddOption("--tls-key", &tls.key, "PEM file: its key");
+  app.AddOption("--tls-ca", &tls.authority, "PEM file: the authority that peers must be of");
+}
+
+void StageOptionsOfRole::Declare(App& app) {
   model.Declare(app);
-  app.add_option("--name", name, "What clients call the model (default: its file's name)");
-  app.add_option("--context", context, "Positions a sequence may have (default: the model's)")
-      ->check(CLI::PositiveNumber);
+  app.AddOption("--name", &name, "What clients call the model (default: its file's name)");
+  app.AddOption("--context", &context, "Positions a sequence may have (default: the model's)")
+      .Positive();
   compute.Declare(app);
   role.Declare(app);
 }

@@ -14,7 +14,7 @@ struct RoleOptions {
   std::string log_level = "info";
   TlsOptions tls;
 
-  void Declare(CLI::App& app);
+  void Declare(App& app);
 };
 
 // What a shard and a head have besides.
@@ -25,14 +25,14 @@ struct StageOptionsOfRole {
   ComputeOptions compute;
   RoleOptions role;
 
-  void Declare(CLI::App& app);
+  void Declare(App& app);
   // Positions that a sequence may have. INVALID_ARGUMENT where the model has fewer.
   absl::StatusOr<int64_t> Context(const ModelConfig& config) const;
 };
 
-// Of options: an address to listen at, an amount of bytes.
-extern const CLI::Validator kListenAddress;
-extern const CLI::Validator kBytes;
+// Checks of options: an address to listen at, an amount of bytes.
+std::string CheckListenAddress(const std::string& text);
+std::string CheckBytes(const std::string& text);
 
 // "512MiB", "2GiB", "1000000": bytes. INVALID_ARGUMENT that names the flag.
 absl::StatusOr<int64_t> ParseBytes(std::string_view flag, std::string_view text);

@@ -25,12 +25,12 @@ absl::Status AddBias(const std::string& text, std::map<int32_t, float>* biases) 
 
 }  // namespace
 
-void SamplingOptions::Declare(CLI::App& app, int32_t max_tokens) {
+void SamplingOptions::Declare(App& app, int32_t max_tokens) {
   default_max_tokens = max_tokens;
   SamplingOverrides& o = overrides;
   const char* group = "Sampling";
   auto add = [&](const char* name, auto& target, const std::string& help) {
-    return app.add_option(name, target, help)->group(group);
+    return app.AddOption(name, &target, help).Group(group);
   };
   add("--max-tokens", o.max_tokens, fmt::format("New tokens at most (default {})", max_tokens));
   add("--temperature", o.temperature, "0: greedy (the default unless the model says do_sample)");
@@ -43,16 +43,16 @@ void SamplingOptions::Declare(CLI::App& app, int32_t max_tokens) {
   add("--frequency-penalty", o.frequency_penalty, "Over the output, a count");
   add("--seed", o.seed, "The same seed gives the same text (default: drawn, see --json)");
   add("--stop", o.stop, "End before this text; may be given several times");
-  add("--stop-token-ids", o.stop_token_ids, "End at these ids, for example 13,198")->delimiter(',');
+  add("--stop-token-ids", o.stop_token_ids, "End at these ids, for example 13,198").Delimiter(',');
   add("--n", o.n, "Sequences of this prompt");
   add("--speculate", o.speculate,
       "Guess up to this many tokens from the text so far and check them in one pass: the same "
       "text, "
       "sooner where it repeats itself");
   add("--logprobs", o.top_logprobs, "Log-probabilities of each token and this many alternatives");
-  add("--logit-bias", logit_bias, "ID=BIAS, several with commas")->delimiter(',');
+  add("--logit-bias", logit_bias, "ID=BIAS, several with commas").Delimiter(',');
   add("--min-tokens", o.min_tokens, "Do not stop before this many");
-  app.add_flag("--ignore-eos", o.ignore_eos, "Go on past the model's stop ids")->group(group);
+  app.AddFlag("--ignore-eos", &o.ignore_eos, "Go on past the model's stop ids").Group(group);
 }
 
 absl::StatusOr<SamplingOverrides> SamplingOptions::Overrides() const {

@@ -14,7 +14,7 @@ struct SamplingOptions {
   int32_t default_max_tokens = 0;
 
   // max_tokens: what --max-tokens is where it is not given.
-  void Declare(CLI::App& app, int32_t max_tokens = SamplingParams().max_tokens);
+  void Declare(App& app, int32_t max_tokens = SamplingParams().max_tokens);
   // What the flags say. INVALID_ARGUMENT names the flag.
   absl::StatusOr<SamplingOverrides> Overrides() const;
 };

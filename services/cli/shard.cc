@@ -45,17 +45,16 @@ absl::Status RunShard(const ShardOptions& o) {
 
 }  // namespace
 
-Action DeclareShard(CLI::App& app) {
+Action DeclareShard(App& app) {
   auto o = std::make_shared<ShardOptions>();
   o->common.Declare(app);
-  app.add_option("--layers", o->layers, "Its blocks, half-open: 0-16 (default: all)");
-  app.add_option("--kv-memory", o->kv_memory,
-                 "Of the KV cache, as 2GiB (default: a quarter of the machine's)")
-      ->check(kBytes);
-  app.add_option("--journal-memory", o->journal_memory, "Of rows kept to send again (256MiB)")
-      ->check(kBytes);
-  app.add_option("--batch", o->batch, "Rows a batch may have (default 512)")
-      ->check(CLI::Range(1, 65536));
+  app.AddOption("--layers", &o->layers, "Its blocks, half-open: 0-16 (default: all)");
+  app.AddOption("--kv-memory", &o->kv_memory,
+                "Of the KV cache, as 2GiB (default: a quarter of the machine's)")
+      .Check(CheckBytes);
+  app.AddOption("--journal-memory", &o->journal_memory, "Of rows kept to send again (256MiB)")
+      .Check(CheckBytes);
+  app.AddOption("--batch", &o->batch, "Rows a batch may have (default 512)").Range(1, 65536);
   return [o] { return RunShard(*o); };
 }
 

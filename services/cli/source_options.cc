@@ -5,17 +5,15 @@
 
 namespace catena::cli {
 
-void SourceOptions::Declare(CLI::App& app, bool chat) {
-  CLI::Option* here = model.Declare(app)->required(false);
+Option SourceOptions::Declare(App& app, bool chat) {
+  const Option here = model.Declare(app).Required(false);
   if (chat) model.DeclareChatTemplate(app);
   run.Declare(app);
-  std::vector<CLI::Option*> of_this_process =
-      app.get_options([&](CLI::Option* o) { return o != here && o != app.get_help_ptr(); });
-  CLI::Option* there = gateway.Declare(app);
-  for (CLI::Option* option : of_this_process) there->excludes(option);
-  app.parse_complete_callback([here, there] {
-    if (here->count() + there->count() == 0) throw CLI::RequiredError("--model or --gateway");
-  });
+  const std::vector<Option> of_this_process = app.OptionsBut(here);
+  const Option there = gateway.Declare(app);
+  for (const Option& option : of_this_process) there.Excludes(option);
+  app.RequireOneOf(here, there, "--model or --gateway");
+  return there;
 }
 
 absl::StatusOr<std::unique_ptr<TextSource>> SourceOptions::Open(int64_t chat_context) const {

@@ -15,8 +15,8 @@ struct SourceOptions {
   GatewayOptions gateway;
 
   // One of --model and --gateway must be given; how to run a model is of this process only.
-  // `chat`: with --chat-template.
-  void Declare(CLI::App& app, bool chat);
+  // `chat`: with --chat-template. Returns --gateway.
+  Option Declare(App& app, bool chat);
   // `chat_context`: see LocalSource.
   absl::StatusOr<std::unique_ptr<TextSource>> Open(int64_t chat_context = 0) const;
 };

@@ -79,11 +79,11 @@ absl::Status Watch(const StatusOptions& o) {
 
 }  // namespace
 
-Action DeclareStatus(CLI::App& app) {
+Action DeclareStatus(App& app) {
   auto o = std::make_shared<StatusOptions>();
-  o->gateway.Declare(app)->required();
-  app.add_flag("--json", o->json, "One JSON object");
-  app.add_flag("--watch", o->watch, "Again every second until Ctrl-C");
+  o->gateway.Declare(app).Required();
+  app.AddFlag("--json", &o->json, "One JSON object");
+  app.AddFlag("--watch", &o->watch, "Again every second until Ctrl-C");
   return [o] { return o->watch ? Watch(*o) : ShowOnce(*o); };
 }
 

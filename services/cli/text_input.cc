@@ -9,18 +9,18 @@
 
 namespace catena::cli {
 
-CLI::Option* TextInput::Declare(CLI::App& app, const char* text_option, const char* help) {
-  words_ = app.add_option(text_option, text, help);
-  ids_ = app.add_option("--prompt-tokens", ids, "The same as ids: 1,2,3")->excludes(words_);
-  return words_;
+Option TextInput::Declare(App& app, const char* text_option, const char* help) {
+  words_ = app.AddOption(text_option, &text, help);
+  ids_ = app.AddOption("--prompt-tokens", &ids, "The same as ids: 1,2,3").Excludes(*words_);
+  return *words_;
 }
 
 absl::StatusOr<TextPrompt> TextInput::Prompt() const {
   if (ids_->count() > 0) return ParseIds(ids);
   if (words_->count() == 0) {
-    return absl::InvalidArgumentError(fmt::format(
-        "there is no text; give {}, or --prompt-tokens 1,2,3",
-        words_->get_lnames().empty() ? "some" : "--" + words_->get_lnames()[0] + " TEXT"));
+    return absl::InvalidArgumentError(
+        fmt::format("there is no text; give {}, or --prompt-tokens 1,2,3",
+                    words_->name().empty() ? "some" : words_->name() + " TEXT"));
   }
   std::string read = text;
   if (read == "-") read.assign(std::istreambuf_iterator<char>(std::cin), {});

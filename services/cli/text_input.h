@@ -17,15 +17,14 @@ class TextInput {
 
   // Declares the text as `text_option` ("-p,--prompt", or "text" for a positional), which it
   // returns, and --prompt-tokens.
-  CLI::Option* Declare(CLI::App& app, const char* text_option, const char* help);
+  Option Declare(App& app, const char* text_option, const char* help);
   // Text, of stdin where it is "-", or ids. INVALID_ARGUMENT where there is nothing.
   absl::StatusOr<TextPrompt> Prompt() const;
   // The same as ids. INVALID_ARGUMENT also where there are more than the context.
   absl::StatusOr<std::vector<int32_t>> Read(const Model& model) const;
 
  private:
-  CLI::Option* words_ = nullptr;
-  CLI::Option* ids_ = nullptr;
+  std::optional<Option> words_, ids_;  // once declared
 };
 
 // "1,2,3" as ids. INVALID_ARGUMENT that shows what is no id.

@@ -85,7 +85,7 @@ absl::Status RunTokenize(const ModelOptions& options) {
 
 }  // namespace
 
-Action DeclareTokenize(CLI::App& app) {
+Action DeclareTokenize(App& app) {
   auto o = std::make_shared<ModelOptions>();
   o->Declare(app);
   o->DeclareChatTemplate(app);

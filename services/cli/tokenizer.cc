@@ -57,13 +57,13 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
 
 }  // namespace
 
-Action DeclareTokenizer(CLI::App& app) {
+Action DeclareTokenizer(App& app) {
   auto o = std::make_shared<TokenizerOptions>();
   o->model.Declare(app);
   o->model.DeclareChatTemplate(app);
-  app.add_option("--name", o->name, "What clients call the model (default: its file's name)");
-  app.add_option("--threads", o->threads, "Threads that turn text into ids (default 2)")
-      ->check(CLI::Range(1, 64));
+  app.AddOption("--name", &o->name, "What clients call the model (default: its file's name)");
+  app.AddOption("--threads", &o->threads, "Threads that turn text into ids (default 2)")
+      .Range(1, 64);
   o->role.Declare(app);
   return [o] { return RunTokenizer(*o); };
 }

@@ -28,14 +28,12 @@ struct UpOptions {
 };
 
 // Declares an option that is not understood here but handed on to roles.
-CLI::Option* HandOn(CLI::App& app, const std::string& name, const std::string& help,
-                    std::vector<std::string>* flags) {
-  return app.add_option_function<std::string>(
-      name,
-      [flags, name](const std::string& value) {
-        flags->insert(flags->end(), {name, value});
-      },
-      help);
+Option HandOn(App& app, const std::string& name, const std::string& help,
+              std::vector<std::string>* flags) {
+  const auto hand_on = [flags, name](const std::string& value) {
+    flags->insert(flags->end(), {name, value});
+  };
+  return app.AddOption(name, hand_on, help);
 }
 
 absl::StatusOr<std::map<int, int>> ParseReplicas(const std::vector<std::string>& texts,
@@ -130,41 +128,41 @@ absl::Status RunUp(const UpOptions& o) {
   return console.written();
 }
 
-void DeclareHandedOn(CLI::App& app, UpOptions* o) {
+void DeclareHandedOn(App& app, UpOptions* o) {
   HandOn(app, "--threads", "Threads of each shard and the head (default: all cores)",
          &o->stage_flags)
-      ->check(CLI::Range(1, 1024));
+      .Range(1, 1024);
   HandOn(app, "--activations", "int8 (default) or f32, of quantised weights", &o->stage_flags)
-      ->check(CLI::IsMember({"int8", "f32"}));
-  HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->stage_flags)
-      ->check(CLI::IsMember({"f16", "f32"}));
+      .OneOf({"int8", "f32"});
+  HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->stage_flags).OneOf({"f16", "f32"});
   HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
   HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
-  app.add_option("--kv-memory", o->kv_memory,
-                 "Of each shard's KV cache, as 2GiB (default: half of the machine's for all)")
-      ->check(kBytes);
+  app.AddOption("--kv-memory", &o->kv_memory,
+                "Of each shard's KV cache, as 2GiB (default: half of the machine's for all)")
+      .Check(CheckBytes);
   HandOn(app, "--name", "What clients call the model (default: its file's name)", &o->model_flags);
   HandOn(app, "--api-keys", "File of keys that clients need, one a line", &o->gateway_flags);
   HandOn(app, "--log-level", "trace, debug, info (default), warn, error or off", &o->role_flags);
   const char* tls = "TLS, of all roles";
-  HandOn(app, "--tls-cert", "PEM file: their certificate", &o->role_flags)->group(tls);
-  HandOn(app, "--tls-key", "PEM file: its key", &o->role_flags)->group(tls);
-  HandOn(app, "--tls-ca", "PEM file: the authority it is of", &o->role_flags)->group(tls);
+  HandOn(app, "--tls-cert", "PEM file: their certificate", &o->role_flags).Group(tls);
+  HandOn(app, "--tls-key", "PEM file: its key", &o->role_flags).Group(tls);
+  HandOn(app, "--tls-ca", "PEM file: the authority it is of", &o->role_flags).Group(tls);
 }
 
 }  // namespace
 
-Action DeclareUp(CLI::App& app) {
+Action DeclareUp(App& app) {
   auto o = std::make_shared<UpOptions>();
   o->model.Declare(app);
-  auto* by_count = app.add_option("--stages", o->stages, "Shards (default 2); a head is added");
-  app.add_option("--layers", o->layers, "The shards by their blocks, for example 0-16,16-30")
-      ->excludes(by_count);
-  app.add_option("--replicas", o->replicas, "STAGE=COUNT: run so many of a shard, counted from 0")
-      ->delimiter(',');
-  app.add_option("--listen", o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)")
-      ->check(kListenAddress);
-  app.add_flag("--json", o->json, "One JSON object on stdout once all serve");
+  const Option by_count =
+      app.AddOption("--stages", &o->stages, "Shards (default 2); a head is added");
+  app.AddOption("--layers", &o->layers, "The shards by their blocks, for example 0-16,16-30")
+      .Excludes(by_count);
+  app.AddOption("--replicas", &o->replicas, "STAGE=COUNT: run so many of a shard, counted from 0")
+      .Delimiter(',');
+  app.AddOption("--listen", &o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)")
+      .Check(CheckListenAddress);
+  app.AddFlag("--json", &o->json, "One JSON object on stdout once all serve");
   DeclareHandedOn(app, o.get());
   return [o] { return RunUp(*o); };
 }
