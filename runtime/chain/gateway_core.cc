@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "runtime/generate.h"
+#include "runtime/chain/open_messages.h"
 
 namespace catena {
 namespace {
@@ -23,7 +23,8 @@ void Deliver(const LoopEvent& event) {
 }
 
 GatewayCore::GatewayCore(const GatewayCoreOptions& options)
-    : options_(options), jitter_(static_cast<uint32_t>(options.jitter_seed)) {}
+    : options_(options),
+      queue_({.max_waiting = options.max_waiting, .jitter_seed = options.jitter_seed}) {}
 
 void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now) {
   router_.Update(std::move(replicas));
@@ -31,7 +32,9 @@ void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now) {
   Admit(now);
 }
 
-// --- running ---
+void GatewayCore::Receive(Incarnation from, Lane, ChainMessage message, Instant now) {
+  std::visit([&](auto& m) { On(from, m, now); }, message);
+}
 
 GatewayCore::Sequence* GatewayCore::Find(const SequenceKey& key) {
   if (key.gateway != options_.self) return nullptr;
@@ -39,25 +42,144 @@ GatewayCore::Sequence* GatewayCore::Find(const SequenceKey& key) {
   return it == by_number_.end() ? nullptr : it->second;
 }
 
+// --- opening ---
+
+absl::Status GatewayCore::MayEnter(const LoopRequest& request, Instant now) const {
+  if (request.deadline && *request.deadline <= now) {
+    return absl::DeadlineExceededError("the deadline passed before the request came");
+  }
+  CATENA_RETURN_IF_ERROR(router_.complete());
+  return queue_.MayWait(request.deadline, now);
+}
+
+void GatewayCore::Submit(uint64_t ticket, LoopRequest request,
+                         std::shared_ptr<LoopListener> listener, Instant now) {
+  const absl::Status status = MayEnter(request, now);
+  auto owned = std::make_unique<Sequence>();
+  Sequence* s = owned.get();
+  s->ticket = ticket;
+  s->request = std::move(request);
+  s->listener = std::move(listener);
+  s->submitted = s->started = s->first_token = now;
+  sequences_[ticket] = std::move(owned);
+  if (!status.ok()) return Fail(s, status, now);
+  queue_.Add(ticket, now);
+  Admit(now);
+}
+
+void GatewayCore::Cancel(uint64_t ticket, Instant now) {
+  auto it = sequences_.find(ticket);
+  if (it == sequences_.end()) return;
+  Fail(it->second.get(), absl::CancelledError("cancelled"), now);
+  Admit(now);
+}
+
+void GatewayCore::Admit(Instant now) {
+  while (const std::optional<uint64_t> ticket = queue_.Next(now)) {
+    Sequence* s = sequences_.at(*ticket).get();
+    absl::StatusOr<Route> route = router_.Choose();
+    if (route.ok()) {
+      Open(s, *std::move(route), now);
+    } else {
+      Fail(s, route.status(), now);
+    }
+  }
+}
+
+void GatewayCore::Open(Sequence* s, Route route, Instant now) {
+  const int64_t context = router_.model().context_length;
+  if (s->prompt_length() > context) {  // the replicas are others than when it was accepted
+    return Fail(s,
+                absl::InvalidArgumentError(
+                    fmt::format("the prompt has {} tokens and the context {}: shorten it",
+                                s->prompt_length(), context)),
+                now);
+  }
+  queue_.Take(s->ticket);
+  s->state = State::kOpening;
+  s->key = {.gateway = options_.self, .number = next_number_++};
+  by_number_[s->key.number] = s;
+  router_.Took(route);
+  s->route = std::move(route);
+  s->opened.assign(s->route.stages.size(), false);
+  s->max_length = MaxLength(s->request, context);
+  const int64_t speculate = s->request.score ? 0 : s->request.params.speculate;
+  s->ids.emplace(s->key, s->request.prompt, speculate, s->max_length);
+  for (const ReplicaInfo& stage : s->route.stages) Connect(stage.replica);
+  AskStages(s, now);
+}
+
+void GatewayCore::AskStages(Sequence* s, Instant now) {
+  const Life& life = s->ids->life();
+  s->asked_at = now;
+  for (size_t i = 0; i < s->opened.size(); ++i) {
+    if (s->opened[i]) continue;
+    const Incarnation to = s->route.stages[i].replica.incarnation;
+    if (i < s->route.shards()) {
+      Send(to, Lane::kControl, MakeOpenStage(s->key, life, s->request, s->max_length, s->route, i));
+    } else {
+      Send(to, Lane::kControl, MakeOpenHead(s->key, life, s->request, s->max_length));
+    }
+    if (queue_.OneByOne(s->ticket)) return;
+  }
+}
+
+void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
+  Sequence* s = Find(opened.sequence);
+  if (s == nullptr || s->state != State::kOpening || opened.life != s->ids->life()) return;
+  for (size_t i = 0; i < s->opened.size(); ++i) {
+    if (s->route.stages[i].replica.incarnation == from) s->opened[i] = true;
+  }
+  if (!std::all_of(s->opened.begin(), s->opened.end(), [](bool o) { return o; })) {
+    if (queue_.OneByOne(s->ticket)) AskStages(s, now);
+    return;
+  }
+  s->state = State::kRunning;
+  queue_.Opened(s->ticket, now);
+  s->started = now;
+  events_.push_back({s->listener, LoopEvent::Start{s->key}});
+  CollectSteps(s);
+  SendCollected();
+  Admit(now);
+}
+
+void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
+  Sequence* s = Find(refused.sequence);
+  // A stage may be a round behind.
+  if (s == nullptr || refused.life.epoch != s->ids->life().epoch) return;
+  const ReplicaInfo* stage = s->route.Find(from);
+  if (stage == nullptr) return;
+  if (s->state == State::kOpening && absl::IsResourceExhausted(refused.status)) {
+    return TryAgain(s, AdmissionQueue::Why::kNoMemory, now);
+  }
+  Fail(s, Annotate(refused.status, StageName(*stage)), now);
+  Admit(now);
+}
+
+// Back to its place in the queue: whoever came first is served first.
+void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
+  LeaveRoute(s);
+  s->state = State::kWaiting;
+  queue_.PutBack(s->ticket, why, now);
+}
+
+// --- running ---
+
 void GatewayCore::On(Incarnation from, Unknown& unknown, Instant now) {
   Sequence* s = Find(unknown.sequence);
   if (s == nullptr || s->state != State::kRunning) return;
   const ReplicaInfo* stage = s->route.Find(from);
   if (stage == nullptr) return;
-  End(s,
-      absl::UnavailableError(
-          fmt::format("{} no longer has the request; send it again", StageName(*stage))),
-      FinishReason::kLength, now);
-}
-
-void GatewayCore::Receive(Incarnation from, Lane, ChainMessage message, Instant now) {
-  std::visit([&](auto& m) { On(from, m, now); }, message);
+  Fail(s,
+       absl::UnavailableError(
+           fmt::format("{} no longer has the request; send it again", StageName(*stage))),
+       now);
 }
 
 void GatewayCore::On(Incarnation from, Tokens& tokens, Instant now) {
   for (Token& token : tokens.tokens) {
     Sequence* s = Find(token.sequence);
-    const bool ours = s != nullptr && s->state == State::kRunning && token.life == s->life &&
+    const bool ours = s != nullptr && s->state == State::kRunning && token.life == s->ids->life() &&
                       s->route.head().replica.incarnation == from;
     if (ours) TakeToken(s, token, now);
   }
@@ -66,81 +188,44 @@ void GatewayCore::On(Incarnation from, Tokens& tokens, Instant now) {
 }
 
 void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
-  const int64_t expected = s->request.score ? s->taken + 1 : s->known();
-  if (!s->request.score && token.position < expected && token.position >= s->prompt_length() &&
-      token.token.id != s->ids[token.position]) {
-    return End(s,
-               absl::InternalError(fmt::format("the head at {} gave two tokens for position {}",
-                                               s->route.head().replica.address, token.position)),
-               FinishReason::kLength, now);
+  const bool score = s->request.score;
+  const int64_t expected = score ? s->taken + 1 : s->ids->known();
+  if (!score && token.position < expected && token.position >= s->prompt_length() &&
+      token.token.id != s->ids->at(token.position)) {
+    return Fail(s,
+                absl::InternalError(fmt::format("the head at {} gave two tokens for position {}",
+                                                s->route.head().replica.address, token.position)),
+                now);
   }
   if (token.position != expected) return;  // a repetition, or one was lost and will be repeated
-  if (expected == (s->request.score ? 1 : s->prompt_length())) s->first_token = now;
+  if (expected == (score ? 1 : s->prompt_length())) s->first_token = now;
   s->taken = expected;
   std::optional<FinishReason> finish;
-  if (s->request.score) {
+  if (score) {
     if (expected == s->prompt_length()) finish = FinishReason::kLength;
   } else {
-    Append(s, token.token.id);
+    s->ids->Append(token.token.id);
     finish = FinishAfter(s->request.params, expected + 1 - s->prompt_length(), token.token.id);
     // The new token's position must exist before it can be computed.
     if (!finish && expected + 1 > s->max_length) finish = FinishReason::kLength;
   }
   if (!finish) {
-    Draft(s);
-    Flush(s);
+    s->ids->Draft();
+    CollectSteps(s);
   }
   events_.push_back({s->listener, std::move(token)});
   if (finish) End(s, absl::OkStatus(), *finish, now);
 }
 
-// The next token. Where another was guessed, it and what was guessed after it are rolled back.
-void GatewayCore::Append(Sequence* s, int32_t id) {
-  const int64_t position = s->known();
-  if (s->drafts > 0 && s->ids[position] == id) {
-    --s->drafts;
-    ++s->accepted;
-    return;
-  }
-  if (s->proposed > 0) s->lookup.Judge(s->proposed, s->proposed - s->drafts);
-  s->proposed = 0;
-  if (s->drafts > 0) {
-    s->drafts = 0;
-    s->ids.resize(static_cast<size_t>(position));
-    ++s->life.round;
-    s->outbox.RollBack(position);
-  }
-  s->ids.push_back(id);
-}
-
-// Guesses what follows, to be computed together with the token that came last.
-void GatewayCore::Draft(Sequence* s) {
-  if (s->request.score || s->drafts > 0) return;
-  const int64_t room = s->max_length - static_cast<int64_t>(s->ids.size());
-  s->lookup.Propose(s->ids, room, &drafts_);
-  s->ids.insert(s->ids.end(), drafts_.begin(), drafts_.end());
-  s->drafts = s->proposed = static_cast<int64_t>(drafts_.size());
-  s->drafted += s->drafts;
-}
-
 // What the first stage has not been sent yet, together with other sequences'.
-void GatewayCore::Flush(Sequence* s) {
-  const auto available = static_cast<int64_t>(s->ids.size());
-  while (const int64_t sendable = s->outbox.Sendable(available)) {
-    const int64_t from = s->outbox.cursor();
-    const int64_t n = std::min(sendable, limits::kMaxMessageRows);
-    const Lane lane = s->outbox.LaneFor(from >= s->prompt_length());
-    const std::pair to(s->route.stages[0].replica.incarnation, lane);
+void GatewayCore::CollectSteps(Sequence* s) {
+  while (std::optional<std::pair<Lane, Step>> step = s->ids->NextStep()) {
+    const std::pair to(s->route.stages[0].replica.incarnation, step->first);
     auto it = std::find_if(collected_.begin(), collected_.end(), [&](auto& c) {
       return c.first == to && c.second.steps.size() < limits::kMaxMessageSteps;
     });
     if (it == collected_.end()) it = collected_.insert(it, {to, {}});
-    it->second.steps.push_back({.sequence = s->key,
-                                .life = s->life,
-                                .position = from,
-                                .ids = {s->ids.begin() + from, s->ids.begin() + from + n},
-                                .row_hashes = {}});
-    s->outbox.Sent(from + n, lane);
+    it->second.steps.push_back(std::move(step->second));
   }
 }
 
@@ -154,36 +239,48 @@ void GatewayCore::On(Incarnation from, Lengths& lengths, Instant) {
     Sequence* s = Find(l.sequence);
     if (s == nullptr || s->state != State::kRunning) continue;
     if (s->route.stages[0].replica.incarnation != from) continue;
-    if (!s->outbox.Heard(l, s->life, static_cast<int64_t>(s->ids.size()))) continue;
-    Flush(s);
+    if (s->ids->OnLength(l)) CollectSteps(s);
   }
   SendCollected();
 }
 
 void GatewayCore::On(Incarnation from, NeedFrom& need, Instant) {
   Sequence* s = Find(need.sequence);
-  if (s == nullptr || s->state != State::kRunning || need.life != s->life) return;
+  if (s == nullptr || s->state != State::kRunning || need.life != s->ids->life()) return;
   if (s->route.stages[0].replica.incarnation != from || need.position < 0) return;
-  if (!s->outbox.Rewind(need)) return;
-  Flush(s);
+  if (!s->ids->OnNeedFrom(need)) return;
+  CollectSteps(s);
   SendCollected();
 }
 
+// --- ending ---
+
+void GatewayCore::LeaveRoute(Sequence* s) {
+  for (const ReplicaInfo& stage : s->route.stages) {
+    Send(stage.replica.incarnation, Lane::kControl, Close{s->key});
+  }
+  router_.Released(s->route);
+  by_number_.erase(s->key.number);
+  s->route = {};
+}
+
 void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reason, Instant now) {
+  queue_.Remove(s->ticket);
   if (s->state == State::kWaiting) {
-    std::erase(waiting_, s);
     s->started = s->first_token = now;
   } else {
-    Release(s);
+    LeaveRoute(s);
     // Its pages are free by the time an Open that is sent now arrives.
-    if (!waiting_.empty()) waiting_.front()->not_before = now;
+    queue_.MemoryWasFreed(now);
   }
   if (s->taken == 0) s->first_token = now;
-  const LoopStats stats{.queue = s->started - s->submitted,
-                        .prefill = s->first_token - s->started,
-                        .decode = now - s->first_token,
-                        .drafted = s->drafted,
-                        .accepted = s->accepted};
+  LoopStats stats{.queue = s->started - s->submitted,
+                  .prefill = s->first_token - s->started,
+                  .decode = now - s->first_token};
+  if (s->ids) {
+    stats.drafted = s->ids->drafted();
+    stats.accepted = s->ids->accepted();
+  }
   events_.push_back({s->listener, LoopEvent::End{status, reason, stats}});
   sequences_.erase(s->ticket);
 }
@@ -219,30 +316,34 @@ void GatewayCore::Disconnected(Incarnation peer, const absl::Status& why, Instan
   }
   for (Sequence* s : hit) {
     if (s->state == State::kOpening && ++s->breaks <= kMaxBreaks) {
-      Requeue(s, now);
+      TryAgain(s, AdmissionQueue::Why::kBroken, now);
       continue;
     }
     const std::string stage = StageName(*s->route.Find(peer));
-    End(s,
-        absl::UnavailableError(
-            fmt::format("{} is gone ({}); send the request again", stage, Message(why))),
-        FinishReason::kLength, now);
+    Fail(s,
+         absl::UnavailableError(
+             fmt::format("{} is gone ({}); send the request again", stage, Message(why))),
+         now);
   }
   Admit(now);
 }
 
-// --- time ---
-
-void GatewayCore::Tick(Instant now) {
+void GatewayCore::EndLate(Instant now) {
   std::vector<Sequence*> late;
   for (const auto& [ticket, s] : sequences_) {
     if (s->request.deadline && *s->request.deadline <= now) late.push_back(s.get());
   }
   for (Sequence* s : late) {
     const char* where = s->state == State::kRunning ? "running" : "waiting for a place";
-    End(s, absl::DeadlineExceededError(fmt::format("the deadline passed while it was {}", where)),
-        FinishReason::kLength, now);
+    Fail(s, absl::DeadlineExceededError(fmt::format("the deadline passed while it was {}", where)),
+         now);
   }
+}
+
+// --- time ---
+
+void GatewayCore::Tick(Instant now) {
+  EndLate(now);
   if (now >= heartbeat_at_) {
     heartbeat_at_ = now + limits::kHeartbeat;
     for (const auto& [number, s] : by_number_) {
@@ -257,11 +358,10 @@ void GatewayCore::Tick(Instant now) {
 
 std::optional<Instant> GatewayCore::WakeAt() const {
   if (sequences_.empty()) return std::nullopt;
-  Instant wake = heartbeat_at_;
+  Instant wake = std::min(heartbeat_at_, queue_.NextAt().value_or(heartbeat_at_));
   for (const auto& [ticket, s] : sequences_) {
     if (s->request.deadline) wake = std::min(wake, *s->request.deadline);
   }
-  if (!waiting_.empty() && MayOpen()) wake = std::min(wake, waiting_.front()->not_before);
   return wake;
 }
 
@@ -281,9 +381,11 @@ void GatewayCore::SendHeartbeats() {
 void GatewayCore::SendSentLengths() {
   std::map<std::pair<Incarnation, Lane>, SentLengths> sent;
   for (const auto& [number, s] : by_number_) {
-    if (s->state != State::kRunning || s->outbox.cursor() <= s->outbox.peer_length()) continue;
-    const std::pair to(s->route.stages[0].replica.incarnation, s->outbox.LaneFor(true));
-    sent[to].lengths.push_back({s->key, s->life, s->outbox.cursor()});
+    if (s->state != State::kRunning) continue;
+    if (auto length = s->ids->Unacknowledged()) {
+      sent[{s->route.stages[0].replica.incarnation, length->first}].lengths.push_back(
+          length->second);
+    }
   }
   for (auto& [to, message] : sent) Send(to.first, to.second, std::move(message));
 }
@@ -291,13 +393,7 @@ void GatewayCore::SendSentLengths() {
 std::optional<SequenceView> GatewayCore::View(const SequenceKey& key) const {
   auto it = key.gateway == options_.self ? by_number_.find(key.number) : by_number_.end();
   if (it == by_number_.end()) return std::nullopt;
-  const Sequence& s = *it->second;
-  return SequenceView{.life = s.life,
-                      .length = s.known(),
-                      .queued_end = static_cast<int64_t>(s.ids.size()),
-                      .cursor = s.outbox.cursor(),
-                      .journal_begin = 0,
-                      .window_end = s.outbox.window_end()};
+  return it->second->ids->View();
 }
 
 }  // namespace catena

@@ -1,0 +1,71 @@
+#include "runtime/chain/sequence_ids.h"
+
+#include <algorithm>
+
+#include "runtime/chain/limits.h"
+
+namespace catena {
+
+SequenceIds::SequenceIds(const SequenceKey& key, std::vector<int32_t> prompt, int64_t speculate,
+                         int64_t max_length)
+    : key_(key),
+      prompt_length_(static_cast<int64_t>(prompt.size())),
+      max_length_(max_length),
+      ids_(std::move(prompt)),
+      lookup_(speculate),
+      outbox_(max_length) {}
+
+void SequenceIds::Append(int32_t id) {
+  const int64_t position = known();
+  if (drafts_ > 0 && at(position) == id) {
+    --drafts_;
+    ++accepted_;
+    return;
+  }
+  if (proposed_ > 0) lookup_.Judge(proposed_, proposed_ - drafts_);
+  proposed_ = 0;
+  if (drafts_ > 0) {
+    drafts_ = 0;
+    ids_.resize(static_cast<size_t>(position));
+    ++life_.round;
+    outbox_.RollBack(position);
+  }
+  ids_.push_back(id);
+}
+
+void SequenceIds::Draft() {
+  if (drafts_ > 0) return;
+  lookup_.Propose(ids_, max_length_ - size(), &guesses_);
+  ids_.insert(ids_.end(), guesses_.begin(), guesses_.end());
+  drafts_ = proposed_ = static_cast<int64_t>(guesses_.size());
+  drafted_ += drafts_;
+}
+
+std::optional<std::pair<Lane, Step>> SequenceIds::NextStep() {
+  const int64_t n = std::min(outbox_.Sendable(size()), limits::kMaxMessageRows);
+  if (n == 0) return std::nullopt;
+  const int64_t from = outbox_.cursor();
+  const Lane lane = outbox_.LaneFor(from >= prompt_length_);
+  outbox_.Sent(from + n, lane);
+  return std::pair(lane, Step{.sequence = key_,
+                              .life = life_,
+                              .position = from,
+                              .ids = {ids_.begin() + from, ids_.begin() + from + n},
+                              .row_hashes = {}});
+}
+
+std::optional<std::pair<Lane, Length>> SequenceIds::Unacknowledged() const {
+  if (outbox_.cursor() <= outbox_.peer_length()) return std::nullopt;
+  return std::pair(outbox_.LaneFor(true), Length{key_, life_, outbox_.cursor()});
+}
+
+SequenceView SequenceIds::View() const {
+  return {.life = life_,
+          .length = known(),
+          .queued_end = size(),
+          .cursor = outbox_.cursor(),
+          .journal_begin = 0,
+          .window_end = outbox_.window_end()};
+}
+
+}  // namespace catena
