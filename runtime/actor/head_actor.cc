@@ -5,6 +5,9 @@
 namespace catena {
 
 struct HeadActor::Parts {
+  Parts(std::unique_ptr<Backend> b, std::unique_ptr<Head> h, int64_t hidden,
+        const HeadCoreOptions& options)
+      : backend(std::move(b)), head(std::move(h)), hidden_size(hidden), core(options) {}
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Head> head;
   int64_t hidden_size;
@@ -20,10 +23,8 @@ absl::StatusOr<std::unique_ptr<HeadActor>> HeadActor::Load(const Checkpoint& che
                              .vocab_size = config.vocab_size,
                              .max_positions = options.max_positions,
                              .max_rows = options.max_rows};
-  auto parts = std::make_unique<Parts>(Parts{.backend = std::move(backend),
-                                             .head = std::move(head),
-                                             .hidden_size = config.hidden_size,
-                                             .core = HeadCore(core)});
+  auto parts =
+      std::make_unique<Parts>(std::move(backend), std::move(head), config.hidden_size, core);
   return std::unique_ptr<HeadActor>(new HeadActor(std::move(parts)));
 }
 

@@ -17,6 +17,11 @@ namespace catena {
 struct CoreOutput {
   std::vector<Replica> connect;  // reach these first
   std::vector<Envelope> send;
+
+  void Send(Incarnation to, Lane lane, ChainMessage message) {
+    send.push_back({.to = to, .lane = lane, .message = std::move(message)});
+  }
+  void Connect(const Replica& replica) { connect.push_back(replica); }
 };
 
 class Core {
@@ -35,9 +40,11 @@ class Core {
 
  protected:
   void Send(Incarnation to, Lane lane, ChainMessage message) {
-    output_.send.push_back({.to = to, .lane = lane, .message = std::move(message)});
+    output_.Send(to, lane, std::move(message));
   }
-  void Connect(const Replica& replica) { output_.connect.push_back(replica); }
+  void Connect(const Replica& replica) { output_.Connect(replica); }
+  // For the parts of a core that send by themselves.
+  CoreOutput* output() { return &output_; }
 
  private:
   CoreOutput output_;

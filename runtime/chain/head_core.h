@@ -2,14 +2,17 @@
 // It holds what sampling is a function of (ids, parameters, seed) and nothing else; a result is
 // repeated until the gateway says that it came (DESIGN section 4, rule 6).
 //
+//   ReceivingEnd ─▶ NextBatch ─▶ (the head) ─▶ Complete ─▶ Tokens ─▶ gateway
+//
 // Thread rules: see Core.
 #pragma once
 
 #include <optional>
+#include <utility>
 #include <vector>
 
-#include "model/sampler/sampler.h"
-#include "runtime/chain/receiving_core.h"
+#include "runtime/chain/head_sequence.h"
+#include "runtime/chain/receiving_end.h"
 
 namespace catena {
 
@@ -20,49 +23,51 @@ struct HeadCoreOptions {
   int64_t max_rows = 64;  // of a batch
 };
 
-class HeadCore final : public ReceivingCore {
+class HeadCore final : public Core {
  public:
-  explicit HeadCore(const HeadCoreOptions& options)
-      : ReceivingCore(options.row_bytes, options.vocab_size), options_(options) {}
+  explicit HeadCore(const HeadCoreOptions& options);
+
+  void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) override;
+  void Connected(Incarnation, Instant) override {}
+  void Disconnected(Incarnation, const absl::Status&, Instant) override {}
+  void Tick(Instant now) override;
+  std::optional<Instant> WakeAt() const override;
 
   // The rows of the next batch, or null where none wait. REQUIRES: none is running.
   const std::vector<RowRun>* NextBatch(Instant now);
   // Their logits, (rows, vocab_size).
   void Complete(const float* logits, Instant now);
 
+  int64_t row_bytes() const { return options_.row_bytes; }
+  // Nothing that has come could be run now.
+  bool idle() const { return receiving_.queue().idle(); }
+  ReplicaLoad load(Instant now) const { return receiving_.load(now); }
   std::optional<SequenceView> View(const SequenceKey& key);
 
  private:
-  struct Sequence;
-
   // Messages.
-  void OnOther(Incarnation from, ChainMessage& message, Instant now) override;
+  void On(Incarnation from, OpenHead& open, Instant now);
   absl::Status CheckOpen(const OpenHead& open) const;
-  absl::Status Admit(OpenHead open);
-  void OnQueued(ReceivingSequence* s, const Step& step) override;
-  void OnRenewed(ReceivingSequence* s, int64_t taken, Instant now) override;
-  int64_t Length(const ReceivingSequence& s) const override { return s.inbox.begin(); }
-  bool Runnable(const ReceivingSequence& s) const override;
-  int64_t Forget(ReceivingSequence* s, int64_t position) override;
-  int64_t RunnableRows(const Sequence& s) const;
+  absl::Status Admit(OpenHead open, Instant now);
+  void Repeat(HeadSequence* s, Instant now);
 
   // Results.
-  absl::Status TakeRow(Sequence* s, int64_t position, const float* logits, Instant now);
-  absl::StatusOr<SampledToken> Score(const Sequence& s, int64_t position,
-                                     absl::Span<const float> logits) const;
+  void Take(HeadSequence* s, int64_t position, const float* logits, Instant now);
   void Collect(const Token& token);
   void SendTokens();
 
   HeadCoreOptions options_;
+  ReceivingEnd<HeadSequence> receiving_;
+  Instant tick_at_{};
   SamplerScratch scratch_;
   std::vector<RowRun> batch_;
   struct Span {
     int64_t first_position;  // of its rows
     int64_t rows;
   };
-  std::vector<Span> spans_;  // of running_
+  std::vector<Span> spans_;  // of the sequences that run
   int64_t batch_rows_ = 0;
-  std::vector<int32_t> popped_;                         // scratch
+  std::vector<int32_t> consumed_;                       // scratch
   std::vector<std::pair<Incarnation, Tokens>> tokens_;  // being put together
 };
 

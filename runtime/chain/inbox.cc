@@ -47,7 +47,7 @@ Inbox::Result Inbox::Take(const Step& step, const RowPayload& payload, size_t of
   return Result::kQueued;
 }
 
-void Inbox::Pop(int64_t n, std::vector<int32_t>* ids, std::vector<RowRun>* rows) {
+void Inbox::Consume(int64_t n, std::vector<int32_t>* ids, std::vector<RowRun>* rows) {
   CATENA_CHECK(n <= queued());
   while (n > 0) {
     Piece& piece = pieces_.front();

@@ -65,7 +65,7 @@ class Inbox {
 
   // Consumes the next n positions: appends their ids, and the rows that came with them.
   // REQUIRES: n <= queued().
-  void Pop(int64_t n, std::vector<int32_t>* ids, std::vector<RowRun>* rows);
+  void Consume(int64_t n, std::vector<int32_t>* ids, std::vector<RowRun>* rows);
 
   // Forgets positions from `position` on, received and consumed. REQUIRES: position <= begin().
   void Rewind(int64_t position);

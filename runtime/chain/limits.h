@@ -28,9 +28,9 @@ inline constexpr int64_t kMaxErrorBytes = 1024;  // of a message that crosses a 
 // --- a stage ---
 inline constexpr size_t kMaxMailbox = 1 << 16;         // messages that wait for an actor,
 inline constexpr size_t kMaxMailboxBytes = 256 << 20;  // and the rows in them
-inline constexpr int64_t kMaxSequences = 4096;         // open at a stage
+inline constexpr int64_t kMaxOpenSequences = 4096;     // open at a stage
 // That a gateway's heartbeat names: what a stage has open, and what it is being asked to open.
-inline constexpr int64_t kMaxHeartbeat = 2 * kMaxSequences;
+inline constexpr int64_t kMaxHeartbeat = 2 * kMaxOpenSequences;
 inline constexpr int64_t kMaxWindowRows = 4096;     // that a gateway may grant a hop
 inline constexpr int64_t kDefaultWindowRows = 512;  // rows in flight past the receiver's length
 

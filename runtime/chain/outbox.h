@@ -37,7 +37,7 @@ class Outbox {
 
   // What the next stage says of its length; `available` exist here. False where it is of no
   // interest. A stage that is still in an earlier round missed the first steps of this one.
-  bool Heard(const Length& said, const Life& life, int64_t available) {
+  bool OnLength(const Length& said, const Life& life, int64_t available) {
     if (said.life.epoch != life.epoch || said.life.round > life.round) return false;
     if (said.life.round < life.round) {
       if (peer_length_ > round_begin_) return false;

@@ -39,7 +39,7 @@ class SequenceIds {
   // The next part that the first stage may be sent, which is taken as sent.
   std::optional<std::pair<Lane, Step>> NextStep();
   // What the first stage says. False where it is of no interest.
-  bool OnLength(const Length& length) { return outbox_.Heard(length, life_, size()); }
+  bool OnLength(const Length& length) { return outbox_.OnLength(length, life_, size()); }
   bool OnNeedFrom(const NeedFrom& need) { return outbox_.Rewind(need); }
   // What was sent and not acknowledged, where there is some, and the lane of it.
   std::optional<std::pair<Lane, Length>> Unacknowledged() const;

@@ -20,32 +20,51 @@ namespace catena {
 template <class Sequence>
 class SequenceTable {
  public:
+  // Null where it is not open.
   Sequence* Find(const SequenceKey& key) {
     auto it = sequences_.find(key);
     return it == sequences_.end() ? nullptr : it->second.get();
   }
   // REQUIRES: the key is not open.
-  Sequence* Insert(const SequenceKey& key, std::unique_ptr<Sequence> sequence) {
+  Sequence* Insert(const SequenceKey& key, std::unique_ptr<Sequence> sequence, Instant now) {
+    Gateway& gateway = gateways_[key.gateway];
+    ++gateway.open;
+    gateway.renewed = now;
     return (sequences_[key] = std::move(sequence)).get();
   }
-  void Erase(const SequenceKey& key) { sequences_.erase(key); }
   // Takes it out. REQUIRES: the key is open.
   std::unique_ptr<Sequence> Extract(const SequenceKey& key) {
     auto it = sequences_.find(key);
     std::unique_ptr<Sequence> sequence = std::move(it->second);
     sequences_.erase(it);
+    auto gateway = gateways_.find(key.gateway);
+    if (--gateway->second.open == 0) gateways_.erase(gateway);
     return sequence;
   }
-  void Clear() { sequences_.clear(); }
-  size_t size() const { return sequences_.size(); }
+  int64_t size() const { return static_cast<int64_t>(sequences_.size()); }
 
   template <class Fn>
   void ForEach(const Fn& fn) {
-    for (auto& [key, sequence] : sequences_) fn(key, *sequence);
+    for (auto& [key, sequence] : sequences_) fn(sequence.get());
+  }
+  template <class Fn>
+  void ForEach(const Fn& fn) const {
+    for (const auto& [key, sequence] : sequences_) {
+      const Sequence* s = sequence.get();
+      fn(s);
+    }
+  }
+  // Each that has a sequence open here.
+  template <class Fn>
+  void ForEachGateway(const Fn& fn) const {
+    for (const auto& [gateway, state] : gateways_) fn(gateway);
   }
 
   // A gateway spoke: all that it has open here stays.
-  void Renew(Incarnation gateway, Instant now) { heard_[gateway] = now; }
+  void Renew(Incarnation gateway, Instant now) {
+    auto it = gateways_.find(gateway);
+    if (it != gateways_.end()) it->second.renewed = now;
+  }
 
   // What `gateway` opened up to `heartbeat.newest` and no longer names.
   std::vector<SequenceKey> Unnamed(Incarnation gateway, const Heartbeat& heartbeat) const {
@@ -62,24 +81,21 @@ class SequenceTable {
   }
 
   // What belongs to gateways that have been silent for `lease`.
-  std::vector<SequenceKey> Expired(Instant now, Nanoseconds lease) {
+  std::vector<SequenceKey> Expired(Instant now, Nanoseconds lease) const {
     std::vector<SequenceKey> gone;
-    for (auto it = heard_.begin(); it != heard_.end();) {
-      if (now - it->second < lease) {
-        ++it;
-        continue;
-      }
-      for (const auto& [key, sequence] : sequences_) {
-        if (key.gateway == it->first) gone.push_back(key);
-      }
-      it = heard_.erase(it);
+    for (const auto& [key, sequence] : sequences_) {
+      if (now - gateways_.at(key.gateway).renewed >= lease) gone.push_back(key);
     }
     return gone;
   }
 
  private:
+  struct Gateway {
+    int64_t open = 0;  // sequences; never 0
+    Instant renewed;   // when it last spoke
+  };
   absl::flat_hash_map<SequenceKey, std::unique_ptr<Sequence>> sequences_;
-  std::map<Incarnation, Instant> heard_;  // when each gateway last spoke
+  std::map<Incarnation, Gateway> gateways_;
 };
 
 }  // namespace catena

@@ -68,7 +68,8 @@ absl::Status Take(const v1::OpenStage& in, OpenStage* out) {
   if (in.next().incarnation() == 0) return absl::InvalidArgumentError("next has no incarnation");
   CATENA_RETURN_IF_ERROR(CheckRange("window_rows", in.window_rows(), 1, limits::kMaxWindowRows));
   CATENA_RETURN_IF_ERROR(CheckRange("rotary", in.rotary(), 0, kMaxRotary));
-  CATENA_RETURN_IF_ERROR(CheckRange("decode_groups", in.decode_groups(), 1, limits::kMaxSequences));
+  CATENA_RETURN_IF_ERROR(
+      CheckRange("decode_groups", in.decode_groups(), 1, limits::kMaxOpenSequences));
   out->next = {in.next().address(), in.next().incarnation()};
   out->next_is_head = in.next_is_head();
   out->window_rows = in.window_rows();
@@ -169,7 +170,7 @@ absl::Status Take(const v1::Tokens& in, Tokens* out) {
 template <typename In, typename M>
 absl::Status TakeAllLengths(const In& in, M* out) {
   CATENA_RETURN_IF_ERROR(
-      CheckRange("the number of lengths", in.lengths_size(), 0, limits::kMaxSequences));
+      CheckRange("the number of lengths", in.lengths_size(), 0, limits::kMaxOpenSequences));
   out->lengths.resize(in.lengths_size());
   for (int i = 0; i < in.lengths_size(); ++i) {
     CATENA_RETURN_IF_ERROR(TakeLife(in.lengths(i), &out->lengths[i]));

@@ -22,10 +22,10 @@ namespace catena {
 
 // Calls at a time on one connection; a client's gRPC holds further ones back. A gateway's clients
 // may share a connection, behind a proxy, and all sequences of a gateway share one to a tokenizer:
-// more than it queues and runs by default (1024 and kMaxSequences), so that what is too much is
+// more than it queues and runs by default (1024 and kMaxOpenSequences), so that what is too much is
 // refused with a reason and not held back in silence; and an end to what one connection may take.
 inline constexpr int kMaxConnectionStreams = 8192;
-static_assert(kMaxConnectionStreams > limits::kMaxSequences + 1024);
+static_assert(kMaxConnectionStreams > limits::kMaxOpenSequences + 1024);
 
 struct NamedService {
   std::string name;  // v1::ShardService::service_full_name()

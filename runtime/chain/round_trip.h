@@ -15,23 +15,23 @@
 
 namespace catena {
 
-class Muster {
+class RoundTrip {
  public:
   // It set out at `left` and is back.
-  void CameBack(Instant left, Instant now) {
+  void Returned(Instant left, Instant now) {
     const bool is_first = trip_ == Nanoseconds(0);
     const Nanoseconds trip = std::min(now - left, is_first ? kMaxFirstTrip : kMaxGrowth * trip_);
     trip_ = is_first ? trip : trip_ + (trip - trip_) / 8;
   }
 
   // Until when it is awaited if it set out then, or waits for others if it is back since then.
-  Instant Until(Instant since) const { return since + trip_ * 3 / 2; }
+  Instant AwaitedUntil(Instant since) const { return since + trip_ * 3 / 2; }
 
  private:
   // What one trip counts at most: some are long because something was lost.
   static constexpr Nanoseconds kMaxFirstTrip = std::chrono::milliseconds(500);
   static constexpr int kMaxGrowth = 4;
-  Nanoseconds trip_{0};  // round the route, smoothed
+  Nanoseconds trip_{0};  // smoothed
 };
 
 }  // namespace catena

@@ -1,0 +1,87 @@
+#include "runtime/chain/batch_planner.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace catena {
+
+const BatchPlanner::Plan& BatchPlanner::Next(const BatchQueue<StageSequence>& queue,
+                                             const SequenceTable<StageSequence>& open,
+                                             Instant now) {
+  plan_.parts.clear();
+  plan_.rows = 0;
+  held_.clear();
+  held_until_.reset();
+  if (queue.idle()) return plan_;
+  decoding_ = 0;
+  open.ForEach([this](const StageSequence* s) { decoding_ += s->decodes() ? 1 : 0; });
+  if (first_) HoldDecodes(queue.ready(), open, now);
+  AddDecodes(queue.ready());
+  plan_.decode_rows = plan_.rows;
+  AddPrefill(queue.ready());
+  return plan_;
+}
+
+// Which next hops' decodes wait for company: where those that are ready are not yet a whole group.
+void BatchPlanner::HoldDecodes(const Ready& ready, const SequenceTable<StageSequence>& open,
+                               Instant now) {
+  std::map<Incarnation, Company> companies;
+  for (const StageSequence* s : ready) {
+    if (!s->HasDecodeQueued()) continue;
+    Company& c = companies[s->next()];
+    ++c.ready;
+    c.groups = s->open.decode_groups;
+    c.latest = std::min(c.latest, s->round_trip.AwaitedUntil(s->intake.inbox.since()));
+  }
+  if (companies.empty()) return;
+  open.ForEach([&](const StageSequence* s) {
+    const auto c = companies.find(s->next());
+    if (c == companies.end() || !s->decodes()) return;
+    ++c->second.decoding;
+    if (!s->is_away()) return;
+    c->second.awaited = std::max(c->second.awaited, s->round_trip.AwaitedUntil(s->left));
+  });
+  for (const auto& [next, c] : companies) {
+    const Instant until = std::min(c.latest, c.awaited);
+    if (c.ready >= (c.decoding + c.groups - 1) / c.groups || until <= now) continue;
+    held_.insert(next);
+    held_until_ = std::min(until, held_until_.value_or(until));
+  }
+}
+
+void BatchPlanner::AddDecodes(const Ready& ready) {
+  int64_t groups = 1, limit = max_rows_;
+  std::optional<std::pair<Incarnation, uint64_t>> group;
+  for (StageSequence* s : ready) {
+    if (!s->HasDecodeQueued() || held_.contains(s->next())) continue;
+    const std::pair from(s->intake.upstream, s->intake.inbox.batch());
+    if (!group) {
+      group = from;
+      groups = s->open.decode_groups;
+      if (first_) limit = std::max<int64_t>(1, (decoding_ + groups - 1) / groups);
+    }
+    if (groups > 1 && !first_ && from != *group) continue;
+    if (static_cast<int64_t>(plan_.parts.size()) >= limit) break;
+    Add(s, s->RunnableRows());
+  }
+}
+
+void BatchPlanner::AddPrefill(const Ready& ready) {
+  int64_t left = prefill_.Rows(decoding_);
+  for (StageSequence* s : ready) {
+    if (left <= 0) break;
+    if (s->HasDecodeQueued()) continue;
+    const int64_t before = plan_.rows;
+    Add(s, std::min(left, s->RunnableRows()));
+    left -= plan_.rows - before;
+  }
+}
+
+void BatchPlanner::Add(StageSequence* s, int64_t rows) {
+  rows = std::min(rows, max_rows_ - plan_.rows);
+  if (rows <= 0) return;
+  plan_.parts.push_back({s, rows});
+  plan_.rows += rows;
+}
+
+}  // namespace catena

@@ -1,0 +1,96 @@
+#include "runtime/chain/head_sequence.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/score.h"
+
+namespace catena {
+
+HeadSequence::HeadSequence(OpenHead o, Sampler sampler, int64_t row_bytes)
+    : intake(o.sequence, o.life,
+             {.rows_from = o.first_wanted,
+              .row_bytes = row_bytes,
+              .max_length = o.max_length,
+              .window = o.window_rows,
+              .begin = static_cast<int64_t>(o.ids.size())}),
+      open(std::move(o)),
+      sampler_(std::move(sampler)),
+      history_(open.prompt_length),
+      ids_(open.ids) {
+  history_.Append(ids_);
+}
+
+void HeadSequence::Queued(const Step& step) {
+  const auto known = static_cast<int64_t>(ids_.size());
+  ids_.insert(ids_.end(), step.ids.begin() + (known - step.position), step.ids.end());
+  // Ids without rows need no work: they are history at once.
+  const int64_t without_rows =
+      std::min(intake.inbox.end(), open.first_wanted) - intake.inbox.begin();
+  if (without_rows <= 0) return;
+  consumed_.clear();
+  std::vector<RowRun> none;
+  intake.inbox.Consume(without_rows, &consumed_, &none);
+  history_.Append(consumed_);
+}
+
+int64_t HeadSequence::Forget(int64_t position) {
+  history_.Truncate(std::min(position, history_.size()));
+  ids_.resize(static_cast<size_t>(position));
+  rejected = false;
+  std::erase_if(results,
+                [position](const Result& result) { return result.token.position > position; });
+  return position;
+}
+
+// The score of a position is of the id after it, which may be in a message to come.
+int64_t HeadSequence::RunnableRows() const {
+  const bool looks_ahead = scores() && intake.inbox.end() < open.prompt_length;
+  return intake.inbox.queued() - (looks_ahead ? 1 : 0);
+}
+
+absl::StatusOr<std::optional<Token>> HeadSequence::TakeRow(int64_t position,
+                                                           absl::Span<const float> logits,
+                                                           SamplerScratch* scratch) {
+  history_.Append(ids_[position]);
+  Token token{.sequence = intake.key, .life = intake.life, .position = position + 1, .token = {}};
+  if (scores()) {
+    CATENA_ASSIGN_OR_RETURN(token.token, Score(position, logits));
+  } else {
+    CATENA_ASSIGN_OR_RETURN(token.token,
+                            sampler_.Sample(logits, history_, open.sequence_index, scratch));
+  }
+  if (token.position < open.first_token) return std::nullopt;
+  const bool guessed = !scores() && token.position < static_cast<int64_t>(ids_.size());
+  rejected = guessed && ids_[token.position] != token.token.id;
+  return token;
+}
+
+absl::StatusOr<SampledToken> HeadSequence::Score(int64_t position,
+                                                 absl::Span<const float> logits) const {
+  CATENA_ASSIGN_OR_RETURN(const double sum, LogSumExp(logits));
+  SampledToken score;
+  for (int32_t id : LargestIds(logits, static_cast<size_t>(open.score_top))) {
+    score.top.push_back({id, static_cast<float>(logits[id] - sum)});
+  }
+  if (position + 1 < open.prompt_length) {
+    score.id = ids_[position + 1];
+    score.logprob = static_cast<float>(logits[score.id] - sum);
+  }
+  return score;
+}
+
+void HeadSequence::Confirm(int64_t position) {
+  while (!results.empty() && results.front().token.position < position) results.pop_front();
+}
+
+SequenceView HeadSequence::View() const {
+  return {.life = intake.life,
+          .length = intake.inbox.begin(),
+          .queued_end = intake.inbox.end(),
+          .cursor = history_.size(),
+          .journal_begin = results.empty() ? history_.size() : results.front().token.position,
+          .window_end = open.max_length};
+}
+
+}  // namespace catena

@@ -1,0 +1,61 @@
+// How the steps of one sequence come to a stage: from whom, in which life of the sequence, what has
+// come and what of it is done, as far as upstream was told.
+//
+// Thread rules: plain state, one thread at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "runtime/chain/inbox.h"
+#include "runtime/chain/messages.h"
+
+namespace catena {
+
+// A sequence's length as upstream knows it. It hears of bulk rows as soon as they are done (it may
+// then change lanes), of decodes once half a window has gone, so that its window never closes for
+// want of news.
+class ToldLength {
+ public:
+  ToldLength(int64_t length, int64_t window)
+      : length_(length), every_(std::max<int64_t>(1, window / 2)) {}
+
+  // Bulk rows came, and upstream waits to hear of their end.
+  void OweNews() { owed_ = true; }
+  bool IsDue(int64_t length) const {
+    return length > length_ && (owed_ || length - length_ >= every_);
+  }
+  // `all`: nothing is queued any more.
+  void Told(int64_t length, bool all) {
+    length_ = length;
+    if (all) owed_ = false;
+  }
+  // Positions from there on were forgotten.
+  void Rewind(int64_t length) { length_ = std::min(length_, length); }
+
+ private:
+  int64_t length_;
+  int64_t every_;
+  bool owed_ = false;
+};
+
+struct Intake {
+  Intake(const SequenceKey& k, const Life& l, const Inbox::Options& options)
+      : key(k), life(l), inbox(options), told(options.begin, options.window) {}
+
+  SequenceKey key;
+  Life life;
+  Inbox inbox;               // begin(): positions given to a batch
+  Incarnation upstream = 0;  // who sends the steps
+  ToldLength told;
+
+  // Its place in the stage's work; BatchQueue's.
+  enum class Place { kIdle, kReady, kRunning };
+  Place place = Place::kIdle;
+  bool closed = false;            // while it ran
+  std::optional<int64_t> rewind;  // to there, once it has run
+  bool running() const { return place == Place::kRunning; }
+};
+
+}  // namespace catena

@@ -1,0 +1,294 @@
+// The receiving end of a stage: the sequences that are open, the steps that come for them, in order
+// and each once, the questions for what is missing, what upstream is told, and the leases that end
+// them. A shard's and a head's core have one each and add what is done with the steps.
+//
+//   upstream ─ Steps ─▶ Intake::inbox ─▶ BatchQueue ─▶ a batch ─▶ Finished ─▶ Lengths ─▶ upstream
+//                          └─ NeedFrom ─▶ upstream
+//
+// Between a batch's start and its end messages may come (a simulation, later a GPU, computes beside
+// them); what they do to a sequence that is running takes effect when the batch is done.
+//
+// Thread rules: plain state, one thread at a time.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "runtime/chain/acknowledgements.h"
+#include "runtime/chain/batch_queue.h"
+#include "runtime/chain/core.h"
+#include "runtime/chain/intake.h"
+#include "runtime/chain/limits.h"
+#include "runtime/chain/replica_info.h"
+#include "runtime/chain/sequence_table.h"
+
+namespace catena {
+
+// A sequence at a stage. Its destructor gives back all that it holds.
+template <class S>
+concept ReceivingSequence = requires(S s, const S& c, const Step& step, int64_t position) {
+  { s.intake } -> std::same_as<Intake&>;
+  // Positions whose work is done.
+  { c.Length() } -> std::same_as<int64_t>;
+  // Whether some of its queue could be run now.
+  { c.Runnable() } -> std::same_as<bool>;
+  // New positions of `step` were queued.
+  {s.Queued(step)};
+  // A new round: positions from there on are others now, also those that were sent on.
+  {s.BeginRound(position)};
+  // Forgets positions from there on, or from an earlier one where it must, which it returns.
+  // REQUIRES: it is not running.
+  { s.Forget(position) } -> std::same_as<int64_t>;
+};
+
+template <ReceivingSequence S>
+class ReceivingEnd {
+ public:
+  // `output` outlives this.
+  ReceivingEnd(int64_t row_bytes, int64_t vocab_size, CoreOutput* output)
+      : row_bytes_(row_bytes), vocab_size_(vocab_size), output_(output) {}
+  ReceivingEnd(const ReceivingEnd&) = delete;
+  ReceivingEnd& operator=(const ReceivingEnd&) = delete;
+
+  int64_t row_bytes() const { return row_bytes_; }
+  const SequenceTable<S>& table() const { return table_; }
+  BatchQueue<S>& queue() { return queue_; }
+  const BatchQueue<S>& queue() const { return queue_; }
+
+  // --- which sequences are open ---
+  S* Find(const SequenceKey& key) { return table_.Find(key); }
+  // REQUIRES: its key is not open.
+  S* Insert(std::unique_ptr<S> s, Instant now) {
+    const SequenceKey key = s->intake.key;
+    return table_.Insert(key, std::move(s), now);
+  }
+  void Renew(Incarnation gateway, Instant now) { table_.Renew(gateway, now); }
+  // Again, or for one that is not open: does nothing.
+  void Close(const SequenceKey& key);
+  // Ends a sequence, or says that it cannot be, telling its gateway why.
+  void Refuse(const SequenceKey& key, const Life& life, const absl::Status& why) {
+    output_->Send(key.gateway, Lane::kControl, Refused{key, life, why});
+    Close(key);
+  }
+  template <class Fn>
+  void ForEach(const Fn& fn) {
+    table_.ForEach(fn);
+  }
+
+  // --- what comes ---
+  void Receive(Incarnation from, const catena::Close& close) {
+    if (close.sequence.gateway == from) Close(close.sequence);
+  }
+  // Closes what it does not name, and calls `named` for each entry whose sequence is open.
+  template <class Fn>
+  void Receive(Incarnation from, const Heartbeat& heartbeat, Instant now, const Fn& named);
+  void Receive(Incarnation from, Lane lane, const Steps& steps, Instant now);
+  void Receive(Incarnation from, const SentLengths& sent, Instant now);
+  // Once a heartbeat: asks again, ends leases.
+  void Tick(Instant now);
+
+  // --- work ---
+  // The sequence goes back to `position`, now or once it has run, and upstream is asked for it.
+  void RewindTo(S* s, int64_t position, Instant now);
+  // The batch of queue().running() is done. What waited for its end is done now.
+  void Finished(int64_t rows, Instant now);
+
+  // Sequences, queue and batches.
+  ReplicaLoad load(Instant now) const;
+
+ private:
+  void ReceiveStep(Incarnation from, Lane lane, const Step& step, const Steps& steps, size_t offset,
+                   Instant now);
+  bool IsCurrent(S* s, const Step& step);
+  bool HasKnownIds(const Step& step) const;
+  void GoBack(S* s, int64_t position);
+  void Ask(S* s, Instant now);
+  void Acknowledge(S* s) { acknowledgements_.Add(&s->intake, s->Length()); }
+
+  const int64_t row_bytes_;
+  const int64_t vocab_size_;
+  CoreOutput* const output_;
+  SequenceTable<S> table_;
+  BatchQueue<S> queue_;
+  std::vector<std::unique_ptr<S>> closing_;  // closed while they run
+  Acknowledgements acknowledgements_;
+  int64_t rows_done_ = 0;
+  int64_t divergences_ = 0;
+};
+
+// --- which sequences are open ---
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::Close(const SequenceKey& key) {
+  S* s = table_.Find(key);
+  if (s == nullptr) return;
+  std::unique_ptr<S> owned = table_.Extract(key);
+  s->intake.closed = true;
+  if (s->intake.running()) {
+    closing_.push_back(std::move(owned));
+  } else {
+    queue_.Remove(s);
+  }
+}
+
+template <ReceivingSequence S>
+template <class Fn>
+void ReceivingEnd<S>::Receive(Incarnation from, const Heartbeat& heartbeat, Instant now,
+                              const Fn& named) {
+  table_.Renew(from, now);
+  for (const SequenceKey& key : table_.Unnamed(from, heartbeat)) Close(key);
+  for (const Heartbeat::Entry& entry : heartbeat.open) {
+    S* s = table_.Find(entry.sequence);
+    if (s != nullptr && entry.sequence.gateway == from) named(s, entry);
+  }
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::Tick(Instant now) {
+  // A question, or its answer, may have been lost.
+  table_.ForEach([&](S* s) {
+    if (s->intake.inbox.asking()) Ask(s, now);
+  });
+  for (const SequenceKey& key : table_.Expired(now, limits::kLease)) Close(key);
+}
+
+// --- steps ---
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::Receive(Incarnation from, Lane lane, const Steps& steps, Instant now) {
+  int64_t rows = 0;
+  for (const Step& step : steps.steps) rows += step.rows();
+  const size_t bytes = steps.rows == nullptr ? 0 : steps.rows->size();
+  if (bytes != static_cast<size_t>(rows * row_bytes_)) return;  // a broken peer
+  size_t offset = 0;
+  for (const Step& step : steps.steps) {
+    ReceiveStep(from, lane, step, steps, offset, now);
+    offset += static_cast<size_t>(step.rows() * row_bytes_);
+  }
+  acknowledgements_.SendTo(output_);
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step, const Steps& steps,
+                                  size_t offset, Instant now) {
+  S* s = table_.Find(step.sequence);
+  if (s == nullptr) {
+    return output_->Send(step.sequence.gateway, Lane::kControl, Unknown{step.sequence});
+  }
+  if (!HasKnownIds(step) || step.position < 0 || !IsCurrent(s, step)) return;
+  Intake& intake = s->intake;
+  if (intake.rewind) return;  // the running batch's end asks for what it needs
+  intake.upstream = from;
+  switch (intake.inbox.Take(step, steps.rows, offset, steps.batch, lane, now)) {
+    case Inbox::Result::kQueued:
+      if (lane == Lane::kBulk) intake.told.OweNews();
+      s->Queued(step);
+      queue_.Add(s);
+      Acknowledge(s);
+      break;
+    case Inbox::Result::kGap:
+      Ask(s, now);
+      break;
+    case Inbox::Result::kDiverged:
+      ++divergences_;
+      break;
+    case Inbox::Result::kDuplicate:
+    case Inbox::Result::kMalformed:
+      break;
+  }
+}
+
+template <ReceivingSequence S>
+bool ReceivingEnd<S>::HasKnownIds(const Step& step) const {
+  return std::all_of(step.ids.begin(), step.ids.end(),
+                     [this](int32_t id) { return 0 <= id && id < vocab_size_; });
+}
+
+// Whether a step is of the sequence as it is; a newer round rolls it back first.
+template <ReceivingSequence S>
+bool ReceivingEnd<S>::IsCurrent(S* s, const Step& step) {
+  Life& life = s->intake.life;
+  if (step.life.epoch != life.epoch || step.life.round < life.round) return false;
+  if (step.life.round == life.round) return true;
+  life.round = step.life.round;
+  s->BeginRound(step.position);
+  GoBack(s, step.position);
+  return true;
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::Receive(Incarnation from, const SentLengths& sent, Instant now) {
+  for (const auto& [key, life, length] : sent.lengths) {
+    S* s = table_.Find(key);
+    if (s == nullptr) {
+      output_->Send(key.gateway, Lane::kControl, Unknown{key});
+      continue;
+    }
+    Intake& intake = s->intake;
+    if (life < intake.life || life.epoch > intake.life.epoch) continue;
+    intake.upstream = from;
+    // The steps that would have begun a newer round were lost: the answer says so.
+    if (life == intake.life && intake.inbox.end() < length) Ask(s, now);
+    intake.told.Told(s->Length(), false);
+    acknowledgements_.Add(from, {key, intake.life, s->Length()});
+  }
+  acknowledgements_.SendTo(output_);
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::Ask(S* s, Instant now) {
+  Intake& intake = s->intake;
+  auto need = intake.inbox.Ask(intake.key, intake.life, now, limits::kRetry);
+  if (need && intake.upstream != 0) output_->Send(intake.upstream, kReplyLane, *need);
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::RewindTo(S* s, int64_t position, Instant now) {
+  GoBack(s, position);
+  if (!s->intake.rewind) Ask(s, now);
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::GoBack(S* s, int64_t position) {
+  Intake& intake = s->intake;
+  if (intake.running()) {
+    intake.rewind = std::min(position, intake.rewind.value_or(position));
+    return;
+  }
+  const int64_t to = s->Forget(std::min(position, intake.inbox.begin()));
+  intake.inbox.Rewind(to);
+  intake.told.Rewind(to);
+  queue_.Remove(s);
+}
+
+// --- work ---
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::Finished(int64_t rows, Instant now) {
+  rows_done_ += rows;
+  for (S* s : queue_.Finished()) {
+    if (s->intake.closed) continue;
+    if (s->intake.rewind) RewindTo(s, *std::exchange(s->intake.rewind, std::nullopt), now);
+    queue_.Add(s);
+    Acknowledge(s);
+  }
+  acknowledgements_.SendTo(output_);
+  closing_.clear();
+}
+
+template <ReceivingSequence S>
+ReplicaLoad ReceivingEnd<S>::load(Instant now) const {
+  ReplicaLoad load;
+  load.sequences = table_.size();
+  load.queued_rows = queue_.QueuedRows();
+  load.batches = queue_.batches();
+  load.rows = rows_done_;
+  load.oldest_step_ns = (now - queue_.OldestStep(now)).count();
+  load.divergences = divergences_;
+  return load;
+}
+
+}  // namespace catena

@@ -1,0 +1,26 @@
+// A stage's KV cache as its core needs it. Implemented by Stage and by the simulation's toy.
+//
+// Thread rules: one thread at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/base/status.h"
+
+namespace catena {
+
+class StageMemory {
+ public:
+  virtual ~StageMemory() = default;
+  // A new sequence that may come to have `max_length` positions: room for them is set aside.
+  // RESOURCE_EXHAUSTED where there is none now, INVALID_ARGUMENT where there never is.
+  virtual absl::Status Open(uint64_t id, int rotary, int64_t max_length) = 0;
+  // Makes the next positions, up to `length`, ready to be written.
+  virtual absl::Status Extend(uint64_t id, int64_t length) = 0;
+  // Forgets positions from `length` on. FAILED_PRECONDITION where the sequence must be computed
+  // from an earlier position; 0 always works.
+  virtual absl::Status Truncate(uint64_t id, int64_t length) = 0;
+  virtual void Close(uint64_t id) = 0;
+};
+
+}  // namespace catena

@@ -1,0 +1,69 @@
+#include "runtime/chain/stage_sequence.h"
+
+#include <algorithm>
+
+namespace catena {
+
+StageSequence::StageSequence(const OpenStage& o, uint64_t memory_id,
+                             const StageSequenceOptions& options, StageMemory* memory,
+                             JournalBudget* budget)
+    : intake(o.sequence, o.life,
+             {.rows_from = options.first ? o.max_length : 0,
+              .row_bytes = options.row_bytes,
+              .max_length = o.max_length,
+              .window = options.first ? o.max_length : o.window_rows}),
+      open(o),
+      rows_from(o.next_is_head ? o.first_wanted : 0),
+      outbox(o.window_rows),
+      journal(rows_from, options.row_bytes, budget),
+      memory_id_(memory_id),
+      row_bytes_(options.row_bytes),
+      memory_(memory) {}
+
+StageSequence::~StageSequence() { memory_->Close(memory_id_); }
+
+void StageSequence::Queued(const Step&) {
+  const Inbox& inbox = intake.inbox;
+  if (decodes() && inbox.begin() == length_) round_trip.Returned(left, inbox.since());
+}
+
+int64_t StageSequence::Forget(int64_t position) {
+  int64_t to = std::min(position, length_);
+  if (!memory_->Truncate(memory_id_, to).ok()) {
+    to = 0;  // what earlier positions see has slid out of the window
+    CATENA_CHECK(memory_->Truncate(memory_id_, 0).ok());
+  }
+  length_ = to;
+  ids_.resize(static_cast<size_t>(to));
+  const bool kept = journal.begin() <= to && to <= journal.end();
+  kept ? journal.Truncate(to) : journal.Restart(std::max(to, rows_from));
+  return to;
+}
+
+bool StageSequence::HasDecodeQueued() const {
+  return intake.inbox.begin() >= open.prompt_length && intake.inbox.queued() <= kMaxDecodeRows;
+}
+
+int64_t StageSequence::RunnableRows() const {
+  const int64_t room = outbox.window_end() - intake.inbox.begin();
+  return std::min(intake.inbox.queued(), room);
+}
+
+void StageSequence::Append(absl::Span<const int32_t> ids, const char* rows, Instant now) {
+  ids_.insert(ids_.end(), ids.begin(), ids.end());
+  for (size_t i = 0; i < ids.size(); ++i, ++length_, rows += row_bytes_) {
+    if (length_ >= rows_from) journal.Append(rows);
+  }
+  left = now;
+}
+
+SequenceView StageSequence::View() const {
+  return {.life = intake.life,
+          .length = length_,
+          .queued_end = intake.inbox.end(),
+          .cursor = outbox.cursor(),
+          .journal_begin = journal.begin(),
+          .window_end = outbox.window_end()};
+}
+
+}  // namespace catena

@@ -1,0 +1,78 @@
+// A sequence at a shard: what comes for it, what is computed of it, what goes on.
+//
+//   Intake ─ a batch ─▶ length(), KV in StageMemory ─▶ Journal ─▶ Outbox ─ Steps ─▶ the next stage
+//
+// Thread rules: plain state, one thread at a time.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/types/span.h"
+
+#include "model/sampler/sampling_limits.h"
+#include "runtime/chain/core.h"
+#include "runtime/chain/intake.h"
+#include "runtime/chain/journal.h"
+#include "runtime/chain/outbox.h"
+#include "runtime/chain/round_trip.h"
+#include "runtime/chain/stage_memory.h"
+
+namespace catena {
+
+struct StageSequenceOptions {
+  bool first = false;     // of the chain: takes ids and no rows
+  int64_t row_bytes = 0;  // of a residual row
+};
+
+struct StageSequence {
+  // Rows of one sequence that still count as a decode: one, and those that speculation proposes.
+  static constexpr int64_t kMaxDecodeRows = 1 + kMaxDrafts;
+
+  // `memory_id` is open in `memory`, and closed with this. `memory` and `budget` outlive this.
+  StageSequence(const OpenStage& open, uint64_t memory_id, const StageSequenceOptions& options,
+                StageMemory* memory, JournalBudget* budget);
+  ~StageSequence();
+  StageSequence(const StageSequence&) = delete;
+  StageSequence& operator=(const StageSequence&) = delete;
+
+  // As ReceivingSequence (receiving_end.h) says.
+  int64_t Length() const { return length_; }
+  bool Runnable() const { return RunnableRows() > 0; }
+  void Queued(const Step& step);
+  void BeginRound(int64_t position) { outbox.RollBack(position); }
+  int64_t Forget(int64_t position);
+
+  Incarnation next() const { return open.next.incarnation; }
+  uint64_t memory_id() const { return memory_id_; }
+  const std::vector<int32_t>& ids() const { return ids_; }
+
+  // Its prompt is done.
+  bool decodes() const { return length_ >= open.prompt_length; }
+  // What is queued is its next token and guesses.
+  bool HasDecodeQueued() const;
+  // It decodes, and what it sent has not come round yet.
+  bool is_away() const { return decodes() && intake.inbox.empty() && !intake.running(); }
+  // Queued rows that the next stage has room for.
+  int64_t RunnableRows() const;
+  // The next positions are computed: their ids, and their rows one after another.
+  void Append(absl::Span<const int32_t> ids, const char* rows, Instant now);
+  SequenceView View() const;
+
+  Intake intake;
+  const OpenStage open;
+  const int64_t rows_from;  // first position whose row the next stage wants
+  Outbox outbox;
+  Journal journal;  // from rows_from on
+  Instant left{};   // when its last positions were computed
+  RoundTrip round_trip;
+
+ private:
+  const uint64_t memory_id_;
+  const int64_t row_bytes_;
+  StageMemory* const memory_;
+  int64_t length_ = 0;        // positions computed
+  std::vector<int32_t> ids_;  // of them
+};
+
+}  // namespace catena
