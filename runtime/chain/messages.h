@@ -1,4 +1,4 @@
-// What the processes of a chain say to one another, as plain values. services/common/codec turns
+// What the processes of a chain say to one another, as plain values. services/link/codec turns
 // them into the messages of proto/catena/v1/chain.proto and back, and checks what came from
 // outside.
 //

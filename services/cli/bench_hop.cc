@@ -8,8 +8,8 @@
 #include "services/cli/bench_hop_peer.h"
 #include "services/cli/output.h"
 #include "services/common/channel.h"
-#include "services/common/frame_bytes.h"
 #include "services/common/log.h"
+#include "services/link/frame_bytes.h"
 
 namespace catena::cli {
 namespace {

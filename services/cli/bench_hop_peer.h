@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "services/common/grpc_transport.h"
+#include "services/link/grpc_transport.h"
 
 namespace catena::cli {
 

@@ -3,7 +3,6 @@
 
 #include "kernels/base/cores.h"
 #include "services/cli/role_options.h"
-#include "services/common/grpc_transport.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
 #include "services/common/request_limits.h"
@@ -12,6 +11,7 @@
 #include "services/gateway/discovery.h"
 #include "services/gateway/generation_service.h"
 #include "services/gateway/readiness.h"
+#include "services/link/grpc_transport.h"
 
 namespace catena::cli {
 namespace {

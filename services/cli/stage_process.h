@@ -8,11 +8,11 @@
 
 #include "runtime/layer_range.h"
 #include "services/cli/role_options.h"
-#include "services/common/grpc_transport.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
 #include "services/common/server.h"
-#include "services/common/stage_service.h"
+#include "services/link/grpc_transport.h"
+#include "services/link/stage_service.h"
 
 namespace catena::cli {
 

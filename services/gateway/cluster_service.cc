@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "services/common/request_limits.h"
-#include "services/common/stage_service.h"
 #include "services/gateway/debug_fan_out.h"
+#include "services/link/stage_service.h"
 
 namespace catena {
 namespace {

@@ -1,9 +1,9 @@
-// The gRPC service of a head: see services/common/stage_service.h.
+// The gRPC service of a head: see services/link/stage_service.h.
 #pragma once
 
 #include "catena/v1/head.grpc.pb.h"
 
-#include "services/common/stage_service.h"
+#include "services/link/stage_service.h"
 
 namespace catena {
 

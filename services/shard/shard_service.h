@@ -1,9 +1,9 @@
-// The gRPC service of a shard: see services/common/stage_service.h.
+// The gRPC service of a shard: see services/link/stage_service.h.
 #pragma once
 
 #include "catena/v1/shard.grpc.pb.h"
 
-#include "services/common/stage_service.h"
+#include "services/link/stage_service.h"
 
 namespace catena {
 

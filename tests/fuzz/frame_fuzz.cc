@@ -4,7 +4,7 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
-#include "services/common/codec.h"
+#include "services/link/codec.h"
 #include "tests/runtime/sample_messages.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -7,7 +7,7 @@
 
 #include "catena/v1/generation.pb.h"
 
-#include "services/common/codec.h"
+#include "services/link/codec.h"
 #include "tests/model/tiny_models.h"
 #include "tests/runtime/sample_messages.h"
 

@@ -1,9 +1,9 @@
 #include <cmath>
 
 #include "runtime/chain/limits.h"
-#include "services/common/codec.h"
 #include "services/common/edge_codec.h"
 #include "services/common/sampling_codec.h"
+#include "services/link/codec.h"
 
 namespace catena {
 namespace {

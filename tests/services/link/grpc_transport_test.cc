@@ -1,9 +1,9 @@
 // The transport of gRPC is a Transport, over unix sockets, TCP and mTLS.
-#include "services/common/grpc_transport.h"
+#include "services/link/grpc_transport.h"
 
 #include "tests/runtime/transport_conformance.h"
 #include "tests/services/common/certificates.h"
-#include "tests/services/common/grpc_rig.h"
+#include "tests/services/link/grpc_rig.h"
 
 namespace catena {
 namespace {

@@ -1,4 +1,4 @@
-#include "services/common/handshake.h"
+#include "services/link/handshake.h"
 
 #include "runtime/chain/limits.h"
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "runtime/chain/replica_info.h"
-#include "services/common/codec.h"
+#include "services/link/codec.h"
 
 namespace catena {
 

@@ -39,8 +39,8 @@
 
 #include "runtime/chain/limits.h"
 #include "runtime/chain/transport.h"
-#include "services/common/handshake.h"
-#include "services/common/lane_stream.h"
+#include "services/link/handshake.h"
+#include "services/link/lane_stream.h"
 
 namespace catena {
 

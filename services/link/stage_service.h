@@ -11,9 +11,9 @@
 
 #include "runtime/chain/core.h"
 #include "runtime/chain/replica_info.h"
-#include "services/common/grpc_transport.h"
 #include "services/common/replica_description.h"
 #include "services/common/status.h"
+#include "services/link/grpc_transport.h"
 
 namespace catena {
 

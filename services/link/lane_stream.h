@@ -19,7 +19,7 @@
 #include <grpcpp/support/client_callback.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "services/common/codec.h"
+#include "services/link/codec.h"
 
 namespace catena {
 

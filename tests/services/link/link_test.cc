@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "services/common/channel.h"
-#include "services/common/frame_bytes.h"
-#include "tests/services/common/grpc_rig.h"
+#include "services/link/frame_bytes.h"
+#include "tests/services/link/grpc_rig.h"
 #include "tests/services/log_lines.h"
 
 namespace catena {

@@ -1,5 +1,5 @@
 // Messages cross the wire whole, and nothing that is out of range comes in.
-#include "services/common/codec.h"
+#include "services/link/codec.h"
 
 #include <functional>
 #include <limits>

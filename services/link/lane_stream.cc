@@ -1,7 +1,7 @@
-#include "services/common/lane_stream.h"
+#include "services/link/lane_stream.h"
 
-#include "services/common/frame_bytes.h"
 #include "services/common/status.h"
+#include "services/link/frame_bytes.h"
 
 namespace catena {
 

@@ -1,10 +1,10 @@
-#include "services/common/grpc_transport.h"
+#include "services/link/grpc_transport.h"
 
 #include <spdlog/spdlog.h>
 
 #include "services/common/channel.h"
-#include "services/common/frame_bytes.h"
 #include "services/common/status.h"
+#include "services/link/frame_bytes.h"
 
 namespace catena {
 namespace {

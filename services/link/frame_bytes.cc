@@ -1,4 +1,4 @@
-#include "services/common/frame_bytes.h"
+#include "services/link/frame_bytes.h"
 
 #include "catena/v1/head.pb.h"
 #include "catena/v1/shard.pb.h"

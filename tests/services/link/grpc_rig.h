@@ -13,9 +13,9 @@
 #include <gtest/gtest.h>
 
 #include "services/common/credentials.h"
-#include "services/common/grpc_transport.h"
 #include "services/common/log.h"
 #include "services/common/server.h"
+#include "services/link/grpc_transport.h"
 #include "tests/runtime/sample_messages.h"
 #include "tests/runtime/transport_rig.h"
 #include "tests/temp_dir.h"
