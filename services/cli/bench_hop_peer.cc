@@ -2,8 +2,8 @@
 
 #include <filesystem>
 
-#include "catena/v1/head.grpc.pb.h"
-#include "catena/v1/shard.grpc.pb.h"
+#include "catena/v1/chain.grpc.pb.h"
+#include "catena/v1/tokenizer.grpc.pb.h"
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -44,7 +44,7 @@ class BareEcho final : public GrpcTransport::Reactor {
 };
 
 class LinkService final
-    : public v1::ShardService::WithRawCallbackMethod_Link<v1::ShardService::Service> {
+    : public v1::ChainService::WithRawCallbackMethod_Link<v1::ChainService::Service> {
  public:
   explicit LinkService(GrpcTransport* transport) : transport_(transport) {}
   GrpcTransport::Reactor* Link(grpc::CallbackServerContext* context) override {
@@ -56,9 +56,9 @@ class LinkService final
 };
 
 class BareService final
-    : public v1::HeadService::WithRawCallbackMethod_Link<v1::HeadService::Service> {
+    : public v1::TokenizerService::WithRawCallbackMethod_Decode<v1::TokenizerService::Service> {
  public:
-  GrpcTransport::Reactor* Link(grpc::CallbackServerContext*) override { return new BareEcho; }
+  GrpcTransport::Reactor* Decode(grpc::CallbackServerContext*) override { return new BareEcho; }
 };
 
 // A server with both services at one address.
@@ -73,8 +73,8 @@ struct PeerEnd {
     ServerOptions options;
     options.listen = listen;
     options.credentials = grpc::InsecureServerCredentials();
-    options.services = {{v1::ShardService::service_full_name(), &link},
-                        {v1::HeadService::service_full_name(), &bare}};
+    options.services = {{v1::ChainService::service_full_name(), &link},
+                        {v1::TokenizerService::service_full_name(), &bare}};
     CATENA_ASSIGN_OR_RETURN(server, Server::Start(options));
     return absl::OkStatus();
   }

@@ -10,8 +10,8 @@
 
 namespace catena::cli {
 
-// In place of HeadService.Link the peer has a stream that returns each message as it came.
-inline constexpr char kBareMethod[] = "/catena.v1.HeadService/Link";
+// In place of TokenizerService.Decode the peer has a stream that returns each message as it came.
+inline constexpr char kBareMethod[] = "/catena.v1.TokenizerService/Decode";
 
 inline LinkIdentity BenchIdentity(Incarnation incarnation, int64_t row_bytes) {
   return {incarnation, Role::kShard, "", "", {DType::kF32, row_bytes}};

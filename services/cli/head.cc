@@ -1,7 +1,6 @@
 // catena head: the last norm, the LM head and the sampler, as a process of a cluster.
 #include "runtime/actor/head_actor.h"
 #include "services/cli/stage_process.h"
-#include "services/head/head_service.h"
 
 namespace catena::cli {
 namespace {
@@ -20,7 +19,7 @@ absl::Status RunHead(const HeadOptions& o) {
                                  .max_rows = o.batch,
                                  .max_positions = m.context};
   CATENA_ASSIGN_OR_RETURN(const auto actor, HeadActor::Load(*m.model.checkpoint, options));
-  return ServeStage<HeadServiceImpl>(o.common, Role::kHead, {}, m.info, &stop, actor.get());
+  return ServeStage(o.common, Role::kHead, {}, m.info, &stop, actor.get());
 }
 
 }  // namespace

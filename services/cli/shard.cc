@@ -1,7 +1,6 @@
 // catena shard: a run of decoder blocks with their KV cache, as a process of a cluster.
 #include "runtime/actor/stage_actor.h"
 #include "services/cli/stage_process.h"
-#include "services/shard/shard_service.h"
 
 namespace catena::cli {
 namespace {
@@ -39,8 +38,7 @@ absl::Status RunShard(const ShardOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const auto actor, StageActor::Load(*m.model.checkpoint, options));
   spdlog::info("blocks [{}, {}), {} KV pages of {} positions", options.stage.layers.begin,
                options.stage.layers.end, actor->load().kv_pages, kPagePositions);
-  return ServeStage<ShardServiceImpl>(o.common, Role::kShard, options.stage.layers, m.info, &stop,
-                                      actor.get());
+  return ServeStage(o.common, Role::kShard, options.stage.layers, m.info, &stop, actor.get());
 }
 
 }  // namespace

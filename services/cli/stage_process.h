@@ -11,8 +11,8 @@
 #include "services/common/log.h"
 #include "services/common/process.h"
 #include "services/common/server.h"
+#include "services/link/chain_service.h"
 #include "services/link/grpc_transport.h"
-#include "services/link/stage_service.h"
 
 namespace catena::cli {
 
@@ -32,9 +32,9 @@ inline absl::StatusOr<StageModel> OpenStageModel(const StageOptionsOfRole& o) {
   return m;
 }
 
-// Serves until SIGINT or SIGTERM. `ActorT`: StageActor or HeadActor; `Service`: the StageService of
-// it. REQUIRES: `stop` was made before any thread.
-template <class Service, class ActorT>
+// Serves until SIGINT or SIGTERM. `ActorT`: StageActor or HeadActor. REQUIRES: `stop` was made
+// before any thread.
+template <class ActorT>
 absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange& layers,
                         const ModelInfo& model, StopSignals* stop, ActorT* actor) {
   CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(o.role.tls));
@@ -60,11 +60,12 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
     return now;
   };
   auto view = [actor](const SequenceKey& key, auto done) { actor->View(key, std::move(done)); };
-  Service service({.transport = &transport, .describe = describe, .view = view});
-  CATENA_ASSIGN_OR_RETURN(const auto server,
-                          Server::Start({.listen = o.role.listen,
-                                         .credentials = server_credentials,
-                                         .services = {{Service::Name(), &service}}}));
+  ChainServiceImpl service({.transport = &transport, .describe = describe, .view = view});
+  CATENA_ASSIGN_OR_RETURN(
+      const auto server,
+      Server::Start({.listen = o.role.listen,
+                     .credentials = server_credentials,
+                     .services = {{v1::ChainService::service_full_name(), &service}}}));
   info.replica.address = server->address();
   actor->Start(&transport);
   server->SetServing(true);

@@ -82,12 +82,17 @@ absl::Status Check(const v1::ReplicaDescription& in) {
 
 }  // namespace
 
+v1::Role EncodeRole(Role role) {
+  for (const RoleRow& row : kRoles) {
+    if (row.role == role) return row.wire;
+  }
+  return v1::ROLE_UNSPECIFIED;
+}
+
 void EncodeReplicaInfo(const ReplicaInfo& info, v1::ReplicaDescription* out) {
   out->set_address(info.replica.address);
   out->set_incarnation(info.replica.incarnation);
-  for (const RoleRow& row : kRoles) {
-    if (row.role == info.role) out->set_role(row.wire);
-  }
+  out->set_role(EncodeRole(info.role));
   out->set_layer_begin(info.layers.begin);
   out->set_layer_end(info.layers.end);
   v1::ModelDescription* model = out->mutable_model();
@@ -141,6 +146,17 @@ absl::StatusOr<ReplicaInfo> DecodeReplicaInfo(const v1::ReplicaDescription& in) 
                      .draining = in.draining(),
                      .broken_edges = std::move(broken_edges),
                      .load = DecodeLoad(in.load())};
+}
+
+void EncodeView(const SequenceView& view, v1::SequenceAtStage* out) {
+  out->set_open(true);
+  out->set_epoch(view.life.epoch);
+  out->set_round(view.life.round);
+  out->set_length(view.length);
+  out->set_queued_end(view.queued_end);
+  out->set_cursor(view.cursor);
+  out->set_journal_begin(view.journal_begin);
+  out->set_window_end(view.window_end);
 }
 
 void EncodeGeneration(const GenerationConfig& generation, v1::GenerationDefaults* out) {

@@ -28,7 +28,7 @@ inline constexpr int kMaxConnectionStreams = 8192;
 static_assert(kMaxConnectionStreams > limits::kMaxOpenSequences + 1024);
 
 struct NamedService {
-  std::string name;  // v1::ShardService::service_full_name()
+  std::string name;  // v1::ChainService::service_full_name()
   grpc::Service* service = nullptr;
 };
 

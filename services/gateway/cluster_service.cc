@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "services/common/replica_description.h"
 #include "services/common/request_limits.h"
 #include "services/gateway/debug_fan_out.h"
-#include "services/link/stage_service.h"
 
 namespace catena {
 namespace {

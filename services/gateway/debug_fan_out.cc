@@ -3,23 +3,21 @@
 #include <atomic>
 #include <memory>
 
-#include "catena/v1/head.grpc.pb.h"
-#include "catena/v1/shard.grpc.pb.h"
+#include "catena/v1/chain.grpc.pb.h"
 
 namespace catena {
 namespace {
 
 constexpr std::chrono::milliseconds kTimeout{1'500};
 
-// The question to one stage. `Stub`, `Request`, `Response`: of ShardService or HeadService.
-template <class Service, class Request, class Response>
+// The question to one stage.
 struct Question {
   explicit Question(const std::shared_ptr<grpc::Channel>& channel)
-      : stub(Service::NewStub(channel)) {}
-  std::unique_ptr<typename Service::Stub> stub;
+      : stub(v1::ChainService::NewStub(channel)) {}
+  std::unique_ptr<v1::ChainService::Stub> stub;
   grpc::ClientContext context;
-  Request request;
-  Response response;
+  v1::ChainServiceDebugSequenceRequest request;
+  v1::ChainServiceDebugSequenceResponse response;
 };
 
 // All questions together; the last answer ends it.
@@ -38,10 +36,9 @@ struct FanOut {
   }
 };
 
-template <class Service, class Request, class Response>
 void AskOne(const SequenceKey& key, const std::shared_ptr<grpc::Channel>& channel, size_t index,
             const std::shared_ptr<FanOut>& all) {
-  auto q = std::make_shared<Question<Service, Request, Response>>(channel);
+  auto q = std::make_shared<Question>(channel);
   q->context.set_deadline(std::chrono::system_clock::now() + kTimeout);
   q->request.set_sequence_id(ToString(key));
   q->stub->async()->DebugSequence(&q->context, &q->request, &q->response,
@@ -65,12 +62,8 @@ void AskStages(const SequenceKey& key, const std::vector<KnownReplica>& replicas
     const std::shared_ptr<grpc::Channel> channel = discovery.ChannelTo(replicas[i].address);
     if (channel == nullptr || !replicas[i].answers || replicas[i].role == Role::kTokenizer) {
       all->Answered();
-    } else if (replicas[i].role == Role::kShard) {
-      AskOne<v1::ShardService, v1::ShardServiceDebugSequenceRequest,
-             v1::ShardServiceDebugSequenceResponse>(key, channel, i, all);
     } else {
-      AskOne<v1::HeadService, v1::HeadServiceDebugSequenceRequest,
-             v1::HeadServiceDebugSequenceResponse>(key, channel, i, all);
+      AskOne(key, channel, i, all);
     }
   }
   all->Answered();  // the one for this function itself

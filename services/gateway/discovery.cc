@@ -4,8 +4,7 @@
 #include <future>
 #include <iterator>
 
-#include "catena/v1/head.grpc.pb.h"
-#include "catena/v1/shard.grpc.pb.h"
+#include "catena/v1/chain.grpc.pb.h"
 #include "catena/v1/tokenizer.grpc.pb.h"
 #include <spdlog/spdlog.h>
 
@@ -68,17 +67,13 @@ struct Discovery::Probe {
   std::promise<grpc::Status> done;
   v1::TokenizerServiceDescribeRequest tokenizer_request;
   v1::TokenizerServiceDescribeResponse tokenizer;
-  v1::ShardServiceDescribeRequest shard_request;
-  v1::ShardServiceDescribeResponse shard;
-  v1::HeadServiceDescribeRequest head_request;
-  v1::HeadServiceDescribeResponse head;
+  v1::ChainServiceDescribeRequest stage_request;
+  v1::ChainServiceDescribeResponse stage;
   std::unique_ptr<v1::TokenizerService::Stub> tokenizer_stub;
-  std::unique_ptr<v1::ShardService::Stub> shard_stub;
-  std::unique_ptr<v1::HeadService::Stub> head_stub;
+  std::unique_ptr<v1::ChainService::Stub> stage_stub;
 
   const v1::ReplicaDescription& replica(Role role) const {
-    if (role == Role::kTokenizer) return tokenizer.replica();
-    return role == Role::kShard ? shard.replica() : head.replica();
+    return role == Role::kTokenizer ? tokenizer.replica() : stage.replica();
   }
 };
 
@@ -183,12 +178,9 @@ std::shared_ptr<Discovery::Probe> Discovery::StartProbe(Member* member) {
   if (member->known.role == Role::kTokenizer) {
     p.tokenizer_stub = v1::TokenizerService::NewStub(member->channel);
     p.tokenizer_stub->async()->Describe(&p.context, &p.tokenizer_request, &p.tokenizer, done);
-  } else if (member->known.role == Role::kShard) {
-    p.shard_stub = v1::ShardService::NewStub(member->channel);
-    p.shard_stub->async()->Describe(&p.context, &p.shard_request, &p.shard, done);
   } else {
-    p.head_stub = v1::HeadService::NewStub(member->channel);
-    p.head_stub->async()->Describe(&p.context, &p.head_request, &p.head, done);
+    p.stage_stub = v1::ChainService::NewStub(member->channel);
+    p.stage_stub->async()->Describe(&p.context, &p.stage_request, &p.stage, done);
   }
   return probe;
 }

@@ -1,7 +1,5 @@
 #include "services/link/frame_bytes.h"
 
-#include "catena/v1/head.pb.h"
-#include "catena/v1/shard.pb.h"
 #include <google/protobuf/io/coded_stream.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
@@ -10,10 +8,8 @@ namespace {
 
 using google::protobuf::io::CodedOutputStream;
 
-static_assert(v1::ShardServiceLinkRequest::kFrameFieldNumber == 1 &&
-              v1::ShardServiceLinkResponse::kFrameFieldNumber == 1 &&
-              v1::HeadServiceLinkRequest::kFrameFieldNumber == 1 &&
-              v1::HeadServiceLinkResponse::kFrameFieldNumber == 1);
+static_assert(v1::ChainServiceLinkRequest::kFrameFieldNumber == 1 &&
+              v1::ChainServiceLinkResponse::kFrameFieldNumber == 1);
 
 // Below this a copy is cheaper than one more part of a message.
 constexpr size_t kCopiedRowsBytes = 16 << 10;
@@ -72,7 +68,7 @@ grpc::ByteBuffer ToBytes(const v1::Frame& frame, const RowPayload& rows) {
 }
 
 absl::Status FromBytes(grpc::ByteBuffer* bytes, v1::Frame* frame) {
-  using Link = v1::ShardServiceLinkRequest;
+  using Link = v1::ChainServiceLinkRequest;
   Link link;
   const grpc::Status status = grpc::SerializationTraits<Link>::Deserialize(bytes, &link);
   bytes->Clear();

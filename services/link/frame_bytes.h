@@ -1,5 +1,5 @@
-// Frames as the bytes of a gRPC message. The request and the response of ShardService.Link and of
-// HeadService.Link all have the frame as their field 1, so that one code writes and reads all four.
+// Frames as the bytes of a gRPC message. The request and the response of ChainService.Link both
+// have the frame as their field 1, so that one code writes and reads them.
 //
 // Thread rules: pure functions, any thread.
 #pragma once

@@ -9,10 +9,6 @@
 namespace catena {
 namespace {
 
-// In the order in which they are tried.
-constexpr const char* kMethods[] = {"/catena.v1.ShardService/Link", "/catena.v1.HeadService/Link"};
-constexpr int kMethodCount = 2;
-
 // How long Shutdown waits for peers to take what they are told.
 constexpr std::chrono::milliseconds kEndGrace{500};
 
@@ -27,13 +23,11 @@ struct GrpcTransport::Link {
     std::shared_ptr<grpc::Channel> channel;
     std::shared_ptr<LaneStream> stream;  // null between attempts
     bool owes_report = true;             // its end must be reported; one report does for all lanes
-    int not_implemented = 0;             // methods that were tried in vain
     std::chrono::milliseconds backoff = kFirstBackoff;
     std::unique_ptr<grpc::Alarm> alarm;
   };
   const Replica peer;
   std::array<LaneState, kLanes> lanes;
-  int method = 0;  // of kMethods
   bool forgotten = false;
   bool said_down = false;                // in the log, and not yet that it is up again
   std::unique_ptr<grpc::Alarm> give_up;  // set while it is down
@@ -49,8 +43,7 @@ struct GrpcTransport::Stream {
   std::shared_ptr<Link> link;  // null: accepted
   Lane lane = Lane::kControl;
   Incarnation peer = 0;  // 0: not known yet
-  int method = 0;
-  bool silent = false;  // the receiver hears no more of it; changes under calls_mu_ too
+  bool silent = false;   // the receiver hears no more of it; changes under calls_mu_ too
   std::unique_ptr<grpc::Alarm> hello;  // ends an accepted one that does not say who it is
 };
 
@@ -71,7 +64,7 @@ void GrpcTransport::Connect(const Replica& replica) {
       if (anchor_ == nullptr) anchor_ = lane.channel;
     }
   }
-  for (int lane = 0; lane < kLanes; ++lane) Call(link, static_cast<Lane>(lane), nullptr);
+  for (int lane = 0; lane < kLanes; ++lane) Call(link, static_cast<Lane>(lane));
 }
 
 void GrpcTransport::Disconnect(Incarnation peer) {
@@ -178,26 +171,20 @@ void GrpcTransport::Done() {
   if (--active_ == 0) idle_.notify_all();
 }
 
-void GrpcTransport::Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream* former) {
+void GrpcTransport::Call(const std::shared_ptr<Link>& link, Lane lane) {
   std::shared_ptr<CallingLane> stream;
-  int method;
   {
     const std::lock_guard lock(mu_);
     const Link::LaneState& state = link->lanes[Index(lane)];
-    method = link->method;
-    const CallingLane::CallOptions call{.method = kMethods[method],
-                                        .rows = options_.self.rows,
+    const CallingLane::CallOptions call{.rows = options_.self.rows,
                                         .max_queued_bytes = options_.max_queued_bytes,
                                         .wait_for_ready = !state.owes_report};
     LaneHandler* const handler = this;
     stream = std::make_shared<CallingLane>(call, state.channel, handler);
   }
-  // Before others can send to it.
-  if (former != nullptr) former->MoveHeldTo(stream);
   Stream info;
   info.link = link;
   info.lane = lane;
-  info.method = method;
   if (Add(stream, std::move(info)) == nullptr) return;
   v1::Frame hello;
   MakeHello(options_.self, link->peer.incarnation, lane, &hello);
@@ -262,7 +249,6 @@ absl::Status GrpcTransport::OnWelcome(LaneStream* stream, Stream* info, const v1
   stream->Open();
   const std::lock_guard lock(mu_);
   Link::LaneState& lane = link.lanes[Index(info->lane)];
-  lane.not_implemented = 0;
   lane.backoff = kFirstBackoff;
   lane.owes_report = true;
   if (link.give_up != nullptr) link.give_up->Cancel();
@@ -294,7 +280,7 @@ void GrpcTransport::OnEnd(LaneStream* stream, const absl::Status& why) {
     if (info.link == nullptr) {
       AcceptedEnded(info, stream, why);
     } else {
-      CallEnded(info, stream, why);
+      CallEnded(info, why);
     }
   }  // here the stream is destroyed
   Done();
@@ -320,9 +306,8 @@ void GrpcTransport::AcceptedEnded(const Stream& info, LaneStream* stream, const 
 
 // --- links that this side makes ---
 
-void GrpcTransport::CallEnded(const Stream& info, LaneStream* stream, const absl::Status& why) {
+void GrpcTransport::CallEnded(const Stream& info, const absl::Status& why) {
   const std::shared_ptr<Link>& link = info.link;
-  if (TryOtherService(info, stream, why)) return;
   std::vector<std::shared_ptr<LaneStream>> others;
   absl::Status status = why;
   {
@@ -354,23 +339,6 @@ void GrpcTransport::CallEnded(const Stream& info, LaneStream* stream, const absl
   receiver_->OnDisconnect(link->peer.incarnation, status);
 }
 
-// Calls again at once, with what waited, where only the service was the wrong one.
-bool GrpcTransport::TryOtherService(const Stream& info, LaneStream* stream,
-                                    const absl::Status& why) {
-  if (!absl::IsUnimplemented(why)) return false;
-  {
-    const std::lock_guard lock(mu_);
-    Link& link = *info.link;
-    if (link.forgotten || ++link.lanes[Index(info.lane)].not_implemented >= kMethodCount) {
-      return false;
-    }
-    // Another lane may have found out before.
-    if (link.method == info.method) link.method = (link.method + 1) % kMethodCount;
-  }
-  Call(info.link, info.lane, stream);
-  return true;
-}
-
 // REQUIRES: mu_ is held.
 void GrpcTransport::CallAgainLater(const std::shared_ptr<Link>& link, Lane lane_id) {
   Link::LaneState& lane = link->lanes[Index(lane_id)];
@@ -382,8 +350,7 @@ void GrpcTransport::CallAgainLater(const std::shared_ptr<Link>& link, Lane lane_
   lane.alarm = std::make_unique<grpc::Alarm>();
   lane.alarm->Set(std::chrono::system_clock::now() + pause,
                   [this, weak = std::weak_ptr(link), lane_id](bool) {
-                    if (const std::shared_ptr<Link> link = weak.lock())
-                      Call(link, lane_id, nullptr);
+                    if (const std::shared_ptr<Link> link = weak.lock()) Call(link, lane_id);
                     Done();
                   });
 }

@@ -1,16 +1,9 @@
 // The Transport between processes: each lane of a link is a gRPC stream on a connection of its own,
 // so that bulk rows never stand before a decode in one socket.
 //
-// A link finds out by itself whether its peer is a shard or a head: it calls ShardService.Link, and
-// HeadService.Link where the first is not implemented. Messages that are sent before a new link is
-// up wait for it; where a link has broken they are dropped until it is up again.
-//
-// A process accepts links by returning Accept(context) from the raw callback method Link of its
-// service:
-//
-//   class Service : public v1::ShardService::WithRawCallbackMethod_Link<…> {
-//     grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Link(
-//         grpc::CallbackServerContext* context) override { return transport->Accept(context); }
+// Messages that are sent before a new link is up wait for it; where a link has broken they are
+// dropped until it is up again. A process accepts links by returning Accept(context) from the raw
+// callback method Link of its ChainService (chain_service.h).
 //
 // A link that this side accepted also carries what is sent back to its caller, on the newest stream
 // of the lane; it takes 1 hello a stream, which must fit this process.
@@ -79,15 +72,13 @@ class GrpcTransport final : public Transport, private LaneHandler {
   void OnFrame(LaneStream* stream, ChainMessage message) override;
   void OnEnd(LaneStream* stream, const absl::Status& why) override;
 
-  // `former`: a call that found no such service, or null.
-  void Call(const std::shared_ptr<Link>& link, Lane lane, LaneStream* former);
+  void Call(const std::shared_ptr<Link>& link, Lane lane);
   void AwaitHello(const std::shared_ptr<LaneStream>& stream);
   absl::Status OnHello(LaneStream* stream, Stream* info, const v1::Frame& frame);
   void LogRefusal(Incarnation caller, const absl::Status& status);
   absl::Status OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame);
-  void CallEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
+  void CallEnded(const Stream& info, const absl::Status& why);
   void AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
-  bool TryOtherService(const Stream& info, LaneStream* stream, const absl::Status& why);
   void CallAgainLater(const std::shared_ptr<Link>& link, Lane lane);
   void GiveUpLater(const std::shared_ptr<Link>& link);
   void GiveUp(const std::shared_ptr<Link>& link);

@@ -1,6 +1,7 @@
 #include "services/link/handshake.h"
 
 #include "runtime/chain/limits.h"
+#include "services/common/replica_description.h"
 
 namespace catena {
 namespace {
@@ -8,20 +9,6 @@ namespace {
 // A release talks to its predecessor.
 constexpr uint32_t kNewest = limits::kProtocolVersion;
 constexpr uint32_t kOldest = kNewest > 1 ? kNewest - 1 : 1;
-
-v1::Role WireRole(Role role) {
-  switch (role) {
-    case Role::kGateway:
-      return v1::ROLE_GATEWAY;
-    case Role::kTokenizer:
-      return v1::ROLE_TOKENIZER;
-    case Role::kShard:
-      return v1::ROLE_SHARD;
-    case Role::kHead:
-      return v1::ROLE_HEAD;
-  }
-  return v1::ROLE_UNSPECIFIED;
-}
 
 std::string_view RoleText(int wire_role) {
   constexpr std::string_view kNames[] = {"process", "gateway", "tokenizer", "shard", "head"};
@@ -39,7 +26,7 @@ v1::Hello HelloOf(const LinkIdentity& self) {
   v1::Hello hello;
   hello.set_protocol_version(kNewest);
   hello.set_incarnation(self.incarnation);
-  hello.set_role(WireRole(self.role));
+  hello.set_role(EncodeRole(self.role));
   hello.set_fingerprint(self.fingerprint);
   hello.set_numerics_id(self.numerics_id);
   hello.set_row_bytes(self.rows.row_bytes);
@@ -75,7 +62,7 @@ void MakeWelcome(const LinkIdentity& self, uint32_t callers_version, v1::Frame* 
   v1::Welcome* welcome = frame->mutable_welcome();
   welcome->set_protocol_version(std::min(callers_version, kNewest));
   welcome->set_incarnation(self.incarnation);
-  welcome->set_role(WireRole(self.role));
+  welcome->set_role(EncodeRole(self.role));
 }
 
 absl::StatusOr<Caller> CheckHello(const LinkIdentity& self, const v1::Frame& frame) {

@@ -4,17 +4,16 @@
 #include "services/link/frame_bytes.h"
 
 namespace catena {
+namespace {
+
+constexpr char kLinkMethod[] = "/catena.v1.ChainService/Link";
+
+}  // namespace
 
 void LaneStream::Send(grpc::ByteBuffer frame) {
   const auto bytes = static_cast<int64_t>(frame.Length());
-  std::unique_lock lock(mu_);
-  if (successor_ != nullptr) {
-    const std::shared_ptr<LaneStream> successor = successor_;
-    lock.unlock();
-    return successor->Send(std::move(frame));
-  }
-  // One that ended before it was opened may still get a successor.
-  if (open_ ? ended_ : !options_.hold) return;
+  const std::lock_guard lock(mu_);
+  if (ended_ || !(open_ || options_.hold)) return;
   if (!queue_.empty() && queued_bytes_ + bytes > options_.max_queued_bytes) return;
   queued_bytes_ += bytes;
   queue_.push_back(std::move(frame));
@@ -37,16 +36,8 @@ void LaneStream::End(const absl::Status& why) {
   if (ended_) return;
   ended_ = true;
   why_ = why;
-  if (open_) queue_.clear();
-  StartEnd(why);
-}
-
-void LaneStream::MoveHeldTo(std::shared_ptr<LaneStream> successor) {
-  const std::lock_guard lock(mu_);
-  if (open_) return;
-  for (grpc::ByteBuffer& frame : queue_) successor->Send(std::move(frame));
   queue_.clear();
-  successor_ = std::move(successor);
+  StartEnd(why);
 }
 
 void LaneStream::WriteFirst(grpc::ByteBuffer frame) {
@@ -104,13 +95,12 @@ bool LaneStream::FrameRead(grpc::ByteBuffer* bytes) {
 CallingLane::CallingLane(const CallOptions& options, const std::shared_ptr<grpc::Channel>& channel,
                          LaneHandler* handler)
     : LaneStream({options.rows, options.max_queued_bytes, !options.wait_for_ready}, handler),
-      method_(options.method),
       stub_(channel) {
   context_.set_wait_for_ready(options.wait_for_ready);
 }
 
 void CallingLane::Start(grpc::ByteBuffer hello) {
-  stub_.PrepareBidiStreamingCall(&context_, method_, {}, this);
+  stub_.PrepareBidiStreamingCall(&context_, kLinkMethod, {}, this);
   // Others than gRPC's callbacks start writes: the hold keeps the call until the reader is done.
   AddHold();
   StartRead(&read_);

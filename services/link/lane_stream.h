@@ -10,7 +10,6 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <string>
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
@@ -52,10 +51,6 @@ class LaneStream {
   // Without waiting for the peer to take what is on its way. After End.
   virtual void Cancel() = 0;
 
-  // Hands over what waits, of a stream that was not opened, and what is still sent to it: for a
-  // call that is made anew.
-  void MoveHeldTo(std::shared_ptr<LaneStream> successor);
-
  protected:
   struct Options {
     RowFormat rows;
@@ -90,15 +85,13 @@ class LaneStream {
   std::deque<grpc::ByteBuffer> queue_;
   grpc::ByteBuffer in_flight_;
   absl::Status why_;
-  std::shared_ptr<LaneStream> successor_;
 };
 
-// The side that called.
+// The side that called: ChainService.Link.
 class CallingLane final : public LaneStream,
                           public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   struct CallOptions {
-    std::string method;  // "/catena.v1.ShardService/Link"
     RowFormat rows;
     int64_t max_queued_bytes = 0;
     bool wait_for_ready = false;  // goes on connecting; frames are dropped until it is opened
@@ -117,7 +110,6 @@ class CallingLane final : public LaneStream,
   void OnWriteDone(bool ok) override { FrameWritten(ok); }
   void OnDone(const grpc::Status& status) override;
 
-  const std::string method_;
   grpc::GenericStub stub_;
   grpc::ClientContext context_;
   grpc::ByteBuffer read_;

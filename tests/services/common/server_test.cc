@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "catena/v1/shard.grpc.pb.h"
+#include "catena/v1/chain.grpc.pb.h"
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
@@ -17,9 +17,9 @@ namespace {
 
 using ::testing::Test;
 
-class ShardStub final : public v1::ShardService::Service {
-  grpc::Status Describe(grpc::ServerContext*, const v1::ShardServiceDescribeRequest*,
-                        v1::ShardServiceDescribeResponse* response) override {
+class ChainStub final : public v1::ChainService::Service {
+  grpc::Status Describe(grpc::ServerContext*, const v1::ChainServiceDescribeRequest*,
+                        v1::ChainServiceDescribeResponse* response) override {
     response->mutable_replica()->set_incarnation(42);
     return grpc::Status::OK;
   }
@@ -33,7 +33,7 @@ class ServerTest : public Test {
                                                 const TlsOptions& tls = {}) {
     CATENA_ASSIGN_OR_RETURN(auto credentials, MakeServerCredentials(tls));
     return Server::Start(
-        {listen, credentials, {{v1::ShardService::service_full_name(), &service_}}});
+        {listen, credentials, {{v1::ChainService::service_full_name(), &service_}}});
   }
 
   static grpc::Status Describe(const std::string& address, const TlsOptions& tls = {},
@@ -41,11 +41,11 @@ class ServerTest : public Test {
                                const std::string& tls_name = "") {
     const auto credentials = MakeChannelCredentials(tls, names);
     if (!credentials.ok()) ADD_FAILURE() << credentials.status();
-    const auto stub = v1::ShardService::NewStub(
+    const auto stub = v1::ChainService::NewStub(
         MakeChannel(address, *credentials, {.own_connection = true, .tls_name = tls_name}));
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-    v1::ShardServiceDescribeResponse response;
+    v1::ChainServiceDescribeResponse response;
     return stub->Describe(&context, {}, &response);
   }
 
@@ -75,7 +75,7 @@ class ServerTest : public Test {
   }
 
   TempDir dir_;
-  ShardStub service_;
+  ChainStub service_;
 };
 
 TEST_F(ServerTest, HealthFollowsReadinessAndLivenessDoesNot) {
@@ -84,7 +84,7 @@ TEST_F(ServerTest, HealthFollowsReadinessAndLivenessDoesNot) {
   const std::string& address = (*server)->address();
   for (const bool serving : {false, true, false}) {
     (*server)->SetServing(serving);
-    for (const char* name : {"", "readiness", "catena.v1.ShardService"}) {
+    for (const char* name : {"", "readiness", "catena.v1.ChainService"}) {
       EXPECT_EQ(Health(address, name), serving ? 1 : 2) << name;
     }
     EXPECT_EQ(Health(address, "liveness"), 1);
@@ -135,7 +135,7 @@ TEST_F(ServerTest, ReflectionNamesTheServices) {
   grpc::Slice answer;
   ASSERT_TRUE(in.DumpToSingleSlice(&answer).ok());
   const std::string text(answer.begin(), answer.end());
-  for (const char* name : {"catena.v1.ShardService", "grpc.health.v1.Health"}) {
+  for (const char* name : {"catena.v1.ChainService", "grpc.health.v1.Health"}) {
     EXPECT_NE(text.find(name), std::string::npos) << name;
   }
 }
@@ -146,14 +146,14 @@ TEST_F(ServerTest, TakesNoLongerMessageThanItsOptionsSay) {
                                      .services = {{"shard", &service_}},
                                      .max_receive_bytes = 1000});
   ASSERT_TRUE(server.ok()) << server.status();
-  const auto stub = v1::ShardService::NewStub(
+  const auto stub = v1::ChainService::NewStub(
       MakeChannel((*server)->address(), grpc::InsecureChannelCredentials()));
   for (const auto& [bytes, want] : {std::pair(900, grpc::StatusCode::UNIMPLEMENTED),
                                     std::pair(1100, grpc::StatusCode::RESOURCE_EXHAUSTED)}) {
     grpc::ClientContext context;
-    v1::ShardServiceDebugSequenceRequest request;
+    v1::ChainServiceDebugSequenceRequest request;
     request.set_sequence_id(std::string(static_cast<size_t>(bytes), 'x'));
-    v1::ShardServiceDebugSequenceResponse response;
+    v1::ChainServiceDebugSequenceResponse response;
     EXPECT_EQ(stub->DebugSequence(&context, request, &response).error_code(), want) << bytes;
   }
 }

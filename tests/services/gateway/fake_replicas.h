@@ -10,8 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "catena/v1/head.grpc.pb.h"
-#include "catena/v1/shard.grpc.pb.h"
+#include "catena/v1/chain.grpc.pb.h"
 #include "catena/v1/tokenizer.grpc.pb.h"
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -29,9 +28,7 @@ class NoLinks final : public Transport {
   void Send(Envelope) override {}
 };
 
-class FakeReplica final : public v1::TokenizerService::Service,
-                          public v1::ShardService::Service,
-                          public v1::HeadService::Service {
+class FakeReplica final : public v1::TokenizerService::Service, public v1::ChainService::Service {
  public:
   FakeReplica(Role role, const std::string& address, const std::string& fingerprint,
               Incarnation incarnation) {
@@ -55,11 +52,10 @@ class FakeReplica final : public v1::TokenizerService::Service,
     const NamedService services[] = {
         {v1::TokenizerService::service_full_name(),
          static_cast<v1::TokenizerService::Service*>(this)},
-        {v1::ShardService::service_full_name(), static_cast<v1::ShardService::Service*>(this)},
-        {v1::HeadService::service_full_name(), static_cast<v1::HeadService::Service*>(this)}};
+        {v1::ChainService::service_full_name(), static_cast<v1::ChainService::Service*>(this)}};
     auto server = Server::Start({.listen = info_.replica.address,
                                  .credentials = grpc::InsecureServerCredentials(),
-                                 .services = {services, services + 3}});
+                                 .services = {std::begin(services), std::end(services)}});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     info_.replica.address = server_->address();
@@ -107,12 +103,8 @@ class FakeReplica final : public v1::TokenizerService::Service,
                         v1::TokenizerServiceDescribeResponse* response) override {
     return Say(response->mutable_replica());
   }
-  grpc::Status Describe(grpc::ServerContext*, const v1::ShardServiceDescribeRequest*,
-                        v1::ShardServiceDescribeResponse* response) override {
-    return Say(response->mutable_replica());
-  }
-  grpc::Status Describe(grpc::ServerContext*, const v1::HeadServiceDescribeRequest*,
-                        v1::HeadServiceDescribeResponse* response) override {
+  grpc::Status Describe(grpc::ServerContext*, const v1::ChainServiceDescribeRequest*,
+                        v1::ChainServiceDescribeResponse* response) override {
     return Say(response->mutable_replica());
   }
 

@@ -8,8 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "catena/v1/head.grpc.pb.h"
-#include "catena/v1/shard.grpc.pb.h"
+#include "catena/v1/chain.grpc.pb.h"
 #include <gtest/gtest.h>
 
 #include "services/common/credentials.h"
@@ -23,8 +22,8 @@
 namespace catena {
 
 // A service with nothing but links.
-template <typename WithLink>
-class LinkService : public WithLink {
+class LinkService final
+    : public v1::ChainService::WithRawCallbackMethod_Link<v1::ChainService::Service> {
  public:
   explicit LinkService(GrpcTransport* transport) : transport_(transport) {}
   GrpcTransport::Reactor* Link(grpc::CallbackServerContext* context) override {
@@ -34,11 +33,6 @@ class LinkService : public WithLink {
  private:
   GrpcTransport* const transport_;
 };
-
-using ShardLinks =
-    LinkService<v1::ShardService::WithRawCallbackMethod_Link<v1::ShardService::Service>>;
-using HeadLinks =
-    LinkService<v1::HeadService::WithRawCallbackMethod_Link<v1::HeadService::Service>>;
 
 inline LinkIdentity TestIdentity(Incarnation incarnation) {
   return {incarnation, Role::kShard, "model", "numerics", {DType::kBF16, kSampleRowBytes}};
@@ -52,7 +46,6 @@ class GrpcNode : public TransportNode {
     TlsOptions tls;
     int64_t max_queued_bytes = limits::kMaxQueuedBytes;
     Receiver* receiver = nullptr;
-    bool is_head = false;
     std::chrono::milliseconds hello = limits::kHello;
     std::chrono::milliseconds give_up = limits::kGiveUpLink;
   };
@@ -62,8 +55,7 @@ class GrpcNode : public TransportNode {
             {options_.self, MakeChannelCredentials(options_.tls, PeerNames::kAnyMember).value(),
              options_.max_queued_bytes, options_.hello, options_.give_up},
             options_.receiver),
-        shard_(&transport_),
-        head_(&transport_) {
+        service_(&transport_) {
     Listen();
   }
   ~GrpcNode() override {
@@ -86,19 +78,16 @@ class GrpcNode : public TransportNode {
 
  private:
   void Listen() {
-    const NamedService shard{v1::ShardService::service_full_name(), &shard_};
-    const NamedService head{v1::HeadService::service_full_name(), &head_};
     auto server = Server::Start({.listen = options_.listen,
                                  .credentials = MakeServerCredentials(options_.tls).value(),
-                                 .services = {options_.is_head ? head : shard}});
+                                 .services = {{v1::ChainService::service_full_name(), &service_}}});
     if (!server.ok()) ADD_FAILURE() << server.status();
     server_ = std::move(server).value();
   }
 
   Options options_;
   GrpcTransport transport_;
-  ShardLinks shard_;
-  HeadLinks head_;
+  LinkService service_;
   std::unique_ptr<Server> server_;
 };
 

@@ -16,10 +16,9 @@ using ::testing::HasSubstr;
 
 class Links : public ::testing::Test {
  protected:
-  std::unique_ptr<GrpcNode> Start(const LinkIdentity& self, Receiver* receiver,
-                                  bool is_head = false) {
+  std::unique_ptr<GrpcNode> Start(const LinkIdentity& self, Receiver* receiver) {
     return std::make_unique<GrpcNode>(
-        GrpcNode::Options{self, rig_.NewAddress(), {}, limits::kMaxQueuedBytes, receiver, is_head});
+        GrpcNode::Options{self, rig_.NewAddress(), {}, limits::kMaxQueuedBytes, receiver});
   }
 
   // Connects `self` to a plain node; the message of the refusal.
@@ -54,17 +53,6 @@ TEST_F(Links, AGatewayThatKnowsNoNumericsIsWelcome) {
   a->transport().Connect(b->replica());
   a->transport().Send({2, Lane::kControl, Close{{1, 1}}});
   EXPECT_TRUE(at_b_.WaitForMessages(1));
-}
-
-TEST_F(Links, AHeadIsFoundAndNothingIsLostOnTheWay) {
-  const auto a = Start(TestIdentity(1), &at_a_), b = Start(TestIdentity(2), &at_b_, true);
-  a->transport().Connect(b->replica());
-  for (uint64_t i = 0; i < 100; ++i) a->transport().Send({2, Lane::kDecode, Close{{1, i}}});
-  ASSERT_TRUE(at_b_.WaitForMessages(100));
-  for (uint64_t i = 0; i < 100; ++i) {
-    EXPECT_EQ(std::get<Close>(at_b_.got()[i].message).sequence.number, i);
-  }
-  EXPECT_TRUE(at_a_.gone().empty());
 }
 
 TEST_F(Links, AServerWithoutLinksIsFinal) {
@@ -143,7 +131,7 @@ class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuff
  public:
   explicit RawPeer(const std::string& address)
       : stub_(MakeChannel(address, grpc::InsecureChannelCredentials())) {
-    stub_.PrepareBidiStreamingCall(&context_, "/catena.v1.ShardService/Link", {}, this);
+    stub_.PrepareBidiStreamingCall(&context_, "/catena.v1.ChainService/Link", {}, this);
     AddHold();
     StartRead(&in_);
     StartCall();
