@@ -23,8 +23,8 @@
 #include <grpcpp/security/credentials.h>
 
 #include "runtime/actor/gateway_actor.h"
+#include "services/common/target_addresses.h"
 #include "services/gateway/model_facts.h"
-#include "services/gateway/target_addresses.h"
 #include "services/gateway/tokenizer_replicas.h"
 
 namespace catena {

@@ -1,4 +1,4 @@
-#include "services/gateway/target_addresses.h"
+#include "services/common/target_addresses.h"
 
 #include <condition_variable>
 #include <mutex>
