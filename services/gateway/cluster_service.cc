@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "services/common/replica_description.h"
+#include "services/common/status.h"
 #include "services/common/request_limits.h"
 #include "services/gateway/debug_fan_out.h"
 

@@ -22,12 +22,13 @@ struct GrpcTransport::Link {
   struct LaneState {
     std::shared_ptr<grpc::Channel> channel;
     std::shared_ptr<LaneStream> stream;  // null between attempts
-    bool owes_report = true;             // its end must be reported; one report does for all lanes
+    bool up = false;
     std::chrono::milliseconds backoff = kFirstBackoff;
     std::unique_ptr<grpc::Alarm> alarm;
   };
   const Replica peer;
   std::array<LaneState, kLanes> lanes;
+  bool owes_report = true;  // of the next lane that ends: one an outage, until all are up
   bool forgotten = false;
   bool said_down = false;                // in the log, and not yet that it is up again
   std::unique_ptr<grpc::Alarm> give_up;  // set while it is down
@@ -178,7 +179,7 @@ void GrpcTransport::Call(const std::shared_ptr<Link>& link, Lane lane) {
     const Link::LaneState& state = link->lanes[Index(lane)];
     const CallingLane::CallOptions call{.rows = options_.self.rows,
                                         .max_queued_bytes = options_.max_queued_bytes,
-                                        .wait_for_ready = !state.owes_report};
+                                        .wait_for_ready = !link->owes_report};
     LaneHandler* const handler = this;
     stream = std::make_shared<CallingLane>(call, state.channel, handler);
   }
@@ -247,15 +248,23 @@ absl::Status GrpcTransport::OnWelcome(LaneStream* stream, Stream* info, const v1
   Link& link = *info->link;
   CATENA_RETURN_IF_ERROR(CheckWelcome(options_.self, link.peer.incarnation, frame));
   stream->Open();
-  const std::lock_guard lock(mu_);
-  Link::LaneState& lane = link.lanes[Index(info->lane)];
-  lane.backoff = kFirstBackoff;
-  lane.owes_report = true;
-  if (link.give_up != nullptr) link.give_up->Cancel();
-  link.give_up.reset();
-  if (std::exchange(link.said_down, false)) {
-    spdlog::info("link to {} is up again", link.peer.address);
+  const std::lock_guard calls(calls_mu_);
+  {
+    const std::lock_guard lock(mu_);
+    if (link.forgotten) return absl::OkStatus();
+    Link::LaneState& lane = link.lanes[Index(info->lane)];
+    lane.up = true;
+    lane.backoff = kFirstBackoff;
+    const auto is_up = [](const Link::LaneState& l) { return l.up; };
+    if (!std::all_of(link.lanes.begin(), link.lanes.end(), is_up)) return absl::OkStatus();
+    link.owes_report = true;
+    if (link.give_up != nullptr) link.give_up->Cancel();
+    link.give_up.reset();
+    if (std::exchange(link.said_down, false)) {
+      spdlog::info("link to {} is up again", link.peer.address);
+    }
   }
+  receiver_->OnConnect(link.peer.incarnation);
   return absl::OkStatus();
 }
 
@@ -315,6 +324,7 @@ void GrpcTransport::CallEnded(const Stream& info, const absl::Status& why) {
     if (link->forgotten) return;
     Link::LaneState& lane = link->lanes[Index(info.lane)];
     lane.stream.reset();
+    lane.up = false;
     if (absl::IsCancelled(why)) {  // by the peer's server, or its end of the connection
       status = absl::UnavailableError("the peer cancelled the stream");
     } else if (absl::IsUnimplemented(why)) {
@@ -325,11 +335,9 @@ void GrpcTransport::CallEnded(const Stream& info, const absl::Status& why) {
     if (final) {
       others = ForgetLocked(link);
     } else {
-      const bool owed = lane.owes_report;
-      for (Link::LaneState& l : link->lanes) l.owes_report &= !owed;
       CallAgainLater(link, info.lane);
       GiveUpLater(link);
-      if (!owed) return;
+      if (!std::exchange(link->owes_report, false)) return;
     }
     link->said_down = true;
   }

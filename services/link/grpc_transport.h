@@ -8,9 +8,10 @@
 // A link that this side accepted also carries what is sent back to its caller, on the newest stream
 // of the lane; it takes 1 hello a stream, which must fit this process.
 //
-// OnDisconnect comes once when a link cannot be made, and whenever a lane ends that has come up
-// since the last one; FAILED_PRECONDITION comes in any case, and the link is forgotten. So is one,
-// without a word, that stays down for `give_up`: the next Connect makes it anew.
+// OnConnect comes when all lanes of a link that this side made are up, OnDisconnect once an outage:
+// when the first lane cannot be made, or ends, and again only after an OnConnect.
+// FAILED_PRECONDITION comes in any case, and the link is forgotten. So is one, without a word, that
+// stays down for `give_up`: the next Connect makes it anew.
 //
 // Thread rules: as Transport. The receiver's calls come one at a time, and none after Disconnect
 // (for the links that this side made) or Shutdown has returned; both wait for a call that is in

@@ -124,13 +124,33 @@ TEST_P(TransportConformance, ABrokenLinkIsReportedOnBothSidesAndMadeAgain) {
   const auto a = Start(1, &at_a_), b = Start(2, &at_b_);
   a->transport().Connect(b->replica());
   for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(at_a_.WaitForReached(2, round + 1));
+    EXPECT_EQ(at_a_.gone().size(), static_cast<size_t>(round));
     ASSERT_TRUE(SendUntilReceived(&a->transport(), 2, &at_b_));
-    const size_t reports = at_a_.gone().size();
+    const size_t reports_at_b = at_b_.gone().size();
     rig_->BreakLinks(b.get());
-    ASSERT_TRUE(at_b_.WaitForGone(1, absl::StatusCode::kUnavailable));
-    ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kUnavailable, reports));
-    ASSERT_TRUE(SendUntilReceived(&a->transport(), 2, &at_b_));
+    ASSERT_TRUE(at_b_.WaitForGone(1, absl::StatusCode::kUnavailable, reports_at_b));
+    ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kUnavailable, static_cast<size_t>(round)));
   }
+  ASSERT_TRUE(at_a_.WaitForReached(2, 4));
+  ASSERT_TRUE(SendUntilReceived(&a->transport(), 2, &at_b_));
+  EXPECT_EQ(at_a_.reached(), std::vector<Incarnation>(4, 2));
+  EXPECT_TRUE(at_b_.reached().empty()) << "it made no link";
+}
+
+// What is remembered of a broken link is forgotten by this: without a message on it, or two.
+TEST_P(TransportConformance, ALinkThatIsUpIsReportedOnceToTheSideThatMadeIt) {
+  const auto a = Start(1, &at_a_), b = Start(2, &at_b_);
+  a->transport().Connect(b->replica());
+  ASSERT_TRUE(at_a_.WaitForReached(2));
+  a->transport().Connect(b->replica());  // does nothing
+  ASSERT_TRUE(SendUntilReceived(&a->transport(), 2, &at_b_));
+  a->transport().Disconnect(2);
+  a->transport().Connect(b->replica());  // another link
+  ASSERT_TRUE(at_a_.WaitForReached(2, 2));
+  EXPECT_EQ(at_a_.reached(), std::vector<Incarnation>(2, 2));
+  EXPECT_TRUE(at_b_.reached().empty());
+  EXPECT_TRUE(at_a_.gone().empty());
 }
 
 TEST_P(TransportConformance, AnotherProcessAtTheAddressIsFinal) {
@@ -150,7 +170,9 @@ TEST_P(TransportConformance, APeerThatIsNotThereIsReportedAndFoundWhenItComes) {
   const std::string address = Start(2, &at_b_)->replica().address;  // and gone
   a->transport().Connect({address, 4});
   ASSERT_TRUE(at_a_.WaitForGone(4, absl::StatusCode::kUnavailable));
+  EXPECT_TRUE(at_a_.reached().empty());
   const auto b = Start(4, &at_b_, address);
+  ASSERT_TRUE(at_a_.WaitForReached(4));
   ASSERT_TRUE(SendUntilReceived(&a->transport(), 4, &at_b_));
   EXPECT_EQ(at_a_.gone().size(), 1u) << "every attempt was reported";
 }
@@ -225,12 +247,14 @@ TEST_P(TransportConformance, NothingComesAfterDisconnect) {
   EXPECT_TRUE(at_a_.WaitForMessages(100));
   a->transport().Disconnect(2);
   const size_t messages = at_a_.got().size(), reports = at_a_.gone().size();
+  const size_t times_reached = at_a_.reached().size();
   stop = true;
   flood.join();
   ASSERT_TRUE(at_b_.WaitForGone(1, absl::StatusCode::kUnavailable));
   b.reset();
   EXPECT_EQ(at_a_.got().size(), messages);
   EXPECT_EQ(at_a_.gone().size(), reports);
+  EXPECT_EQ(at_a_.reached().size(), times_reached);
 }
 
 TEST_P(TransportConformance, AReceiverMayDisconnectAndConnectWithinACall) {

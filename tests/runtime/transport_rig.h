@@ -73,6 +73,11 @@ class RecordingReceiver : public Receiver {
     return gone_;
   }
 
+  std::vector<Incarnation> reached() const {
+    const std::lock_guard lock(mu_);
+    return reached_;
+  }
+
   [[nodiscard]] bool WaitForMessages(size_t n, std::chrono::milliseconds most = kPatience) {
     std::unique_lock lock(mu_);
     return changed_.wait_for(lock, most, [&] { return got_.size() >= n; });
