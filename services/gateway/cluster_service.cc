@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "services/common/replica_description.h"
-#include "services/common/status.h"
 #include "services/common/request_limits.h"
+#include "services/common/status.h"
 #include "services/gateway/debug_fan_out.h"
 
 namespace catena {
