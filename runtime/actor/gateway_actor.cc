@@ -60,9 +60,8 @@ GatewayView GatewayActor::view() const {
   return view_;
 }
 
-void GatewayActor::View(const SequenceKey& key,
-                        std::function<void(std::optional<SequenceView>)> done) {
-  Post([this, key, done = std::move(done)](Instant) { done(core_.View(key)); });
+void GatewayActor::View(PublicId id, std::function<void(std::optional<SequenceAtGateway>)> done) {
+  Post([this, id, done = std::move(done)](Instant) { done(core_.View(id)); });
 }
 
 }  // namespace catena

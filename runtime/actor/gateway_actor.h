@@ -39,8 +39,8 @@ class GatewayActor final : public Actor, public TokenLoop {
   GatewayView view() const;
   // Calls `done` on the actor's thread with the view after all that was posted before.
   void AskView(std::function<void(const GatewayView&)> done);
-  // Calls `done` on the actor's thread with the sequence here and the replicas of its route.
-  void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
+  // Calls `done` on the actor's thread with the sequence as it is held here.
+  void View(PublicId id, std::function<void(std::optional<SequenceAtGateway>)> done);
 
  private:
   void AfterRound(Instant now) override;

@@ -61,6 +61,9 @@ void GatewayCore::Submit(uint64_t ticket, LoopRequest request,
   s->request = std::move(request);
   s->listener = std::move(listener);
   s->submitted = s->started = s->first_token = now;
+  do {
+    s->id = options_.draw_id();
+  } while (!by_id_.emplace(s->id, s).second);
   sequences_[ticket] = std::move(owned);
   if (!status.ok()) return Fail(s, status, now);
   queue_.Add(ticket, now);
@@ -137,7 +140,7 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
   s->state = State::kRunning;
   queue_.Opened(s->ticket, now);
   s->started = now;
-  events_.push_back({s->listener, LoopEvent::Start{s->key}});
+  events_.push_back({s->listener, LoopEvent::Start{s->id}});
   CollectSteps(s);
   SendCollected();
   Admit(now);
@@ -282,6 +285,7 @@ void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reas
     stats.accepted = s->ids->accepted();
   }
   events_.push_back({s->listener, LoopEvent::End{status, reason, stats}});
+  by_id_.erase(s->id);
   sequences_.erase(s->ticket);
 }
 
@@ -390,10 +394,10 @@ void GatewayCore::SendSentLengths() {
   for (auto& [to, message] : sent) Send(to.first, to.second, std::move(message));
 }
 
-std::optional<SequenceView> GatewayCore::View(const SequenceKey& key) const {
-  auto it = key.gateway == options_.self ? by_number_.find(key.number) : by_number_.end();
-  if (it == by_number_.end()) return std::nullopt;
-  return it->second->ids->View();
+std::optional<SequenceAtGateway> GatewayCore::View(PublicId id) const {
+  const auto it = by_id_.find(id);
+  if (it == by_id_.end() || it->second->state == State::kWaiting) return std::nullopt;
+  return SequenceAtGateway{it->second->key, it->second->ids->View()};
 }
 
 }  // namespace catena

@@ -4,6 +4,7 @@
 // Thread rules: see Core.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,12 +25,13 @@ struct GatewayCoreOptions {
   Incarnation self = 0;
   int64_t max_waiting = 1024;  // sequences in the queue; past it, RESOURCE_EXHAUSTED
   uint64_t jitter_seed = 1;    // of the pauses after a refusal
+  std::function<PublicId()> draw_id = DrawPublicId;
 };
 
 // What a listener is to be told, in order.
 struct LoopEvent {
   struct Start {
-    SequenceKey sequence;
+    PublicId sequence;
   };
   struct End {
     absl::Status status;
@@ -40,6 +42,12 @@ struct LoopEvent {
   std::variant<Start, Token, End> what;
 };
 void Deliver(const LoopEvent& event);
+
+// A sequence as its gateway holds it, and its name at the stages.
+struct SequenceAtGateway {
+  SequenceKey key;
+  SequenceView view;
+};
 
 class GatewayCore : public Core {
  public:
@@ -63,12 +71,14 @@ class GatewayCore : public Core {
   const Router& router() const { return router_; }
   int64_t waiting() const { return queue_.waiting(); }
   int64_t running() const { return static_cast<int64_t>(sequences_.size()) - waiting(); }
-  std::optional<SequenceView> View(const SequenceKey& key) const;
+  // Of one that is on a route.
+  std::optional<SequenceAtGateway> View(PublicId id) const;
 
  private:
   enum class State { kWaiting, kOpening, kRunning };
   struct Sequence {
     uint64_t ticket = 0;
+    PublicId id{};
     LoopRequest request;
     std::shared_ptr<LoopListener> listener;
     State state = State::kWaiting;
@@ -124,7 +134,8 @@ class GatewayCore : public Core {
   Router router_;
   AdmissionQueue queue_;
   std::map<uint64_t, std::unique_ptr<Sequence>> sequences_;  // by ticket
-  std::map<uint64_t, Sequence*> by_number_;                  // those on a route
+  std::map<PublicId, Sequence*> by_id_;
+  std::map<uint64_t, Sequence*> by_number_;  // those on a route
   uint64_t next_number_ = 1;
   std::vector<std::pair<std::pair<Incarnation, Lane>, Steps>> collected_;
   std::vector<LoopEvent> events_;

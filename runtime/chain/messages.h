@@ -45,7 +45,7 @@ struct SequenceKey {
   }
 };
 
-// As `catena debug` takes it: "1f3a…-12".
+// As stages are asked about it: "1f3a…-12". Clients know another name (public_id.h).
 std::string ToString(const SequenceKey& key);
 absl::StatusOr<SequenceKey> ParseSequenceKey(std::string_view text);
 

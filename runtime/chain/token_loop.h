@@ -13,6 +13,7 @@
 
 #include "model/sampler/finish.h"
 #include "runtime/chain/messages.h"
+#include "runtime/chain/public_id.h"
 
 namespace catena {
 
@@ -39,7 +40,7 @@ class LoopListener {
  public:
   virtual ~LoopListener() = default;
   // A route is reserved.
-  virtual void OnStart(const SequenceKey& sequence) = 0;
+  virtual void OnStart(PublicId sequence) = 0;
   virtual void OnToken(const Token& token) = 0;
   // The last call. A finish reason where the status is OK (kLength after scores).
   virtual void OnEnd(const absl::Status& status, FinishReason reason, const LoopStats& stats) = 0;

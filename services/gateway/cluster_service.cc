@@ -82,27 +82,27 @@ grpc::ServerUnaryReactor* ClusterServiceImpl::DebugSequence(grpc::CallbackServer
                                                             v1::DebugSequenceResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const auto place = Admit(*context);
-  const absl::StatusOr<SequenceKey> key = ParseSequenceKey(request->sequence_id());
-  if (!place.ok() || !key.ok()) {
-    reactor->Finish(ToGrpcStatus(place.ok() ? key.status() : place.status()));
+  const absl::StatusOr<PublicId> id = ParsePublicId(request->sequence_id());
+  if (!place.ok() || !id.ok()) {
+    reactor->Finish(ToGrpcStatus(place.ok() ? id.status() : place.status()));
     return reactor;
   }
   const ReplicaInfo self = options_.describe();
   Discovery* discovery = options_.discovery;
-  options_.gateway->View(*key, [=](const std::optional<SequenceView>& view) {
-    if (!view) {
+  options_.gateway->View(*id, [=](const std::optional<SequenceAtGateway>& sequence) {
+    if (!sequence) {
       reactor->Finish(grpc::Status(
           grpc::StatusCode::NOT_FOUND,
-          fmt::format("sequence {} does not run here; it may have ended", ToString(*key))));
+          fmt::format("sequence {} does not run here; it may have ended", ToString(*id))));
       return;
     }
     v1::SequenceAtStage* own = response->add_stages();
     own->set_address(self.replica.address);
     own->set_role(v1::ROLE_GATEWAY);
-    EncodeView(*view, own);
+    EncodeView(sequence->view, own);
     std::vector<KnownReplica> stages = discovery->replicas();
     std::sort(stages.begin(), stages.end(), Before);
-    AskStages(*key, stages, *discovery, response,
+    AskStages(sequence->key, stages, *discovery, response,
               [reactor, place](const grpc::Status& status) { reactor->Finish(status); });
   });
   return reactor;

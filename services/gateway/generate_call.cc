@@ -81,7 +81,7 @@ void GenerateCall::OnEvents(uint32_t index, LoopInbox::Events events) {
   Sequence& s = sequences_[index];
   if (events.end) s.end = std::move(events.end);
   if (over()) return;
-  if (events.started) s.key = events.started;
+  if (events.started) s.id = events.started;
   if (!s.stopped) TakeTokens(s, std::move(events.tokens));
   if (s.end && !s.stopped) {
     if (!s.end->status.ok()) return Fail(s.end->status);
@@ -145,7 +145,7 @@ void GenerateCall::CheckBuffered() {
 }
 
 bool GenerateCall::HasNews(const Sequence& s) const {
-  return (s.key && !s.start_sent) || !s.ready.empty() || (s.text_ended && s.end && !s.finish_sent);
+  return (s.id && !s.start_sent) || !s.ready.empty() || (s.text_ended && s.end && !s.finish_sent);
 }
 
 bool GenerateCall::HavePieces(const Piece& piece) {
@@ -174,7 +174,7 @@ bool GenerateCall::Compose(v1::GenerateResponse* response) {
     const uint32_t index = (turn_ + i) % n;
     const Sequence& s = sequences_[index];
     if (!HasNews(s)) continue;
-    const bool start = s.key && !s.start_sent;
+    const bool start = s.id && !s.start_sent;
     if (!start && !s.ready.empty() && !HavePieces(s.ready.front())) continue;
     ComposeOf(index, response);
     turn_ = index + 1;
@@ -186,11 +186,11 @@ bool GenerateCall::Compose(v1::GenerateResponse* response) {
 void GenerateCall::ComposeOf(uint32_t index, v1::GenerateResponse* response) {
   Sequence& s = sequences_[index];
   response->set_index(index);
-  if (s.key && !std::exchange(s.start_sent, true)) {
+  if (s.id && !std::exchange(s.start_sent, true)) {
     v1::Start* start = response->mutable_start();
     start->set_seed(params_.seed);
     start->set_prompt_tokens(prompt_tokens_);
-    start->set_sequence_id(ToString(*s.key));
+    start->set_sequence_id(ToString(*s.id));
   }
   size_t bytes = 0;
   while (!s.ready.empty() && bytes < kMaxResponseBytes && HavePieces(s.ready.front())) {

@@ -33,7 +33,7 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse> {
   };
   struct Sequence {
     std::optional<uint64_t> ticket;  // of the loop
-    std::optional<SequenceKey> key;
+    std::optional<PublicId> id;
     bool start_sent = false;
     std::shared_ptr<DecodeStream> decode;  // null where the model has no tokenizer
     std::deque<SampledToken> waiting;      // for their text

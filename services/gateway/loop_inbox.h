@@ -24,7 +24,7 @@ class LoopInbox final : public LoopListener, public std::enable_shared_from_this
     LoopStats stats;
   };
   struct Events {
-    std::optional<SequenceKey> started;
+    std::optional<PublicId> started;
     std::vector<SampledToken> tokens;
     std::optional<End> end;
   };
@@ -32,7 +32,7 @@ class LoopInbox final : public LoopListener, public std::enable_shared_from_this
   LoopInbox(std::shared_ptr<Strand> strand, std::function<void(Events)> take)
       : strand_(std::move(strand)), take_(std::move(take)) {}
 
-  void OnStart(const SequenceKey& sequence) override {
+  void OnStart(PublicId sequence) override {
     Add([&](Events& e) { e.started = sequence; });
   }
   void OnToken(const Token& token) override {

@@ -6,7 +6,7 @@ namespace catena {
 
 class Readiness::Listener final : public LoopListener {
  public:
-  void OnStart(const SequenceKey&) override {}
+  void OnStart(PublicId) override {}
   void OnToken(const Token&) override {}
   void OnEnd(const absl::Status& status, FinishReason, const LoopStats&) override {
     done.set_value(status);

@@ -180,7 +180,7 @@ class SupervisionTest(CatenaTest):
         with Cluster(self, self.model) as cluster:
             done = cluster.run("debug", "nonsense")
             self.assertEqual(done.returncode, 2)
-            done = cluster.run("debug", "1-1")
+            done = cluster.run("debug", "0123456789abcdef")
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr.decode(), r"\Acatena: [^\n]+\n\Z")
 
@@ -218,7 +218,7 @@ class ErrorsTest(ErrorCase):
     def test_no_gateway_there(self):
         with Cluster(self, self.model) as cluster:
             gateway = cluster.gateway
-        for command in (("status",), ("debug", "1-1"), ("bench", "serve"),
+        for command in (("status",), ("debug", "0123456789abcdef"), ("bench", "serve"),
                         ("generate", "--prompt-tokens", "1")):
             self.assert_fails((*command, "--gateway", gateway), gateway)
 

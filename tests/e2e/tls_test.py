@@ -91,7 +91,7 @@ class StrangersTest(TlsCase):
     def test_a_client_that_does_not_fit_is_refused_at_once_and_the_cluster_goes_on(self):
         with self.cluster(self.model) as cluster:
             for command in (("generate", "--prompt-tokens", 1), ("chat",), ("status",),
-                            ("debug", "1-1"), ("bench", "serve")):
+                            ("debug", "0123456789abcdef"), ("bench", "serve")):
                 for options in self.distrustful():
                     with self.subTest(command=command[0], options=options[::2]):
                         line = self.refused(*command, "--gateway", cluster.gateway, *options)
@@ -152,7 +152,7 @@ class StrangersTest(TlsCase):
                     self.assertTrue(wire.is_serving(address, self.files.context()))
                     for tls in (None, self.files.context(member=False), self.stranger()):
                         self.assertIsNone(wire.is_serving(address, tls))
-                for command in (("status",), ("debug", "1-1")):
+                for command in (("status",), ("debug", "0123456789abcdef")):
                     there = (*command, "--gateway", address)
                     for options in ((), ("--tls-ca", self.files.authority)):
                         self.assertIn("cannot reach", self.refused(*there, *options))
@@ -163,8 +163,8 @@ class StrangersTest(TlsCase):
     def test_status_and_debug_of_a_cluster_with_tls_say_what_they_say_without(self):
         with self.cluster(self.model) as cluster:
             self.assertEqual({p["health"] for p in cluster.status()["processes"]}, {"serving"})
-            self.assert_fails(("debug", "1-1", "--gateway", cluster.gateway, *cluster.client),
-                              "1-1")
+            self.assert_fails(("debug", "0123456789abcdef", "--gateway", cluster.gateway,
+                               *cluster.client), "0123456789abcdef")
 
     def test_a_gateway_of_another_authority_reaches_nobody_and_says_why(self):
         address = f"unix:{self.temp_dir()}/gateway"

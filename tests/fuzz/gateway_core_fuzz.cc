@@ -9,7 +9,7 @@ namespace {
 constexpr Incarnation kSelf = 1;  // the gateway of half of the messages' sequences
 
 struct Outcome : LoopListener {
-  void OnStart(const SequenceKey&) override { CATENA_CHECK(!ended); }
+  void OnStart(PublicId) override { CATENA_CHECK(!ended); }
   void OnToken(const Token&) override { CATENA_CHECK(!ended); }
   void OnEnd(const absl::Status&, FinishReason, const LoopStats&) override {
     CATENA_CHECK(!ended);

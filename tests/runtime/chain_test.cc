@@ -22,7 +22,7 @@ constexpr int64_t kPositions = 128;
 
 class Waiter final : public LoopListener {
  public:
-  void OnStart(const SequenceKey&) override {}
+  void OnStart(PublicId) override {}
   void OnToken(const Token& token) override {
     const std::lock_guard lock(mutex_);
     tokens_.push_back(token.token);

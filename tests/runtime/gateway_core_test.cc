@@ -16,20 +16,26 @@ using ::testing::IsEmpty;
 constexpr Incarnation kSelf = 1, kShard = 2, kHead = 3;
 
 struct Outcome : LoopListener {
-  void OnStart(const SequenceKey&) override { started = true; }
+  void OnStart(PublicId given) override {
+    started = true;
+    id = given;
+  }
   void OnToken(const Token&) override {}
   void OnEnd(const absl::Status& s, FinishReason, const LoopStats&) override {
     ended = true;
     status = s;
   }
   bool started = false, ended = false;
+  PublicId id{};
   absl::Status status;
 };
 
 // A gateway with one shard and one head, which answer when the test says so.
 class Gateway {
  public:
-  Gateway() : core_({.self = kSelf}) { SetReplicas({kShard, kHead}); }
+  explicit Gateway(GatewayCoreOptions options = {}) : core_(WithSelf(std::move(options))) {
+    SetReplicas({kShard, kHead});
+  }
 
   void SetReplicas(const std::vector<Incarnation>& present, int64_t context = 100) {
     std::vector<ReplicaInfo> replicas;
@@ -78,10 +84,15 @@ class Gateway {
     core_.Tick(now_);
     Settle();
   }
+  std::optional<SequenceAtGateway> View(PublicId id) const { return core_.View(id); }
   // Whether the core asks to be woken at once.
   bool WantsWork() const { return core_.WakeAt() && *core_.WakeAt() <= now_; }
 
  private:
+  static GatewayCoreOptions WithSelf(GatewayCoreOptions options) {
+    options.self = kSelf;
+    return options;
+  }
   static SequenceKey Key(uint64_t number) { return {.gateway = kSelf, .number = number}; }
   void Receive(Incarnation from, ChainMessage message) {
     core_.Receive(from, Lane::kControl, std::move(message), now_);
@@ -145,6 +156,30 @@ TEST(GatewayCore, AWaitThatWasIdleIsNotExpectedOfOthers) {
   for (int i = 0; i < 40; ++i) gateway.Submit();
   gateway.Open(2);
   EXPECT_FALSE(gateway.Submit(3, std::chrono::seconds(20))->ended);
+}
+
+TEST(GatewayCore, ClientsKnowASequenceByANumberThatWasDrawn) {
+  const std::vector<uint64_t> draws = {77, 77, 5};  // one is taken already
+  size_t drawn = 0;
+  Gateway gateway({.draw_id = [&] { return PublicId{draws.at(drawn++)}; }});
+  const auto first = gateway.Submit(), second = gateway.Submit();
+  gateway.Open(1);
+  gateway.Open(2);
+  EXPECT_EQ(first->id, PublicId{77});
+  EXPECT_EQ(second->id, PublicId{5});
+  EXPECT_EQ(gateway.View(PublicId{5})->key.number, 2u);
+  EXPECT_FALSE(gateway.View(PublicId{2}));
+  gateway.Disconnect();
+  EXPECT_FALSE(gateway.View(PublicId{5}));
+}
+
+TEST(PublicId, IsReadAsItIsWritten) {
+  EXPECT_EQ(ToString(PublicId{0x1f3a}), "0000000000001f3a");
+  EXPECT_EQ(*ParsePublicId("fedcba9876543210"), PublicId{0xfedcba9876543210});
+  for (const char* wrong : {"", "1f3a", "0000000000001f3a0", "000000000000-f3a", "1f3a-12"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ParsePublicId(wrong).status())) << wrong;
+  }
+  EXPECT_NE(DrawPublicId(), DrawPublicId());
 }
 
 TEST(GatewayCore, ADeadlineThatHasPassedIsCalledThat) {

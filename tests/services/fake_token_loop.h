@@ -63,7 +63,7 @@ class FakeTokenLoop final : public TokenLoop {
   // What the loop says of the n-th sequence; nothing of one that has ended.
   void Start(uint64_t n) {
     std::lock_guard lock(mutex_);
-    if (LoopListener* l = Listener(n + 1)) l->OnStart({.gateway = 0xabc, .number = n + 1});
+    if (LoopListener* l = Listener(n + 1)) l->OnStart(PublicId{n + 1});
   }
   void Say(uint64_t n, const SampledToken& token) {
     std::lock_guard lock(mutex_);

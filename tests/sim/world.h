@@ -36,7 +36,7 @@ struct WorldOptions {
 
 // What became of one request.
 struct Outcome : LoopListener {
-  void OnStart(const SequenceKey&) override { ++starts; }
+  void OnStart(PublicId) override { ++starts; }
   void OnToken(const Token& token) override { tokens.push_back(token); }
   void OnEnd(const absl::Status& s, FinishReason r, const LoopStats&) override {
     CATENA_CHECK(!ended);

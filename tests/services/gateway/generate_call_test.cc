@@ -104,7 +104,7 @@ TEST_F(GenerateCallTest, TokensComeAsTextAndTheStreamEndsWithItsFinish) {
   EXPECT_EQ(s.ids, ids);
   EXPECT_EQ(s.starts, 1);
   EXPECT_EQ(s.start.prompt_tokens(), 3);
-  EXPECT_EQ(s.start.sequence_id(), ToString({.gateway = 0xabc, .number = 1}));
+  EXPECT_EQ(s.start.sequence_id(), "0000000000000001");
   EXPECT_EQ(s.finish.reason(), v1::FINISH_REASON_LENGTH);
   EXPECT_EQ(s.finish.completion_tokens(), static_cast<int64_t>(ids.size()));
   EXPECT_EQ(s.finish.queue_ns(), 1);
