@@ -32,6 +32,12 @@ absl::Status KvCache::Open(SequenceId id, int rotary, int64_t max_length, int64_
   return absl::OkStatus();
 }
 
+void KvCache::SetRotary(SequenceId id, int rotary) {
+  auto it = sequences_.find(id);
+  CATENA_CHECK(it != sequences_.end() && it->second.length == 0);
+  it->second.rotary = rotary;
+}
+
 void KvCache::Hold(Sequence* s, int64_t pages) {
   set_aside_ -= std::clamp<int64_t>(s->promised - s->held, 0, pages);
   s->held += pages;

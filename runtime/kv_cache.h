@@ -29,6 +29,9 @@ class KvCache {
   // not fail. RESOURCE_EXHAUSTED where they are not free now, INVALID_ARGUMENT where the pool is
   // too small for them. Without a length nothing is set aside.
   absl::Status Open(SequenceId id, int rotary, int64_t max_length = 0, int64_t max_rows = 0);
+  // From here on the sequence's rows are rotated by `rotary`. REQUIRES: the id is open, and has no
+  // positions: no row may be rotated by another table than those before it.
+  void SetRotary(SequenceId id, int rotary);
   // Frees the sequence's pages; an unknown id is fine.
   void Close(SequenceId id);
 

@@ -63,12 +63,22 @@ KvShape KvShapeOf(const ModelConfig& config, const StageOptions& options) {
           .dtype = options.kv_dtype};
 }
 
+absl::Status Stage::CheckRotary(SequenceId id, int rotary) const {
+  if (0 <= rotary && rotary < rotary_tables_) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("sequence {}: rotary table {} of {}", id, rotary, rotary_tables_));
+}
+
 absl::Status Stage::Open(SequenceId id, int rotary, int64_t max_length) {
-  if (rotary < 0 || rotary >= rotary_tables_) {
-    return absl::InvalidArgumentError(
-        fmt::format("sequence {}: rotary table {} of {}", id, rotary, rotary_tables_));
-  }
+  CATENA_RETURN_IF_ERROR(CheckRotary(id, rotary));
   return cache_->Open(id, rotary, max_length, options_.max_rows);
+}
+
+absl::Status Stage::ChooseRotary(SequenceId id, int rotary) {
+  CATENA_RETURN_IF_ERROR(CheckRotary(id, rotary));
+  if (cache_->Find(id) == nullptr) return absl::NotFoundError(fmt::format("no sequence {}", id));
+  cache_->SetRotary(id, rotary);
+  return absl::OkStatus();
 }
 
 absl::Status Stage::CheckDistinct(absl::Span<const StageSpan> spans) {

@@ -52,6 +52,9 @@ class Stage {
   // A new sequence. INVALID_ARGUMENT where the model has no such rotary table (ChooseRotaryTable).
   // `max_length`: see KvCache::Open.
   absl::Status Open(SequenceId id, int rotary, int64_t max_length = 0);
+  // Another table for a sequence that is computed anew. The same error, and NOT_FOUND where the id
+  // is not open. REQUIRES: the sequence has no positions (KvCache::Truncate to 0).
+  absl::Status ChooseRotary(SequenceId id, int rotary);
 
   // Runs the spans' rows through the blocks. `hidden`: their residual rows from the stage before,
   // in span order (rows, hidden); ignored by the first stage. Returns this stage's residual rows in
@@ -65,6 +68,7 @@ class Stage {
       : config_(config), options_(options), backend_(backend) {}
   absl::Status LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress);
   absl::Status AllocateMemory();
+  absl::Status CheckRotary(SequenceId id, int rotary) const;
   absl::Status CheckDistinct(absl::Span<const StageSpan> spans);
   absl::Status AddToBatch(const StageSpan& span);
   bool is_first() const { return options_.layers.begin == 0; }

@@ -146,6 +146,27 @@ TEST(Stage, ARecycledPageLeaksNothingIntoAnotherSequence) {
   EXPECT_EQ(engine->kv_bytes_in_use(), 0);
 }
 
+TEST(Stage, ASequenceComputedAnewWithAnotherTableIsAsIfOpenedWithIt) {
+  const std::vector<int32_t> ids = RandomIds(60, 4);
+  const auto backend = *NewBackend("auto", {.threads = 2});
+  const auto stage = *Stage::Load(
+      *TinyCheckpoint(kTinyLongRope, DType::kQ8_0),
+      {.layers = {0, 4}, .max_rows = 64, .max_positions = 64, .kv_pages = 3}, backend.get());
+  auto run = [&](SequenceId id) {
+    EXPECT_TRUE(stage->cache().Reserve(id, 60).ok());
+    return Bits(*stage->Run({{id, 0, ids}}, {}), 0, 60);
+  };
+  ASSERT_TRUE(stage->Open(1, 0).ok());
+  ASSERT_TRUE(stage->Open(2, 1).ok());
+  const auto with_short = run(1), with_long = run(2);
+  EXPECT_NE(with_short, with_long);
+  ASSERT_TRUE(stage->cache().Truncate(1, 0).ok());
+  ASSERT_TRUE(stage->ChooseRotary(1, 1).ok());
+  EXPECT_EQ(run(1), with_long);
+  EXPECT_EQ(stage->ChooseRotary(1, 2).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(stage->ChooseRotary(3, 1).code(), absl::StatusCode::kNotFound);
+}
+
 class StageErrors : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -23,6 +23,15 @@ inline constexpr const char* kTinyLlama = R"({
   "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
   "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "tie_word_embeddings": true})";
 
+// kTinyLlama's sizes under phi3, with other rotary factors from the 49th position on.
+inline constexpr int64_t kTinyRotarySwitch = 48;
+inline constexpr const char* kTinyLongRope = R"({
+  "model_type": "phi3", "vocab_size": 200, "hidden_size": 64, "intermediate_size": 96,
+  "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+  "max_position_embeddings": 512, "original_max_position_embeddings": 48, "rms_norm_eps": 1e-5,
+  "rope_scaling": {"type": "longrope", "short_factor": [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
+                   "long_factor": [1, 1.5, 2, 2.5, 3, 4, 5, 6]}})";
+
 // The model of a config.json's text, with weights drawn from a seed.
 inline std::shared_ptr<const Checkpoint> TinyCheckpoint(const char* config, DType format) {
   const TempDir dir;
