@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,12 +33,22 @@ inline ToyRow Embed(int32_t id, int rotary) {
   return {Mix(1, static_cast<uint64_t>(id)), Mix(2, static_cast<uint64_t>(id + 7 * rotary))};
 }
 
+// Which rotary factors a text of so many positions is computed with.
+inline int ToyRotary(int64_t length, int64_t rotary_switch) {
+  return rotary_switch > 0 && length > rotary_switch ? 1 : 0;
+}
+
 // Layers [begin, end) of one sequence: by layer and position the hash of all rows so far.
 class ToyCache {
  public:
-  ToyCache(LayerRange layers, int rotary)
-      : layers_(layers), rotary_(rotary), hashes_(static_cast<size_t>(layers.size())) {}
+  explicit ToyCache(LayerRange layers)
+      : layers_(layers), hashes_(static_cast<size_t>(layers.size())) {}
   int rotary() const { return rotary_; }
+  // REQUIRES: length() is 0.
+  void ChooseRotary(int rotary) {
+    CATENA_CHECK(length() == 0);
+    rotary_ = rotary;
+  }
   int64_t length() const { return static_cast<int64_t>(hashes_[0].size()); }
   void Truncate(int64_t length) {
     for (auto& layer : hashes_) layer.resize(static_cast<size_t>(length));
@@ -54,7 +65,7 @@ class ToyCache {
 
  private:
   LayerRange layers_;
-  int rotary_;
+  int rotary_ = 0;
   std::vector<std::vector<uint64_t>> hashes_;
 };
 
@@ -75,7 +86,8 @@ class ToyMemory : public StageMemory {
     if (max_length > positions_) return absl::InvalidArgumentError("never");
     if (used_ + max_length > positions_) return absl::ResourceExhaustedError("full");
     used_ += max_length;
-    entries_.emplace(id, Entry{ToyCache(layers_, rotary), max_length, 0});
+    Entry& entry = entries_.emplace(id, Entry{ToyCache(layers_), max_length}).first->second;
+    entry.cache.ChooseRotary(rotary);
     return absl::OkStatus();
   }
   absl::Status Extend(uint64_t id, int64_t length) override {
@@ -96,11 +108,13 @@ class ToyMemory : public StageMemory {
   }
   ToyCache& cache(uint64_t id) { return entries_.at(id).cache; }
   int64_t used() const { return used_; }
+  // Sequences, with those that are closed and that a batch still has.
+  int64_t sequences() const { return static_cast<int64_t>(entries_.size()); }
 
  private:
   struct Entry {
     ToyCache cache;
-    int64_t promised, pad;
+    int64_t promised;
   };
   LayerRange layers_;
   int64_t positions_, window_, used_ = 0;
@@ -133,28 +147,33 @@ inline std::string RunToyStage(const StageBatch& batch, bool first, ToyMemory* m
   return output;
 }
 
-// The whole model in a loop: what every request must get.
+// The whole model in a loop: what every request must get. A text that passes `rotary_switch` is
+// computed anew with the other factors, and so goes on.
 inline std::vector<int32_t> ReferenceTokens(const std::vector<int32_t>& prompt,
                                             const SamplingParams& params, uint32_t index,
-                                            int rotary, int64_t context) {
-  ToyCache cache({0, kLayers}, rotary);
+                                            int64_t rotary_switch, int64_t context) {
   const Sampler sampler = *Sampler::Make(params, kVocab);
   SamplerScratch scratch;
   TokenHistory history(static_cast<int64_t>(prompt.size()));
+  history.Append(prompt);
+  std::vector<int32_t> ids = prompt;
   std::vector<int32_t> output;
+  std::optional<ToyCache> cache;
   ToyRow x;
-  for (int32_t id : prompt) {
-    x = cache.Run(Embed(id, rotary));
-    history.Append(id);
-  }
   while (true) {
-    const std::vector<float> logits = ToyLogits(x);
-    const int32_t id = sampler.Sample(logits, history, index, &scratch)->id;
+    const int rotary = ToyRotary(static_cast<int64_t>(ids.size()), rotary_switch);
+    if (!cache || cache->rotary() != rotary) {
+      cache.emplace(LayerRange{0, kLayers}).ChooseRotary(rotary);
+    }
+    for (auto p = static_cast<size_t>(cache->length()); p < ids.size(); ++p) {
+      x = cache->Run(Embed(ids[p], rotary));
+    }
+    const int32_t id = sampler.Sample(ToyLogits(x), history, index, &scratch)->id;
     output.push_back(id);
+    ids.push_back(id);
     history.Append(id);
     const bool full = history.size() > context;
     if (full || FinishAfter(params, history.n_output(), id)) return output;
-    x = cache.Run(Embed(id, rotary));
   }
 }
 

@@ -3,230 +3,196 @@
 #include <algorithm>
 
 namespace catena::sim {
+namespace {
 
-struct World::Node {
-  ReplicaInfo info;
-  bool slow = false;
-  std::unique_ptr<ToyMemory> memory;
-  std::unique_ptr<StageCore> stage;
-  std::unique_ptr<HeadCore> head;
-  std::unique_ptr<GatewayCore> gateway;
-  bool working = false;
-  std::optional<Instant> wake;
-  Core* core() const {
-    if (stage) return stage.get();
-    if (head) return head.get();
-    return gateway.get();
+constexpr double kSlow = 50;
+constexpr Nanoseconds kLookEvery = std::chrono::milliseconds(500);
+// Events between two looks at the bounds.
+constexpr int kEventsPerLook = 64;
+
+}  // namespace
+
+World::World(const WorldOptions& options)
+    : options_(options), random_(options.seed), network_(options.network, &clock_, &random_) {
+  for (const LayerRange& layers : options.shards) Add(Role::kShard, layers);
+  for (int i = 0; i < options.heads; ++i) Add(Role::kHead, {});
+  for (int i = 0; i < options.gateways; ++i) Add(Role::kGateway, {});
+  for (const auto& p : processes_) {
+    if (p->role() != Role::kGateway) continue;
+    discoveries_.push_back(std::make_unique<Discovery>(p.get(), &processes_, &network_, &clock_));
   }
-};
-
-World::World(const WorldOptions& options) : options_(options), random_(options.seed) {
-  now_ = Instant(std::chrono::hours(1));
-  for (const LayerRange& layers : options.shards) AddNode(Role::kShard, layers);
-  for (int i = 0; i < options.heads; ++i) AddNode(Role::kHead, {});
-  for (int i = 0; i < options.gateways; ++i) gateways_.push_back(AddNode(Role::kGateway, {}));
-  for (Node* gateway : gateways_) gateway->gateway->SetReplicas(Replicas(), now_);
 }
 
-World::~World() = default;
-
-World::Node* World::AddNode(Role role, LayerRange layers) {
-  auto node = std::make_unique<Node>();
-  Node* n = node.get();
-  n->slow = role != Role::kGateway && Chance(options_.slow);
-  const Incarnation incarnation = nodes_.size() + 1;
-  n->info.replica = {.address = fmt::format("node{}", incarnation), .incarnation = incarnation};
-  n->info.role = role;
-  n->info.layers = layers;
-  n->info.host = n->info.replica.address;
-  n->info.model = {.name = "toy",
-                   .fingerprint = "toy",
-                   .n_layers = kLayers,
-                   .vocab_size = kVocab,
-                   .hidden_size = 4,
-                   .context_length = options_.context,
-                   .rotary_switch = options_.context / 2};
-  n->info.row_bytes = kRowBytes;
-  n->info.load.kv_pages = 1;
-  if (role == Role::kShard) {
-    n->memory = std::make_unique<ToyMemory>(layers, options_.kv_positions, options_.window);
-    n->stage =
-        std::make_unique<StageCore>(StageCoreOptions{.first = layers.begin == 0,
-                                                     .row_bytes = kRowBytes,
-                                                     .vocab_size = kVocab,
-                                                     .max_rows = 32,
-                                                     .max_positions = options_.context,
-                                                     .journal_bytes = options_.journal_bytes},
-                                    n->memory.get());
-  } else if (role == Role::kHead) {
-    n->head = std::make_unique<HeadCore>(HeadCoreOptions{.row_bytes = kRowBytes,
-                                                         .vocab_size = kVocab,
-                                                         .max_positions = options_.context,
-                                                         .max_rows = 8});
-  } else {
-    n->gateway = std::make_unique<GatewayCore>(
-        GatewayCoreOptions{.self = incarnation,
-                           .max_waiting = options_.max_waiting,
-                           .jitter_seed = options_.seed + incarnation});
+void World::Add(Role role, LayerRange layers) {
+  ProcessOptions options = options_.process;
+  options.address = fmt::format("node{}", processes_.size());
+  options.role = role;
+  options.layers = layers;
+  options.jitter_seed = options_.seed;
+  processes_.push_back(std::make_unique<Process>(options, &clock_, &network_, &random_));
+  processes_.back()->Start(next_incarnation_++);
+  if (role != Role::kGateway && random_.Chance(options_.slow)) {
+    processes_.back()->SetSlowness(kSlow);
   }
-  nodes_[incarnation] = std::move(node);
-  return n;
 }
 
-std::vector<ReplicaInfo> World::Replicas() const {
-  std::vector<ReplicaInfo> infos;
-  for (const auto& [id, node] : nodes_) {
-    if (node->info.role != Role::kGateway) infos.push_back(node->info);
-  }
-  return infos;
-}
+// --- clients ---
 
-void World::At(Instant at, std::function<void()> run) {
-  events_.push({at, order_++, std::move(run)});
-}
-
-std::shared_ptr<Outcome> World::Submit(LoopRequest request, Nanoseconds at, int gateway) {
-  auto outcome = std::make_shared<Outcome>();
-  Node* node = gateways_[gateway];
-  const uint64_t ticket = next_ticket_++;
-  tickets_[outcome.get()] = {node, ticket};
-  At(now_ + at, [this, node, ticket, request = std::move(request), outcome] {
-    node->gateway->Submit(ticket, request, outcome, now_);
-    Flush(node);
+std::shared_ptr<Outcome> World::Submit(LoopRequest request, Nanoseconds at, size_t gateway) {
+  auto outcome = std::make_shared<Outcome>(std::move(request), stages() + gateway, &clock_);
+  outcomes_.push_back(outcome);
+  const size_t index = asked_.size();
+  asked_.push_back({.outcome = outcome, .ticket = next_ticket_++});
+  clock_.After(at, [this, index] {
+    Asked& asked = asked_[index];
+    Process& gateway = *processes_[asked.outcome->gateway];
+    asked.outcome->submitted = true;
+    asked.outcome->submitted_at = asked.outcome->moved_at = clock_.now();
+    asked.outcome->lost = !gateway.runs();
+    asked.outcome->stalled = gateway.runs() && !gateway.answers();
+    asked.incarnation = gateway.incarnation();
+    gateway.OnGateway([asked](GatewayCore* core, Instant now) {
+      core->Submit(asked.ticket, asked.outcome->request, asked.outcome, now);
+    });
   });
   return outcome;
 }
 
 void World::CancelAt(const std::shared_ptr<Outcome>& outcome, Nanoseconds at) {
-  const auto [node, ticket] = tickets_.at(outcome.get());
-  At(now_ + at, [this, node = node, ticket = ticket] {
-    node->gateway->Cancel(ticket, now_);
-    Flush(node);
+  const auto found = std::find_if(asked_.begin(), asked_.end(),
+                                  [&](const Asked& a) { return a.outcome == outcome; });
+  clock_.After(at, [this, index = found - asked_.begin()] {
+    const Asked& asked = asked_[index];
+    Process& gateway = *processes_[asked.outcome->gateway];
+    if (gateway.incarnation() != asked.incarnation) return;
+    asked.outcome->cancelled = true;
+    gateway.OnGateway(
+        [ticket = asked.ticket](GatewayCore* core, Instant now) { core->Cancel(ticket, now); });
   });
 }
 
-void World::Flush(Node* node) {
-  CoreOutput output = node->core()->TakeOutput();
-  for (Envelope& envelope : output.send) {
-    Transmit(node->info.replica.incarnation, std::move(envelope));
-  }
-  if (node->gateway) {
-    for (const LoopEvent& event : node->gateway->TakeEvents()) Deliver(event);
-  }
-  Work(node);
-  Wake(node);
-}
+// --- faults ---
 
-void World::Wake(Node* node) {
-  const std::optional<Instant> at = node->core()->WakeAt();
-  if (!at || (node->wake && *node->wake <= std::max(*at, now_))) return;
-  node->wake = std::max(*at, now_);
-  At(*node->wake, [this, node] {
-    if (node->wake != now_) return;  // an earlier one came between
-    node->wake.reset();
-    node->core()->Tick(now_);
-    Flush(node);
+void World::Inject(const Fault& fault) {
+  ++faults_to_come_;
+  happened_.push_back(
+      {.fault = fault, .from = clock_.now() + fault.at, .until = clock_.now() + fault.end()});
+  clock_.After(fault.at, [this, fault] { Begin(fault); });
+  clock_.After(fault.end(), [this, fault] {
+    End(fault);
+    --faults_to_come_;
   });
 }
 
-// Within a lane order is kept; lanes overtake one another.
-void World::Transmit(Incarnation from, Envelope envelope) {
-  ++messages_;
-  const Incarnation to = envelope.to;
-  const Lane lane = envelope.lane;
-  for (int copies = Chance(options_.duplicate) ? 2 : 1; copies > 0; --copies) {
-    if (Chance(options_.loss)) continue;
-    const double most = (lane == Lane::kBulk ? 10.0 : 1.0) * 1000.0 * options_.delay.count();
-    Instant at = now_ + Nanoseconds(static_cast<int64_t>(Uniform() * most));
-    Instant& last = last_arrival_[{from, to, lane}];
-    last = at = std::max(at, last);
-    At(at, [this, from, to, lane, message = envelope.message]() mutable {
-      auto it = nodes_.find(to);
-      if (it == nodes_.end()) return;
-      it->second->core()->Receive(from, lane, std::move(message), now_);
-      Flush(it->second.get());
-    });
+template <class Fn>
+void World::ForEachOf(size_t gateway, const Fn& fn) {
+  for (const auto& o : outcomes_) {
+    if (o->gateway == gateway && o->submitted && !o->ended && !o->lost) fn(o.get());
   }
 }
 
-void World::Work(Node* node) {
-  if (node->working || node->gateway) return;
-  int64_t rows = 0;
-  std::string output;
-  if (node->stage) {
-    const StageBatch* batch = node->stage->NextBatch(now_);
-    if (batch == nullptr) return;
-    rows = batch->rows();
-    output = RunToyStage(*batch, node->info.layers.begin == 0, node->memory.get());
-  } else {
-    const std::vector<RowRun>* batch = node->head->NextBatch(now_);
-    if (batch == nullptr) return;
-    for (const RowRun& run : *batch) {
-      for (int64_t i = 0; i < run.rows; ++i, ++rows) {
-        ToyRow row;
-        std::memcpy(&row, run.payload->data() + run.offset + i * kRowBytes, sizeof row);
-        const std::vector<float> logits = ToyLogits(row);
-        output.append(reinterpret_cast<const char*>(logits.data()), logits.size() * sizeof(float));
-      }
+void World::Begin(const Fault& fault) {
+  Process& process = *processes_[fault.process];
+  const std::string& from = process.address();
+  const std::string& to = processes_[fault.other]->address();
+  switch (fault.kind) {
+    case Fault::Kind::kKill:
+      ForEachOf(fault.process, [](Outcome* o) {
+        o->lost = true;
+        o->stalled = false;
+      });
+      return process.Kill();
+    case Fault::Kind::kHang:
+      ForEachOf(fault.process, [](Outcome* o) { o->stalled = true; });
+      return process.Hang();
+    case Fault::Kind::kSlow:
+      return process.SetSlowness(fault.factor);
+    case Fault::Kind::kRefuse:
+      return network_.SetEdge(from, to, EdgeState::kRefused);
+    case Fault::Kind::kSilence:
+      return network_.SetEdge(from, to, EdgeState::kSilent);
+    case Fault::Kind::kDelay:
+      return network_.SetDelay(from, to, fault.factor);
+    case Fault::Kind::kBreak:
+      return network_.Break(from, to);
+  }
+}
+
+void World::End(const Fault& fault) {
+  Process& process = *processes_[fault.process];
+  const std::string& from = process.address();
+  const std::string& to = processes_[fault.other]->address();
+  switch (fault.kind) {
+    case Fault::Kind::kKill:
+      if (!process.runs()) process.Start(next_incarnation_++);
+      return;
+    case Fault::Kind::kHang:
+      ForEachOf(fault.process, [this](Outcome* o) {
+        o->stalled = false;
+        o->moved_at = clock_.now();
+      });
+      return process.Resume();
+    case Fault::Kind::kSlow:
+      return process.SetSlowness(1);
+    case Fault::Kind::kRefuse:
+    case Fault::Kind::kSilence:
+      return network_.SetEdge(from, to, EdgeState::kOpen);
+    case Fault::Kind::kDelay:
+      return network_.SetDelay(from, to, 1);
+    case Fault::Kind::kBreak:
+      return;
+  }
+}
+
+// --- running ---
+
+bool World::Busy() const {
+  return faults_to_come_ > 0 || std::any_of(outcomes_.begin(), outcomes_.end(), [](const auto& o) {
+           return !o->submitted || o->stalled || o->open();
+         });
+}
+
+void World::Note(const std::string& problem) {
+  if (problem.empty() || problems_.size() > 2000) return;
+  problems_ +=
+      fmt::format("at {:.3f} s: {}\n",
+                  std::chrono::duration<double>(now().time_since_epoch()).count(), problem);
+}
+
+void World::Look() {
+  Note(CheckLimits(processes_));
+  Note(CheckProgress(outcomes_, now(), options_.patience));
+}
+
+std::string World::Run(Nanoseconds limit) {
+  const Instant end = now() + limit;
+  Instant look_at = now();
+  while (Busy() && problems_.empty()) {
+    for (int i = 0; i < kEventsPerLook && Busy(); ++i) {
+      if (clock_.RunNext(std::min(end, look_at + kLookEvery))) continue;
+      look_at = now();
+      break;
     }
+    Look();
+    if (now() >= end) Note("requests have not ended within the limit");
   }
-  node->working = true;
-  const double us = (50.0 + 10.0 * static_cast<double>(rows)) * (node->slow ? 50.0 : 1.0);
-  const auto took = Nanoseconds(static_cast<int64_t>((0.5 + Uniform()) * us * 1000.0));
-  At(now_ + took, [this, node, output = std::move(output)] { Finish(node, output); });
-}
-
-void World::Finish(Node* node, const std::string& output) {
-  node->working = false;
-  if (node->stage) {
-    node->stage->Complete(output.data(), now_);
-  } else {
-    node->head->Complete(reinterpret_cast<const float*>(output.data()), now_);
+  // Leases of what was forgotten pass, and the tables of those who are gone are emptied.
+  const limits::DetectionLimits& d = options_.process.detection;
+  const Instant settled = now() + 2 * d.lease + d.no_progress + options_.network.give_up;
+  while (problems_.empty() && clock_.RunNext(settled)) {
   }
-  Flush(node);
-}
-
-void World::Run(Nanoseconds limit) {
-  const Instant end = now_ + limit;
-  while (!events_.empty() && events_.top().at <= end) {
-    Event event = events_.top();
-    events_.pop();
-    now_ = event.at;
-    event.run();
+  for (size_t i = 0; i < outcomes_.size(); ++i) {
+    const Outcome& o = *outcomes_[i];
+    const auto of_request = [&](const std::string& problem) {
+      if (!problem.empty()) Note(fmt::format("request {}: {}", i, problem));
+    };
+    of_request(CheckText(o, options_.process.context, options_.process.rotary_switch));
+    const bool refused = options_.may_refuse && absl::IsResourceExhausted(o.status);
+    if (!refused) of_request(CheckBlame(o, happened_, processes_));
   }
+  if (problems_.empty()) Note(CheckLeaks(processes_, network_));
+  Note(CheckDivergences(processes_));
+  return problems_;
 }
-
-std::string World::Leaks() const {
-  std::string leaks;
-  auto note = [&](const Node& node, const char* what, int64_t n) {
-    if (n != 0) leaks += fmt::format("{}: {} {}; ", node.info.replica.address, n, what);
-  };
-  for (const auto& [id, node] : nodes_) {
-    if (node->stage) {
-      const ReplicaLoad load = node->stage->load(now_);
-      note(*node, "sequences", load.sequences);
-      note(*node, "queued rows", load.queued_rows);
-      note(*node, "journal bytes", load.journal_bytes);
-      note(*node, "KV positions", node->memory->used());
-    } else if (node->head) {
-      note(*node, "sequences", node->head->load(now_).sequences);
-    } else {
-      note(*node, "waiting", node->gateway->waiting());
-      note(*node, "running", node->gateway->running());
-    }
-  }
-  return leaks;
-}
-
-int64_t World::Divergences() const {
-  int64_t n = 0;
-  for (const auto& [id, node] : nodes_) {
-    if (node->stage) n += node->stage->load(now_).divergences;
-    if (node->head) n += node->head->load(now_).divergences;
-  }
-  return n;
-}
-
-StageCore& World::stage(size_t i) { return *nodes_.at(i + 1)->stage; }
 
 }  // namespace catena::sim

@@ -1,0 +1,173 @@
+#include "tests/sim/checkers.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include <fmt/ranges.h>
+
+namespace catena::sim {
+namespace {
+
+double Seconds(Nanoseconds time) { return std::chrono::duration<double>(time).count(); }
+
+// Whether the message names the address, and not one that begins with it.
+bool Names(std::string_view message, std::string_view address) {
+  for (size_t at = message.find(address); at != message.npos; at = message.find(address, at + 1)) {
+    const size_t end = at + address.size();
+    if (end == message.size() || std::isdigit(message[end]) == 0) return true;
+  }
+  return false;
+}
+
+// Of a request that scores its prompt.
+std::string CheckScores(const Outcome& o, int64_t rotary_switch) {
+  const std::vector<int32_t>& prompt = o.request.prompt;
+  const int rotary = ToyRotary(static_cast<int64_t>(prompt.size()), rotary_switch);
+  ToyCache cache({0, kLayers});
+  cache.ChooseRotary(rotary);
+  for (size_t p = 0; p < o.tokens.size(); ++p) {
+    const std::vector<float> logits = ToyLogits(cache.Run(Embed(prompt[p], rotary)));
+    const SampledToken& score = o.tokens[p].token;
+    const int32_t next = p + 1 < prompt.size() ? prompt[p + 1] : -1;
+    const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+    if (score.id != next || score.top.empty() || score.top[0].id != best) {
+      return fmt::format("the score of position {} is wrong", p);
+    }
+  }
+  if (o.ended && o.status.ok() && o.tokens.size() != prompt.size()) return "scores are missing";
+  return "";
+}
+
+}  // namespace
+
+std::string CheckText(const Outcome& o, int64_t context, int64_t rotary_switch) {
+  if (o.request.score) return CheckScores(o, rotary_switch);
+  const auto prompt = static_cast<int64_t>(o.request.prompt.size());
+  std::vector<int32_t> got;
+  for (const Token& token : o.tokens) {
+    if (token.position != prompt + static_cast<int64_t>(got.size())) {
+      return fmt::format("a token for position {} came after {} tokens", token.position,
+                         got.size());
+    }
+    got.push_back(token.token.id);
+  }
+  std::vector<int32_t> want = ReferenceTokens(o.request.prompt, o.request.params,
+                                              o.request.sequence_index, rotary_switch, context);
+  const bool whole = o.ended && o.status.ok();
+  if (!whole) want.resize(std::min(want.size(), got.size()));
+  if (got == want) return "";
+  return fmt::format("the text is {}, and should {} {}", fmt::join(got, ","),
+                     whole ? "be" : "begin with", fmt::join(want, ","));
+}
+
+std::string CheckBlame(const Outcome& o, const std::vector<Happened>& faults,
+                       const Processes& processes) {
+  if (o.lost || !o.ended || o.status.ok()) return "";
+  if (o.cancelled && absl::IsCancelled(o.status)) return "";
+  if (o.request.deadline &&
+      (absl::IsDeadlineExceeded(o.status) || absl::IsResourceExhausted(o.status))) {
+    return "";
+  }
+  const std::string_view message = Message(o.status);
+  // A link that healed meanwhile, or a process that another has replaced, may still be told of.
+  constexpr Nanoseconds kAfterwards = std::chrono::seconds(30);
+  bool any = false;
+  for (const Happened& h : faults) {
+    if (!h.fault.may_end_requests()) continue;
+    if (h.from > o.moved_at || h.until + kAfterwards < o.submitted_at) continue;
+    any = true;
+    // To a gateway that hung all others did.
+    if (h.fault.process == o.gateway && absl::IsUnavailable(o.status)) return "";
+    for (const size_t process : {h.fault.process, h.fault.other}) {
+      if (absl::IsUnavailable(o.status) && Names(message, processes[process]->address())) return "";
+    }
+  }
+  const bool no_route = message.starts_with("no ");
+  if (any && no_route && absl::IsUnavailable(o.status)) return "";
+  return fmt::format("it failed, and no fault explains it: {}", o.status.ToString());
+}
+
+std::string CheckProgress(const Outcomes& outcomes, Instant now, Nanoseconds limit) {
+  std::optional<Instant> last;
+  bool waiting = false;
+  for (const auto& o : outcomes) {
+    if (!o->submitted) continue;
+    last = std::max(o->moved_at, last.value_or(o->moved_at));
+    if (!o->open()) continue;
+    waiting = true;
+    if (o->started && now - o->moved_at > limit) {
+      return fmt::format("a request that runs has stood still for {} s after {} tokens",
+                         Seconds(now - o->moved_at), o->tokens.size());
+    }
+  }
+  if (!waiting || now - *last <= limit) return "";
+  return fmt::format("requests wait, and nothing has moved for {} s", Seconds(now - *last));
+}
+
+std::string CheckLimits(const Processes& processes) {
+  for (const auto& p : processes) {
+    const auto over = [&](const char* what, int64_t n, int64_t most) {
+      return n > most ? fmt::format("{} holds {} {}, and may {}", p->address(), n, what, most) : "";
+    };
+    std::string problem;
+    if (p->gateway() != nullptr) {
+      problem = over("requests that wait", p->gateway()->waiting(), p->options().max_waiting);
+    } else if (p->stage() != nullptr) {
+      const ReplicaLoad load = p->stage()->load({});
+      const int64_t window = p->options().window_rows;
+      // The first stage takes whole prompts, as ids; the others what windows allow.
+      const bool first = p->options().layers.begin == 0;
+      const int64_t queue = load.sequences * (first ? p->options().context : window);
+      // Blocks of 16 rows, of which the first and the last of a sequence may be partly needed.
+      const int64_t in_flight = p->memory()->sequences() * (window + 32) * kRowBytes;
+      problem = over("queued rows", load.queued_rows, queue);
+      if (problem.empty()) {
+        problem = over("journal bytes", load.journal_bytes, p->options().journal_bytes + in_flight);
+      }
+      if (problem.empty()) {
+        problem = over("KV positions", p->memory()->used(), p->options().kv_positions);
+      }
+    } else if (p->head() != nullptr) {
+      const ReplicaLoad load = p->head()->load({});
+      problem = over("queued rows", load.queued_rows, load.sequences * p->options().window_rows);
+    }
+    if (!problem.empty()) return problem;
+  }
+  return "";
+}
+
+std::string CheckLeaks(const Processes& processes, const Network& network) {
+  std::string leaks;
+  for (const auto& p : processes) {
+    const auto note = [&](const char* what, int64_t n) {
+      if (n != 0) leaks += fmt::format("{} holds {} {}; ", p->address(), n, what);
+    };
+    if (p->stage() != nullptr) {
+      const ReplicaLoad load = p->stage()->load({});
+      note("sequences", load.sequences);
+      note("queued rows", load.queued_rows);
+      note("journal bytes", load.journal_bytes);
+      note("KV positions", p->memory()->used());
+    } else if (p->head() != nullptr) {
+      note("sequences", p->head()->load({}).sequences);
+      note("queued rows", p->head()->load({}).queued_rows);
+    } else if (p->gateway() != nullptr) {
+      note("requests that wait", p->gateway()->waiting());
+      note("requests that run", p->gateway()->running());
+    }
+  }
+  if (network.held() != 0) leaks += fmt::format("links hold {} messages; ", network.held());
+  return leaks;
+}
+
+std::string CheckDivergences(const Processes& processes) {
+  for (const auto& p : processes) {
+    int64_t n = 0;
+    if (p->stage() != nullptr) n = p->stage()->load({}).divergences;
+    if (p->head() != nullptr) n = p->head()->load({}).divergences;
+    if (n != 0) return fmt::format("{} saw {} divergences", p->address(), n);
+  }
+  return "";
+}
+
+}  // namespace catena::sim

@@ -1,0 +1,53 @@
+// One request of a simulated client, and what became of it.
+//
+// Thread rules: one thread.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "runtime/chain/token_loop.h"
+#include "tests/sim/clock.h"
+
+namespace catena::sim {
+
+struct Outcome final : LoopListener {
+  // `gateway`: the process that is asked.
+  Outcome(LoopRequest r, size_t g, const Clock* c) : request(std::move(r)), gateway(g), clock(c) {}
+
+  void OnStart(PublicId) override {
+    CATENA_CHECK(!ended);
+    started = true;
+    moved_at = clock->now();
+  }
+  void OnToken(const Token& token) override {
+    CATENA_CHECK(started && !ended);
+    tokens.push_back(token);
+    moved_at = clock->now();
+  }
+  void OnEnd(const absl::Status& s, FinishReason r, const LoopStats&) override {
+    CATENA_CHECK(!ended);
+    ended = true;
+    status = s;
+    reason = r;
+    moved_at = clock->now();
+  }
+  // Whether something should come of it soon.
+  bool open() const { return submitted && !ended && !lost && !stalled; }
+
+  const LoopRequest request;
+  const size_t gateway;
+  const Clock* const clock;
+  bool submitted = false;
+  bool cancelled = false;  // somebody asked for it
+  bool lost = false;       // with its gateway: nobody will say how it ended
+  bool stalled = false;    // its gateway hangs
+  bool started = false;    // a route was reserved
+  bool ended = false;
+  Instant submitted_at{}, moved_at{};
+  absl::Status status;
+  FinishReason reason = FinishReason::kLength;
+  std::vector<Token> tokens;
+};
+
+}  // namespace catena::sim
