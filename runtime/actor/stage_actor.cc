@@ -13,8 +13,11 @@ constexpr int64_t kMostPages = 1 << 24;
 class StageActor::Memory final : public StageMemory {
  public:
   explicit Memory(Stage* stage) : stage_(stage) {}
-  absl::Status Open(uint64_t id, int rotary, int64_t max_length) override {
-    return stage_->Open(id, rotary, max_length);
+  absl::Status Open(uint64_t id, int64_t max_length) override {
+    return stage_->Open(id, 0, max_length);
+  }
+  absl::Status ChooseRotary(uint64_t id, int32_t rotary) override {
+    return stage_->ChooseRotary(id, rotary);
   }
   absl::Status Extend(uint64_t id, int64_t length) override {
     return stage_->cache().Reserve(id, length);

@@ -20,7 +20,7 @@ class Acknowledgements {
  public:
   // `length`: positions of the sequence whose work is done. Adds nothing where it is no news.
   void Add(Intake* intake, int64_t length) {
-    if (intake->upstream == 0 || !intake->told.IsDue(length)) return;
+    if (!intake->told.IsDue(length)) return;
     intake->told.Told(length, intake->inbox.empty());
     Add(intake->upstream, {intake->key, intake->life, length});
   }

@@ -107,7 +107,8 @@ void GatewayCore::Open(Sequence* s, Route route, Instant now) {
   s->opened.assign(s->route.stages.size(), false);
   s->max_length = MaxLength(s->request, context);
   const int64_t speculate = s->request.score ? 0 : s->request.params.speculate;
-  s->ids.emplace(s->key, s->request.prompt, speculate, s->max_length);
+  s->ids.emplace(s->key, s->request.prompt, speculate, s->max_length,
+                 s->route.stages[0].model.rotary_switch);
   for (const ReplicaInfo& stage : s->route.stages) Connect(stage.replica);
   AskStages(s, now);
 }
@@ -121,7 +122,7 @@ void GatewayCore::AskStages(Sequence* s, Instant now) {
     if (i < s->route.shards()) {
       Send(to, Lane::kControl, MakeOpenStage(s->key, life, s->request, s->max_length, s->route, i));
     } else {
-      Send(to, Lane::kControl, MakeOpenHead(s->key, life, s->request, s->max_length));
+      Send(to, Lane::kControl, MakeOpenHead(s->key, life, s->request, s->max_length, s->route));
     }
     if (queue_.OneByOne(s->ticket)) return;
   }

@@ -41,10 +41,11 @@ void HeadCore::On(Incarnation from, OpenHead& open, Instant now) {
 }
 
 absl::Status HeadCore::CheckOpen(const OpenHead& open) const {
-  const bool sane = 0 < open.prompt_length && open.prompt_length <= open.max_length &&
-                    0 <= open.first_wanted && open.first_wanted < open.max_length &&
-                    0 < open.window_rows && open.window_rows <= limits::kMaxWindowRows &&
-                    0 <= open.score_top && open.score_top <= limits::kMaxTopLogprobs &&
+  const bool sane = open.upstream != 0 && 0 < open.prompt_length &&
+                    open.prompt_length <= open.max_length && 0 <= open.first_wanted &&
+                    open.first_wanted < open.max_length && 0 < open.window_rows &&
+                    open.window_rows <= limits::kMaxWindowRows && 0 <= open.score_top &&
+                    open.score_top <= limits::kMaxTopLogprobs &&
                     static_cast<int64_t>(open.ids.size()) <= open.max_length;
   if (!sane) return absl::InvalidArgumentError("an Open with values out of their ranges");
   if (open.max_length > options_.max_positions) {
@@ -128,7 +129,9 @@ void HeadCore::Complete(const float* logits, Instant now) {
 
 void HeadCore::Take(HeadSequence* s, int64_t position, const float* logits, Instant now) {
   const Intake& intake = s->intake;
-  if (intake.closed || intake.rewind || s->rejected) return;  // of another id, or nobody's
+  // Nobody's, of a round that is no more, or of an id that will be rolled back.
+  const bool stale = intake.rewind && position >= *intake.rewind;
+  if (intake.closed || stale || s->rejected()) return;
   absl::StatusOr<std::optional<Token>> token =
       s->TakeRow(position, {logits, static_cast<size_t>(options_.vocab_size)}, &scratch_);
   if (!token.ok()) return receiving_.Refuse(intake.key, intake.life, token.status());

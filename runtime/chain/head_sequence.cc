@@ -8,16 +8,16 @@
 namespace catena {
 
 HeadSequence::HeadSequence(OpenHead o, Sampler sampler, int64_t row_bytes)
-    : intake(o.sequence, o.life,
-             {.rows_from = o.first_wanted,
-              .row_bytes = row_bytes,
-              .max_length = o.max_length,
-              .window = o.window_rows,
-              .begin = static_cast<int64_t>(o.ids.size())}),
+    : intake(o, {.rows_from = o.first_wanted,
+                 .row_bytes = row_bytes,
+                 .max_length = o.max_length,
+                 .window = o.window_rows,
+                 .begin = static_cast<int64_t>(o.ids.size())}),
       open(std::move(o)),
       sampler_(std::move(sampler)),
       history_(open.prompt_length),
-      ids_(open.ids) {
+      ids_(open.ids),
+      next_token_(open.first_token) {
   history_.Append(ids_);
 }
 
@@ -35,12 +35,16 @@ void HeadSequence::Queued(const Step& step) {
 }
 
 int64_t HeadSequence::Forget(int64_t position) {
-  history_.Truncate(std::min(position, history_.size()));
-  ids_.resize(static_cast<size_t>(position));
-  rejected = false;
-  std::erase_if(results,
-                [position](const Result& result) { return result.token.position > position; });
-  return position;
+  const int64_t to = std::min(position, history_.size());
+  history_.Truncate(to);
+  ids_.resize(static_cast<size_t>(to));
+  return to;
+}
+
+bool HeadSequence::rejected() const {
+  const int64_t position = next_token_ - 1;
+  return last_sampled_ && position < static_cast<int64_t>(ids_.size()) &&
+         ids_[position] != *last_sampled_;
 }
 
 // The score of a position is of the id after it, which may be in a message to come.
@@ -53,16 +57,16 @@ absl::StatusOr<std::optional<Token>> HeadSequence::TakeRow(int64_t position,
                                                            absl::Span<const float> logits,
                                                            SamplerScratch* scratch) {
   history_.Append(ids_[position]);
+  if (position + 1 < next_token_) return std::nullopt;
   Token token{.sequence = intake.key, .life = intake.life, .position = position + 1, .token = {}};
   if (scores()) {
     CATENA_ASSIGN_OR_RETURN(token.token, Score(position, logits));
   } else {
     CATENA_ASSIGN_OR_RETURN(token.token,
                             sampler_.Sample(logits, history_, open.sequence_index, scratch));
+    last_sampled_ = token.token.id;
   }
-  if (token.position < open.first_token) return std::nullopt;
-  const bool guessed = !scores() && token.position < static_cast<int64_t>(ids_.size());
-  rejected = guessed && ids_[token.position] != token.token.id;
+  next_token_ = token.position + 1;
   return token;
 }
 

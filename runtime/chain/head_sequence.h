@@ -5,6 +5,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "model/sampler/sampler.h"
@@ -27,8 +28,11 @@ struct HeadSequence {
   // Every position is scored and none sampled.
   bool scores() const { return open.score_top > 0; }
   int64_t RunnableRows() const;
-  // What comes of the logits (vocab_size) of the next position: its token, unless the gateway has
-  // it already.
+  // An id was guessed to follow, and is not what was sampled: it and those after it will be rolled
+  // back, and the rows of them say nothing.
+  bool rejected() const;
+  // What comes of the logits (vocab_size) of the next position: the token after it, unless it was
+  // sampled before. REQUIRES: !rejected().
   absl::StatusOr<std::optional<Token>> TakeRow(int64_t position, absl::Span<const float> logits,
                                                SamplerScratch* scratch);
   // Results for positions below have come.
@@ -42,15 +46,18 @@ struct HeadSequence {
     Instant sent;
   };
   std::deque<Result> results;  // not known to have come
-  bool rejected = false;       // rows from here on are of ids that will be rolled back
 
  private:
   absl::StatusOr<SampledToken> Score(int64_t position, absl::Span<const float> logits) const;
 
   const Sampler sampler_;
-  TokenHistory history_;           // of the positions whose logits were sampled, or had none
-  std::vector<int32_t> ids_;       // of all that were received
-  std::vector<int32_t> consumed_;  // scratch
+  TokenHistory history_;      // of the positions whose logits were sampled, or had none
+  std::vector<int32_t> ids_;  // of all that were received
+  // The first position that has no token yet. What was sampled stays so: a round that begins before
+  // it has other rotary factors, or had other guesses, and the same text.
+  int64_t next_token_;
+  std::optional<int32_t> last_sampled_;  // the token before that, where it was sampled here
+  std::vector<int32_t> consumed_;        // scratch
 };
 
 }  // namespace catena

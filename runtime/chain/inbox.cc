@@ -11,7 +11,8 @@ uint64_t HashRow(const void* row, int64_t row_bytes) {
 }
 
 bool Inbox::WellFormed(const Step& step) const {
-  if (step.ids.empty() || step.position < 0 || step.end() > options_.max_length) return false;
+  if (step.ids.empty() || step.position < 0 || step.position > options_.max_length) return false;
+  if (step.end() > options_.max_length) return false;
   const int64_t first = std::clamp(options_.rows_from, step.position, step.end());
   return step.first_row() == first;
 }

@@ -41,13 +41,20 @@ class ToldLength {
 };
 
 struct Intake {
-  Intake(const SequenceKey& k, const Life& l, const Inbox::Options& options)
-      : key(k), life(l), inbox(options), told(options.begin, options.window) {}
+  // `open`: an OpenStage or OpenHead.
+  template <class Open>
+  Intake(const Open& open, const Inbox::Options& options)
+      : key(open.sequence),
+        upstream(open.upstream),
+        life(open.life),
+        inbox(options),
+        told(options.begin, options.window) {}
 
-  SequenceKey key;
+  const SequenceKey key;
+  const Incarnation upstream;  // who sends the steps
   Life life;
-  Inbox inbox;               // begin(): positions given to a batch
-  Incarnation upstream = 0;  // who sends the steps
+  std::optional<int32_t> rotary;  // of the round, as its steps say
+  Inbox inbox;                    // begin(): positions given to a batch
   ToldLength told;
 
   // Its place in the stage's work; BatchQueue's.

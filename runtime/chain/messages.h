@@ -71,7 +71,6 @@ struct OpenStage {
   int64_t max_length = 0;     // positions it may ever have
   int64_t first_wanted = 0;   // first position whose logits are wanted
   int64_t window_rows = 0;    // it may send so many past next's length
-  int32_t rotary = 0;         // see ChooseRotaryTable
   int32_t decode_groups = 1;  // stages of the route with a device of their own
 };
 

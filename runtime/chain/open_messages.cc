@@ -35,25 +35,23 @@ int64_t MaxLength(const LoopRequest& request, int64_t context) {
 
 OpenStage MakeOpenStage(const SequenceKey& key, const Life& life, const LoopRequest& request,
                         int64_t max_length, const Route& route, size_t stage) {
-  const ModelInfo& model = route.stages[stage].model;
-  const int64_t may_grow_to =
-      PromptLength(request) + (request.score ? 0 : request.params.max_tokens);
   return {.sequence = key,
           .life = life,
+          .upstream = stage == 0 ? key.gateway : route.stages[stage - 1].replica.incarnation,
           .next = route.stages[stage + 1].replica,
           .next_is_head = stage + 1 == route.shards(),
           .prompt_length = PromptLength(request),
           .max_length = max_length,
           .first_wanted = FirstWanted(request),
           .window_rows = limits::kDefaultWindowRows,
-          .rotary = model.rotary_switch > 0 && may_grow_to > model.rotary_switch ? 1 : 0,
           .decode_groups = Devices(route)};
 }
 
 OpenHead MakeOpenHead(const SequenceKey& key, const Life& life, const LoopRequest& request,
-                      int64_t max_length) {
+                      int64_t max_length, const Route& route) {
   OpenHead open{.sequence = key,
                 .life = life,
+                .upstream = route.stages[route.shards() - 1].replica.incarnation,
                 .ids = {},
                 .prompt_length = PromptLength(request),
                 .max_length = max_length,

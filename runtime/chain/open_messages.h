@@ -16,6 +16,6 @@ int64_t MaxLength(const LoopRequest& request, int64_t context);
 OpenStage MakeOpenStage(const SequenceKey& key, const Life& life, const LoopRequest& request,
                         int64_t max_length, const Route& route, size_t stage);
 OpenHead MakeOpenHead(const SequenceKey& key, const Life& life, const LoopRequest& request,
-                      int64_t max_length);
+                      int64_t max_length, const Route& route);
 
 }  // namespace catena

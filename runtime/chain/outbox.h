@@ -1,12 +1,13 @@
 // The sending end of a hop, for one sequence: which positions went to the next stage, which it has
-// computed, and how many more it may be sent (DESIGN section 4, rules 2 and 9). The rows themselves
-// are the journal's.
+// computed, how many more it may be sent, and which rounds it may have missed (DESIGN section 4,
+// rules 2, 5 and 9). The rows themselves are the journal's.
 //
 // Thread rules: plain state, one thread at a time.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 
 #include "runtime/chain/messages.h"
 
@@ -19,6 +20,12 @@ class Outbox {
   int64_t cursor() const { return cursor_; }            // first position not sent
   int64_t peer_length() const { return peer_length_; }  // positions the next stage has computed
   int64_t window_end() const { return peer_length_ + window_; }
+  // As Step says: what the next stage has from there on may be of a round that is no more.
+  int64_t round_begin() const {
+    int64_t begin = rounds_.empty() ? 0 : rounds_.front().begin;
+    for (const Round& r : rounds_) begin = std::min(begin, r.begin);
+    return begin;
+  }
 
   // How many of the positions [cursor, available) may be sent now.
   int64_t Sendable(int64_t available) const {
@@ -39,12 +46,14 @@ class Outbox {
   // interest. A stage that is still in an earlier round missed the first steps of this one.
   bool OnLength(const Length& said, const Life& life, int64_t available) {
     if (said.life.epoch != life.epoch || said.life.round > life.round) return false;
+    std::erase_if(rounds_, [&](const Round& r) { return r.round <= said.life.round; });
     if (said.life.round < life.round) {
-      if (peer_length_ > round_begin_) return false;
-      cursor_ = std::min(cursor_, round_begin_);
+      if (rounds_.empty())
+        return false;  // an old message: it has said since that it is in this one
+      cursor_ = std::min(cursor_, round_begin());
       return true;
     }
-    peer_length_ = std::min(said.length, available);
+    peer_length_ = std::clamp<int64_t>(said.length, 0, available);
     return true;
   }
 
@@ -58,20 +67,29 @@ class Outbox {
     return true;
   }
 
-  // A new round: positions from `length` on are others now.
-  void RollBack(int64_t length) {
-    round_begin_ = length;
-    cursor_ = std::min(cursor_, length);
-    bulk_end_ = std::min(bulk_end_, length);
-    peer_length_ = std::min(peer_length_, length);
+  // A new round, in which positions from `begin` on may be others.
+  void BeginRound(uint32_t round, int64_t begin) {
+    rounds_.push_back({round, begin});
+    if (rounds_.size() > kMaxRounds) {  // the oldest two become one that begins where either does
+      rounds_[1].begin = std::min(rounds_[0].begin, rounds_[1].begin);
+      rounds_.pop_front();
+    }
+    cursor_ = std::min(cursor_, begin);
+    bulk_end_ = std::min(bulk_end_, begin);
+    peer_length_ = std::min(peer_length_, begin);
   }
 
  private:
+  static constexpr size_t kMaxRounds = 64;
+  struct Round {
+    uint32_t round;
+    int64_t begin;
+  };
   int64_t window_;
   int64_t cursor_ = 0;
   int64_t peer_length_ = 0;
-  int64_t bulk_end_ = 0;  // what the bulk lane carries ends here
-  int64_t round_begin_ = 0;
+  int64_t bulk_end_ = 0;      // what the bulk lane carries ends here
+  std::deque<Round> rounds_;  // that the next stage has not been in, as far as it has said
   uint64_t answered_ = 0;
 };
 

@@ -37,7 +37,7 @@ concept ReceivingSequence = requires(S s, const S& c, const Step& step, int64_t 
   { c.Runnable() } -> std::same_as<bool>;
   // New positions of `step` were queued.
   {s.Queued(step)};
-  // A new round: positions from there on are others now, also those that were sent on.
+  // A new round, intake.life's: positions from there on may be others, also those sent on.
   {s.BeginRound(position)};
   // Forgets positions from there on, or from an earlier one where it must, which it returns.
   // REQUIRES: it is not running.
@@ -102,7 +102,7 @@ class ReceivingEnd {
  private:
   void ReceiveStep(Incarnation from, Lane lane, const Step& step, const Steps& steps, size_t offset,
                    Instant now);
-  bool IsCurrent(S* s, const Step& step);
+  bool EnterLife(S* s, const Step& step);
   bool HasKnownIds(const Step& step) const;
   void GoBack(S* s, int64_t position);
   void Ask(S* s, Instant now);
@@ -178,10 +178,9 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
   if (s == nullptr) {
     return output_->Send(step.sequence.gateway, Lane::kControl, Unknown{step.sequence});
   }
-  if (!HasKnownIds(step) || step.position < 0 || !IsCurrent(s, step)) return;
   Intake& intake = s->intake;
+  if (from != intake.upstream || !HasKnownIds(step) || !EnterLife(s, step)) return;
   if (intake.rewind) return;  // the running batch's end asks for what it needs
-  intake.upstream = from;
   switch (intake.inbox.Take(step, steps.rows, offset, steps.batch, lane, now)) {
     case Inbox::Result::kQueued:
       if (lane == Lane::kBulk) intake.told.OweNews();
@@ -207,15 +206,20 @@ bool ReceivingEnd<S>::HasKnownIds(const Step& step) const {
                      [this](int32_t id) { return 0 <= id && id < vocab_size_; });
 }
 
-// Whether a step is of the sequence as it is; a newer round rolls it back first.
+// Whether a step is of the sequence as it is; one of a newer round makes it so.
 template <ReceivingSequence S>
-bool ReceivingEnd<S>::IsCurrent(S* s, const Step& step) {
-  Life& life = s->intake.life;
-  if (step.life.epoch != life.epoch || step.life.round < life.round) return false;
-  if (step.life.round == life.round) return true;
-  life.round = step.life.round;
-  s->BeginRound(step.position);
-  GoBack(s, step.position);
+bool ReceivingEnd<S>::EnterLife(S* s, const Step& step) {
+  Intake& intake = s->intake;
+  if (step.life.epoch != intake.life.epoch || step.life.round < intake.life.round) return false;
+  const bool newer = step.life.round > intake.life.round;
+  const int64_t begin = std::max<int64_t>(step.round_begin, 0);
+  const bool other_rotary = intake.rotary && *intake.rotary != step.rotary;
+  if (other_rotary && !(newer && begin == 0)) return false;  // a broken peer
+  intake.rotary = step.rotary;
+  if (!newer) return true;
+  intake.life.round = step.life.round;
+  s->BeginRound(begin);
+  GoBack(s, begin);
   return true;
 }
 
@@ -228,8 +232,8 @@ void ReceivingEnd<S>::Receive(Incarnation from, const SentLengths& sent, Instant
       continue;
     }
     Intake& intake = s->intake;
+    if (from != intake.upstream) continue;
     if (life < intake.life || life.epoch > intake.life.epoch) continue;
-    intake.upstream = from;
     // The steps that would have begun a newer round were lost: the answer says so.
     if (life == intake.life && intake.inbox.end() < length) Ask(s, now);
     intake.told.Told(s->Length(), false);
@@ -242,7 +246,7 @@ template <ReceivingSequence S>
 void ReceivingEnd<S>::Ask(S* s, Instant now) {
   Intake& intake = s->intake;
   auto need = intake.inbox.Ask(intake.key, intake.life, now, limits::kRetry);
-  if (need && intake.upstream != 0) output_->Send(intake.upstream, kReplyLane, *need);
+  if (need) output_->Send(intake.upstream, kReplyLane, *need);
 }
 
 template <ReceivingSequence S>

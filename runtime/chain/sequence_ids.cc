@@ -1,16 +1,19 @@
 #include "runtime/chain/sequence_ids.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "runtime/chain/limits.h"
 
 namespace catena {
 
 SequenceIds::SequenceIds(const SequenceKey& key, std::vector<int32_t> prompt, int64_t speculate,
-                         int64_t max_length)
+                         int64_t max_length, int64_t rotary_switch)
     : key_(key),
       prompt_length_(static_cast<int64_t>(prompt.size())),
       max_length_(max_length),
+      rotary_switch_(rotary_switch),
+      rotary_(rotary_switch > 0 && prompt_length_ > rotary_switch ? 1 : 0),
       ids_(std::move(prompt)),
       lookup_(speculate),
       outbox_(max_length) {}
@@ -27,15 +30,28 @@ void SequenceIds::Append(int32_t id) {
   if (drafts_ > 0) {
     drafts_ = 0;
     ids_.resize(static_cast<size_t>(position));
-    ++life_.round;
-    outbox_.RollBack(position);
+    BeginRound(position);
   }
   ids_.push_back(id);
+  if (size() > room_for_rotary()) {
+    rotary_ = 1;
+    BeginRound(0);
+  }
+}
+
+void SequenceIds::BeginRound(int64_t position) {
+  ++life_.round;
+  outbox_.BeginRound(life_.round, position);
+}
+
+int64_t SequenceIds::room_for_rotary() const {
+  return rotary_switch_ > 0 && rotary_ == 0 ? rotary_switch_ : std::numeric_limits<int64_t>::max();
 }
 
 void SequenceIds::Draft() {
   if (drafts_ > 0) return;
-  lookup_.Propose(ids_, max_length_ - size(), &guesses_);
+  // A guess that is wrong must not cost the whole text: they stay on this side of the switch.
+  lookup_.Propose(ids_, std::min(max_length_, room_for_rotary()) - size(), &guesses_);
   ids_.insert(ids_.end(), guesses_.begin(), guesses_.end());
   drafts_ = proposed_ = static_cast<int64_t>(guesses_.size());
   drafted_ += drafts_;
@@ -49,6 +65,8 @@ std::optional<std::pair<Lane, Step>> SequenceIds::NextStep() {
   outbox_.Sent(from + n, lane);
   return std::pair(lane, Step{.sequence = key_,
                               .life = life_,
+                              .round_begin = outbox_.round_begin(),
+                              .rotary = rotary_,
                               .position = from,
                               .ids = {ids_.begin() + from, ids_.begin() + from + n},
                               .row_hashes = {}});

@@ -19,9 +19,10 @@ namespace catena {
 class SequenceIds {
  public:
   // A sequence that guesses up to `speculate` tokens at a time and never has more than `max_length`
-  // positions.
+  // positions. Where it has more than `rotary_switch`, if that is not 0, it is computed with the
+  // second rotary factors, all of it.
   SequenceIds(const SequenceKey& key, std::vector<int32_t> prompt, int64_t speculate,
-              int64_t max_length);
+              int64_t max_length, int64_t rotary_switch);
 
   const Life& life() const { return life_; }
   // Positions whose ids are certain, and all, guesses too.
@@ -31,7 +32,7 @@ class SequenceIds {
   int32_t at(int64_t position) const { return ids_[static_cast<size_t>(position)]; }
 
   // The token for position known(). Where another was guessed, a new round begins: it and what was
-  // guessed after it are rolled back.
+  // guessed after it are rolled back. So it does, from position 0, with other rotary factors.
   void Append(int32_t id);
   // Guesses what follows. Does nothing while older guesses are open.
   void Draft();
@@ -49,10 +50,16 @@ class SequenceIds {
   SequenceView View() const;
 
  private:
+  // Positions that there may be with the rotary factors of this round.
+  int64_t room_for_rotary() const;
+  void BeginRound(int64_t position);
+
   SequenceKey key_;
   Life life_;
   int64_t prompt_length_;
   int64_t max_length_;
+  int64_t rotary_switch_;
+  int32_t rotary_;  // of the round
   std::vector<int32_t> ids_;
   int64_t drafts_ = 0;    // guesses at the end that no token has confirmed yet,
   int64_t proposed_ = 0;  // of so many that were made at a time

@@ -23,12 +23,12 @@ void StageCore::Receive(Incarnation from, Lane lane, ChainMessage message, Insta
   if (auto* steps = std::get_if<Steps>(&message)) receiving_.Receive(from, lane, *steps, now);
   if (auto* sent = std::get_if<SentLengths>(&message)) receiving_.Receive(from, *sent, now);
   if (auto* open = std::get_if<OpenStage>(&message)) On(from, *open, now);
-  if (auto* lengths = std::get_if<Lengths>(&message)) On(from, *lengths);
+  if (auto* lengths = std::get_if<Lengths>(&message)) On(from, *lengths, now);
   if (auto* need = std::get_if<NeedFrom>(&message)) On(from, *need, now);
 }
 
 absl::Status StageCore::CheckOpen(const OpenStage& open) const {
-  const bool sane = open.next.incarnation != 0 && 0 < open.prompt_length &&
+  const bool sane = open.upstream != 0 && open.next.incarnation != 0 && 0 < open.prompt_length &&
                     open.prompt_length <= open.max_length && 0 <= open.first_wanted &&
                     open.first_wanted < open.max_length && 0 < open.window_rows &&
                     open.window_rows <= limits::kMaxWindowRows && open.decode_groups > 0;
@@ -47,7 +47,7 @@ absl::Status StageCore::CheckOpen(const OpenStage& open) const {
 absl::Status StageCore::Admit(const OpenStage& open, Instant now) {
   CATENA_RETURN_IF_ERROR(CheckOpen(open));
   const uint64_t id = next_memory_id_++;
-  CATENA_RETURN_IF_ERROR(memory_->Open(id, open.rotary, open.max_length));
+  CATENA_RETURN_IF_ERROR(memory_->Open(id, open.max_length));
   receiving_.Insert(
       std::make_unique<StageSequence>(
           open, id, StageSequenceOptions{.first = options_.first, .row_bytes = options_.row_bytes},
@@ -72,13 +72,13 @@ void StageCore::On(Incarnation from, const OpenStage& open, Instant now) {
   Send(from, Lane::kControl, Opened{open.sequence, open.life, 0});
 }
 
-void StageCore::On(Incarnation from, const Lengths& lengths) {
+void StageCore::On(Incarnation from, const Lengths& lengths, Instant now) {
   broken_.erase(from);
   for (const Length& l : lengths.lengths) {
     StageSequence* s = receiving_.Find(l.sequence);
     if (s == nullptr || s->next() != from) continue;
     if (!s->outbox.OnLength(l, s->intake.life, s->Length())) continue;
-    steps_.Add(s);
+    CollectSteps(s, now);
     receiving_.queue().Add(s);
   }
   SendSteps();
@@ -89,11 +89,13 @@ void StageCore::On(Incarnation from, const NeedFrom& need, Instant now) {
   StageSequence* s = receiving_.Find(need.sequence);
   if (s == nullptr || need.life != s->intake.life || s->next() != from) return;
   if (need.position < 0 || !s->outbox.Rewind(need)) return;
-  const int64_t row = std::max(need.position, s->rows_from);
-  // What the journal lacks must be made again.
-  if (row < s->journal.begin() && row < s->Length()) receiving_.RewindTo(s, row, now);
-  steps_.Add(s);
+  CollectSteps(s, now);
   SendSteps();
+}
+
+void StageCore::CollectSteps(StageSequence* s, Instant now) {
+  if (const std::optional<int64_t> row = s->MissingRow()) receiving_.RewindTo(s, *row, now);
+  if (!s->MissingRow()) steps_.Add(s);
 }
 
 // --- time ---
@@ -160,20 +162,24 @@ const StageBatch* StageCore::NextBatch(Instant now) {
   batch_.input.clear();
   const BatchPlanner::Plan& plan = planner_.Next(queue, receiving_.table(), now);
   decode_rows_ = plan.decode_rows;
-  std::vector<Refused> starved;
-  for (const BatchPlanner::Part& part : plan.parts) AddSpan(part, &starved);
-  for (const Refused& r : starved) receiving_.Refuse(r.sequence, r.life, r.status);
+  std::vector<Refused> failed;
+  for (const BatchPlanner::Part& part : plan.parts) AddSpan(part, &failed);
+  for (const Refused& r : failed) receiving_.Refuse(r.sequence, r.life, r.status);
   queue.Started(now);
   return batch_.spans.empty() ? nullptr : &batch_;
 }
 
-void StageCore::AddSpan(const BatchPlanner::Part& part, std::vector<Refused>* starved) {
+void StageCore::AddSpan(const BatchPlanner::Part& part, std::vector<Refused>* failed) {
   StageSequence* s = part.sequence;
   const int64_t first = s->intake.inbox.begin();
-  const absl::Status status = memory_->Extend(s->memory_id(), first + part.rows);
+  absl::Status status = memory_->Extend(s->memory_id(), first + part.rows);
+  if (status.ok() && first == 0) {
+    status = memory_->ChooseRotary(s->memory_id(), *s->intake.rotary);
+  }
   if (!status.ok()) {
-    // Rows that slid out of its window were to be made again, and their pages are taken.
-    starved->push_back({s->intake.key, s->intake.life, status});
+    // Its rotary factors do not exist, or rows that slid out of its window were to be made again
+    // and their pages are taken.
+    failed->push_back({s->intake.key, s->intake.life, status});
     return;
   }
   batch_.spans.push_back({.id = s->memory_id(), .first_position = first, .rows = part.rows});
@@ -187,13 +193,17 @@ void StageCore::Complete(const char* rows, Instant now) {
   absl::Span<const int32_t> ids = batch_.ids;
   for (size_t i = 0; i < queue.running().size(); ++i) {
     StageSequence* s = queue.running()[i];
-    const auto n = static_cast<size_t>(batch_.spans[i].rows);
-    if (!s->intake.closed && !s->intake.rewind) {  // else they are of other ids, or nobody's
-      s->Append(ids.subspan(0, n), rows, now);
-      steps_.Add(s);
+    const StageBatch::Span& span = batch_.spans[i];
+    const auto n = static_cast<size_t>(span.rows);
+    if (!s->intake.closed) {
+      // Those behind are of a round that is no more.
+      const int64_t valid = s->intake.rewind.value_or(span.first_position + span.rows);
+      s->Append(ids.subspan(0, std::clamp<int64_t>(valid - span.first_position, 0, span.rows)),
+                rows, now);
+      CollectSteps(s, now);
     }
     ids.remove_prefix(n);
-    rows += batch_.spans[i].rows * options_.row_bytes;
+    rows += span.rows * options_.row_bytes;
   }
   SendSteps();  // all else can wait until the rows are on their way
   receiving_.Finished(batch_.rows(), now);
@@ -214,7 +224,7 @@ void StageCore::EvictJournals() {
     receiving_.ForEach([&](StageSequence* s) {
       if (largest == nullptr || s->journal.bytes() > largest->journal.bytes()) largest = s;
     });
-    if (largest == nullptr || !largest->journal.DropOldest(largest->outbox.peer_length())) return;
+    if (largest == nullptr || !largest->DropOldestRows()) return;
   }
 }
 

@@ -75,17 +75,19 @@ class StageCore final : public Core {
 
   // Messages.
   void On(Incarnation from, const OpenStage& open, Instant now);
-  void On(Incarnation from, const Lengths& lengths);
+  void On(Incarnation from, const Lengths& lengths, Instant now);
   void On(Incarnation from, const NeedFrom& need, Instant now);
   absl::Status CheckOpen(const OpenStage& open) const;
   absl::Status Admit(const OpenStage& open, Instant now);
+  // What the next stage may be sent; what the journal lacks of it is made again first.
+  void CollectSteps(StageSequence* s, Instant now);
 
   // Time.
   void EndBroken(Instant now);
   void SendSentLengths();
 
   // Batches.
-  void AddSpan(const BatchPlanner::Part& part, std::vector<Refused>* starved);
+  void AddSpan(const BatchPlanner::Part& part, std::vector<Refused>* failed);
   void EvictJournals();
   void SendSteps() { steps_.SendTo(output(), static_cast<uint64_t>(receiving_.queue().batches())); }
 

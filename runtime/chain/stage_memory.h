@@ -14,7 +14,10 @@ class StageMemory {
   virtual ~StageMemory() = default;
   // A new sequence that may come to have `max_length` positions: room for them is set aside.
   // RESOURCE_EXHAUSTED where there is none now, INVALID_ARGUMENT where there never is.
-  virtual absl::Status Open(uint64_t id, int rotary, int64_t max_length) = 0;
+  virtual absl::Status Open(uint64_t id, int64_t max_length) = 0;
+  // Its positions are computed with these rotary factors (Step::rotary). INVALID_ARGUMENT where the
+  // model has none such. REQUIRES: its length is 0.
+  virtual absl::Status ChooseRotary(uint64_t id, int32_t rotary) = 0;
   // Makes the next positions, up to `length`, ready to be written.
   virtual absl::Status Extend(uint64_t id, int64_t length) = 0;
   // Forgets positions from `length` on. FAILED_PRECONDITION where the sequence must be computed

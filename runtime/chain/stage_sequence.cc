@@ -7,11 +7,10 @@ namespace catena {
 StageSequence::StageSequence(const OpenStage& o, uint64_t memory_id,
                              const StageSequenceOptions& options, StageMemory* memory,
                              JournalBudget* budget)
-    : intake(o.sequence, o.life,
-             {.rows_from = options.first ? o.max_length : 0,
-              .row_bytes = options.row_bytes,
-              .max_length = o.max_length,
-              .window = options.first ? o.max_length : o.window_rows}),
+    : intake(o, {.rows_from = options.first ? o.max_length : 0,
+                 .row_bytes = options.row_bytes,
+                 .max_length = o.max_length,
+                 .window = options.first ? o.max_length : o.window_rows}),
       open(o),
       rows_from(o.next_is_head ? o.first_wanted : 0),
       outbox(o.window_rows),
@@ -42,6 +41,12 @@ int64_t StageSequence::Forget(int64_t position) {
 
 bool StageSequence::HasDecodeQueued() const {
   return intake.inbox.begin() >= open.prompt_length && intake.inbox.queued() <= kMaxDecodeRows;
+}
+
+std::optional<int64_t> StageSequence::MissingRow() const {
+  const int64_t row = std::max(outbox.cursor(), rows_from);
+  if (row >= sendable_end() || row >= journal.begin()) return std::nullopt;
+  return row;
 }
 
 int64_t StageSequence::RunnableRows() const {

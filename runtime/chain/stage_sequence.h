@@ -5,7 +5,8 @@
 // Thread rules: plain state, one thread at a time.
 #pragma once
 
-#include <memory>
+#include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -40,7 +41,7 @@ struct StageSequence {
   int64_t Length() const { return length_; }
   bool Runnable() const { return RunnableRows() > 0; }
   void Queued(const Step& step);
-  void BeginRound(int64_t position) { outbox.RollBack(position); }
+  void BeginRound(int64_t position) { outbox.BeginRound(intake.life.round, position); }
   int64_t Forget(int64_t position);
 
   Incarnation next() const { return open.next.incarnation; }
@@ -53,10 +54,20 @@ struct StageSequence {
   bool HasDecodeQueued() const;
   // It decodes, and what it sent has not come round yet.
   bool is_away() const { return decodes() && intake.inbox.empty() && !intake.running(); }
+  // Positions that may be sent on: those that are computed, and of this round.
+  int64_t sendable_end() const { return std::min(length_, intake.rewind.value_or(length_)); }
+  // The first position whose row the next stage is to be sent and the journal lacks, if any: from
+  // there on they must be made again.
+  std::optional<int64_t> MissingRow() const;
   // Queued rows that the next stage has room for.
   int64_t RunnableRows() const;
   // The next positions are computed: their ids, and their rows one after another.
   void Append(absl::Span<const int32_t> ids, const char* rows, Instant now);
+  // Forgets some of the oldest rows; false where all are needed: the next stage has yet to receive
+  // them.
+  bool DropOldestRows() {
+    return journal.DropOldest(std::min(outbox.peer_length(), outbox.cursor()));
+  }
   SequenceView View() const;
 
   Intake intake;

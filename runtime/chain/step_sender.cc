@@ -8,7 +8,7 @@
 namespace catena {
 
 void StepSender::Add(StageSequence* s) {
-  while (const int64_t sendable = s->outbox.Sendable(s->Length())) {
+  while (const int64_t sendable = s->outbox.Sendable(s->sendable_end())) {
     const int64_t from = s->outbox.cursor();
     const bool decode = from >= s->open.prompt_length && sendable <= StageSequence::kMaxDecodeRows;
     const Lane lane = s->outbox.LaneFor(decode);
@@ -16,6 +16,8 @@ void StepSender::Add(StageSequence* s) {
     const int64_t n = std::min(sendable, limits::kMaxMessageRows - m->n_positions);
     Step step{.sequence = s->intake.key,
               .life = s->intake.life,
+              .round_begin = s->outbox.round_begin(),
+              .rotary = *s->intake.rotary,
               .position = from,
               .ids = {s->ids().begin() + from, s->ids().begin() + from + n},
               .row_hashes = {}};

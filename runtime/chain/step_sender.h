@@ -16,6 +16,7 @@ namespace catena {
 class StepSender {
  public:
   // What the sequence has and its next stage has not been sent, as far as that has room.
+  // REQUIRES: no row of it is missing.
   void Add(StageSequence* s);
   // Sends all that was added. `batch`: the sender's count (Steps::batch).
   void SendTo(CoreOutput* output, uint64_t batch);

@@ -67,13 +67,11 @@ absl::Status Take(const v1::OpenStage& in, OpenStage* out) {
       CheckRange("the size of next's address", address_bytes, 1, limits::kMaxAddressBytes));
   if (in.next().incarnation() == 0) return absl::InvalidArgumentError("next has no incarnation");
   CATENA_RETURN_IF_ERROR(CheckRange("window_rows", in.window_rows(), 1, limits::kMaxWindowRows));
-  CATENA_RETURN_IF_ERROR(CheckRange("rotary", in.rotary(), 0, kMaxRotary));
   CATENA_RETURN_IF_ERROR(
       CheckRange("decode_groups", in.decode_groups(), 1, limits::kMaxOpenSequences));
   out->next = {in.next().address(), in.next().incarnation()};
   out->next_is_head = in.next_is_head();
   out->window_rows = in.window_rows();
-  out->rotary = in.rotary();
   out->decode_groups = in.decode_groups();
   out->upstream = in.upstream();
   return absl::OkStatus();

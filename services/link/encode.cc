@@ -35,7 +35,6 @@ void Put(const OpenStage& m, v1::OpenStage* out) {
   out->set_max_length(m.max_length);
   out->set_first_wanted(m.first_wanted);
   out->set_window_rows(m.window_rows);
-  out->set_rotary(m.rotary);
   out->set_decode_groups(m.decode_groups);
   out->set_upstream(m.upstream);
 }

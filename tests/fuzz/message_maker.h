@@ -84,7 +84,6 @@ class MessageMaker {
             .max_length = Position(),
             .first_wanted = Position(),
             .window_rows = Int<int64_t>(0, 30),
-            .rotary = Int(0, 1),
             .decode_groups = Int(0, 3)};
   }
   OpenHead Head() {

@@ -11,12 +11,16 @@ namespace {
 // Room for two or three sequences; knows which positions each has.
 class SmallMemory final : public StageMemory {
  public:
-  absl::Status Open(uint64_t id, int, int64_t max_length) override {
+  absl::Status Open(uint64_t id, int64_t max_length) override {
     CATENA_CHECK(max_length > 0 && max_length <= MessageMaker::kMaxPositions);
     if (promised_ + max_length > kRoom) return absl::ResourceExhaustedError("no pages");
     CATENA_CHECK(open_.emplace(id, Entry{max_length, 0}).second);
     promised_ += max_length;
     return absl::OkStatus();
+  }
+  absl::Status ChooseRotary(uint64_t id, int32_t rotary) override {
+    CATENA_CHECK(open_.at(id).length == 0);
+    return rotary == 0 ? absl::OkStatus() : absl::InvalidArgumentError("no such factors");
   }
   absl::Status Extend(uint64_t id, int64_t length) override {
     CATENA_CHECK(length <= open_.at(id).promised);

@@ -43,7 +43,7 @@ inline std::vector<ChainMessage> SampleMessages() {
   const Step prompt{key, life, 2, 1, 4, {5, 6, 7}, {0x1122334455667788u, 42}};
   const Step decode{{9, 8}, {1, 2}, 70, 0, 70, {31999}, {}};
   return {
-      OpenStage{key, life, 76, {"unix:/run/next", 77}, true, 12, 40, 11, 256, 1, 4},
+      OpenStage{key, life, 76, {"unix:/run/next", 77}, true, 12, 40, 11, 256, 4},
       OpenHead{key, life, 76, {1, 450, 31999}, 2, 40, 1, 3, 128, 5, 6, params},
       Close{key},
       Heartbeat{19, {{key, 21}, {{9, 8}, 0}}},
@@ -89,10 +89,10 @@ inline std::string Text(const SamplingParams& p) {
 }
 
 inline std::string Text(const OpenStage& m) {
-  return fmt::format(
-      "{} from {} next {} {} head {} prompt {} max {} wanted {} window {} rotary {} groups {}",
-      Begin("OpenStage", m), m.upstream, m.next.address, m.next.incarnation, m.next_is_head,
-      m.prompt_length, m.max_length, m.first_wanted, m.window_rows, m.rotary, m.decode_groups);
+  return fmt::format("{} from {} next {} {} head {} prompt {} max {} wanted {} window {} groups {}",
+                     Begin("OpenStage", m), m.upstream, m.next.address, m.next.incarnation,
+                     m.next_is_head, m.prompt_length, m.max_length, m.first_wanted, m.window_rows,
+                     m.decode_groups);
 }
 
 inline std::string Text(const OpenHead& m) {

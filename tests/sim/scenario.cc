@@ -39,7 +39,7 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
   world.network.give_up = seconds(20);
   ProcessOptions& process = world.process;
   process.context = 128;
-  process.rotary_switch = OneOf<int64_t>(random, {0, 0, 0});
+  process.rotary_switch = OneOf<int64_t>(random, {0, 64, 64});
   process.kv_positions = OneOf<int64_t>(random, {4096, 4096, 300});
   process.sliding_window = OneOf<int64_t>(random, {0, 0, 32});
   process.journal_bytes = OneOf<int64_t>(random, {1 << 20, 1 << 20, 0, 512});

@@ -82,12 +82,15 @@ class ToyMemory : public StageMemory {
  public:
   ToyMemory(LayerRange layers, int64_t positions, int64_t window)
       : layers_(layers), positions_(positions), window_(window) {}
-  absl::Status Open(uint64_t id, int rotary, int64_t max_length) override {
+  absl::Status Open(uint64_t id, int64_t max_length) override {
     if (max_length > positions_) return absl::InvalidArgumentError("never");
     if (used_ + max_length > positions_) return absl::ResourceExhaustedError("full");
     used_ += max_length;
-    Entry& entry = entries_.emplace(id, Entry{ToyCache(layers_), max_length}).first->second;
-    entry.cache.ChooseRotary(rotary);
+    entries_.emplace(id, Entry{ToyCache(layers_), max_length});
+    return absl::OkStatus();
+  }
+  absl::Status ChooseRotary(uint64_t id, int32_t rotary) override {
+    entries_.at(id).cache.ChooseRotary(rotary);
     return absl::OkStatus();
   }
   absl::Status Extend(uint64_t id, int64_t length) override {

@@ -114,7 +114,6 @@ std::vector<Bad> BadOpens() {
                         [](F f) { f->mutable_open_stage()->set_prompt_length(41); }),
       Spoilt<OpenStage>("first_wanted", [](F f) { f->mutable_open_stage()->set_first_wanted(-1); }),
       Spoilt<OpenStage>("window_rows", [](F f) { f->mutable_open_stage()->set_window_rows(0); }),
-      Spoilt<OpenStage>("rotary", [](F f) { f->mutable_open_stage()->set_rotary(2); }),
       Spoilt<OpenStage>("decode_groups",
                         [](F f) { f->mutable_open_stage()->set_decode_groups(0); }),
       Spoilt<OpenHead>("-3", [](F f) { f->mutable_open_head()->add_ids(-3); }),
@@ -147,6 +146,9 @@ std::vector<Bad> BadSteps() {
                     [](F f) {
                       f->mutable_steps()->mutable_steps(0)->set_position(limits::kMaxPositions - 2);
                     }),
+      Spoilt<Steps>("round_begin",
+                    [](F f) { f->mutable_steps()->mutable_steps(0)->set_round_begin(-1); }),
+      Spoilt<Steps>("rotary", [](F f) { f->mutable_steps()->mutable_steps(0)->set_rotary(2); }),
       Spoilt<Steps>("number of ids",
                     [](F f) { f->mutable_steps()->mutable_steps(1)->clear_ids(); }),
       Spoilt<Steps>(

@@ -1,0 +1,176 @@
+#include "runtime/chain/head_core.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace catena {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+constexpr Incarnation kGateway = 1, kLastShard = 2;
+constexpr int64_t kRowBytes = 4, kVocab = 10;
+constexpr SequenceKey kKey{.gateway = kGateway, .number = 1};
+
+// A head with one sequence, whose prompt has two ids; the model says (sum of ids so far) % kVocab.
+class HeadCoreTest : public ::testing::Test {
+ protected:
+  HeadCoreTest() {
+    OpenHead open{.sequence = kKey,
+                  .life = {},
+                  .upstream = kLastShard,
+                  .ids = {},
+                  .prompt_length = 2,
+                  .max_length = 50,
+                  .first_wanted = 1,
+                  .first_token = 0,
+                  .window_rows = 20,
+                  .score_top = 0,
+                  .sequence_index = 0,
+                  .params = {}};
+    core_.Receive(kGateway, Lane::kControl, open, now_);
+    core_.TakeOutput();
+  }
+  // Positions [position, position + ids.size()), whose rows say what the model says.
+  void Send(int64_t position, const std::vector<int32_t>& ids, uint32_t round = 0,
+            int64_t round_begin = 0, int32_t rotary = 0) {
+    ids_.resize(static_cast<size_t>(position));
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    auto rows = std::make_shared<std::string>();
+    Step step{.sequence = kKey,
+              .life = {.epoch = 0, .round = round},
+              .round_begin = round_begin,
+              .rotary = rotary,
+              .position = position,
+              .ids = ids,
+              .row_hashes = {}};
+    for (auto p = std::max<int64_t>(position, 1); p < step.end(); ++p) {
+      const std::string row(kRowBytes, static_cast<char>('0' + Says(p)));
+      rows->append(row);
+      step.row_hashes.push_back(HashRow(row.data(), kRowBytes));
+    }
+    Steps steps;
+    if (!rows->empty()) steps.rows = rows;
+    steps.steps.push_back(std::move(step));
+    core_.Receive(kLastShard, Lane::kDecode, std::move(steps), now_);
+  }
+  int32_t Says(int64_t position) const {
+    int32_t sum = 0;
+    for (int64_t p = 0; p <= position; ++p) sum += ids_[static_cast<size_t>(p)];
+    return sum % kVocab;
+  }
+  const std::vector<RowRun>* Start() { return core_.NextBatch(now_); }
+  void Finish(const std::vector<RowRun>* batch) {
+    std::vector<float> logits;
+    for (const RowRun& run : *batch) {
+      for (int64_t i = 0; i < run.rows; ++i) {
+        const char said = run.payload->at(run.offset + static_cast<size_t>(i * kRowBytes));
+        logits.resize(logits.size() + kVocab);
+        logits[logits.size() - kVocab + static_cast<size_t>(said - '0')] = 1;
+      }
+    }
+    core_.Complete(logits.data(), now_);
+  }
+  void Run() {
+    while (const std::vector<RowRun>* batch = Start()) Finish(batch);
+  }
+  // (position, id) of all that it sent.
+  std::vector<std::pair<int64_t, int32_t>> Tokens() {
+    std::vector<std::pair<int64_t, int32_t>> tokens;
+    for (Envelope& e : core_.TakeOutput().send) {
+      const auto* sent = std::get_if<catena::Tokens>(&e.message);
+      if (sent == nullptr) continue;
+      for (const Token& t : sent->tokens) tokens.emplace_back(t.position, t.token.id);
+    }
+    return tokens;
+  }
+  int64_t HistoryLength() { return core_.View(kKey)->cursor; }
+
+  HeadCore core_{{.row_bytes = kRowBytes, .vocab_size = kVocab, .max_positions = 100}};
+  Instant now_{std::chrono::hours(1)};
+  std::vector<int32_t> ids_;
+};
+
+TEST_F(HeadCoreTest, EachWantedRowBecomesAToken) {
+  Send(0, {1, 2});
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(2, 3)));
+  Send(2, {3});
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(3, 6)));
+}
+
+TEST_F(HeadCoreTest, BehindAWrongGuessNothingIsSampled) {
+  Send(0, {1, 2});
+  Run();
+  Send(2, {3, 6, 9, 1});  // 3 and 6 are right, then 2 would be
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(2, 3), Pair(3, 6), Pair(4, 2)));
+  Send(4, {2}, 1, 4);
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(5, 4)));
+}
+
+// A step of guesses may be cut in two on its way.
+TEST_F(HeadCoreTest, AWrongGuessIsNoticedWhenItComesAfterTheTokenWasSampled) {
+  Send(0, {1, 2});
+  Run();
+  Send(2, {3});
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(2, 3), Pair(3, 6)));
+  Send(3, {5, 5});
+  Run();
+  EXPECT_THAT(Tokens(), IsEmpty());
+  Send(3, {6}, 1, 3);
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(4, 2)));
+}
+
+TEST_F(HeadCoreTest, ARoundWithOtherRotaryFactorsGoesOnWhereTheTextEnds) {
+  Send(0, {1, 2});
+  Run();
+  Send(2, {3});
+  Run();
+  Tokens();
+  ids_ = {};
+  Send(0, {1, 2, 3, 6}, 1, 0, 1);
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(4, 2)));
+  EXPECT_EQ(HistoryLength(), 4);
+}
+
+TEST_F(HeadCoreTest, ARoundThatComesWhileABatchRunsLeavesTheHistoryWhole) {
+  Send(0, {1, 2});
+  Run();
+  Send(2, {3});
+  const std::vector<RowRun>* batch = Start();
+  ASSERT_NE(batch, nullptr);
+  Send(3, {7}, 1, 3);
+  Finish(batch);
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(2, 3), Pair(3, 6)));
+  EXPECT_EQ(HistoryLength(), 3);
+  Send(3, {6}, 1, 3);
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(4, 2)));
+  EXPECT_EQ(HistoryLength(), 4);
+}
+
+TEST_F(HeadCoreTest, AResultIsRepeatedUntilItIsKnownToHaveCome) {
+  Send(0, {1, 2});
+  Run();
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(2, 3)));
+  now_ += limits::kRetry;
+  core_.Receive(kGateway, Lane::kControl, Heartbeat{1, {{kKey, 2}}}, now_);
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(2, 3)));
+  now_ += limits::kRetry;
+  core_.Receive(kGateway, Lane::kControl, Heartbeat{1, {{kKey, 3}}}, now_);
+  EXPECT_THAT(Tokens(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace catena
