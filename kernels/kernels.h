@@ -1,8 +1,9 @@
 // The specification of every operator, and the interface that a backend implements.
 //
-// A decoder block is a handful of passes over memory (see model/decoder_block.cc):
+// A stage is a handful of passes over memory (see model/decoder_block.cc):
 //
-//   Embed                       ids -> residual rows
+//   Embed                       ids -> residual rows, once a batch
+//   RotaryFactors               positions -> sines and cosines, once a batch
 //   Norm                        residual rows -> packed rows
 //   Linear (store)              packed rows x q,k,v -> qkv rows
 //   RotaryAppend                qkv rows: rotate q and k, scale q, write k and v into the cache
@@ -78,7 +79,7 @@ class Weight {
 enum class WeightRole {
   kLinear,     // the matrix of Linear
   kEmbedding,  // rows looked up by Embed; may stay in the file's mapping, row by row
-  kTable,      // small, kept as float32: norm gains, rotary factors
+  kTable,      // small, kept as float32: norm gains, rotary frequencies
 };
 
 // Activations in the InputFormat and the layout that the weight which reads them wants.
@@ -128,9 +129,8 @@ struct AttentionShape {
   int kv_heads = 0;
   int head_dim = 0;
   int rotary_dim = 0;
-  int64_t rotary_positions = 0;  // rows of one rotary table; the Weight may hold several
-  float scale = 1.0f;            // of the scores; multiplied into q by RotaryAppend
-  int64_t window = 0;            // a query at p sees positions (p - window, p]; 0: all of [0, p]
+  float scale = 1.0f;  // of the scores; multiplied into q by RotaryAppend
+  int64_t window = 0;  // a query at p sees positions (p - window, p]; 0: all of [0, p]
 };
 
 enum class LinearMode { kStore, kAdd };
@@ -179,6 +179,13 @@ class Backend {
   virtual void Embed(Stream& stream, const Weight& table, absl::Span<const int32_t> ids,
                      const Rows& out) = 0;
 
+  // The rotary factors (Su et al., RoFormer, 2021) of each row, which all blocks share. For a row
+  // at position p, f = frequencies[the rotary table of its span] and h = f.cols():
+  //   angle = float(p) * f[i];  out[i] = Cos(angle) * scale;  out[h + i] = Sin(angle) * scale
+  // REQUIRES: out is kF32, (rows, 2h); |angle| < 2^36.
+  virtual void RotaryFactors(Stream& stream, const RaggedBatch& batch, const Weight& frequencies,
+                             float scale, const Rows& out) = 0;
+
   // RMSNorm (Zhang and Sennrich, 2019) of the chosen rows of x (all where `rows` is empty):
   // s = lanes16(x*x); y = (x * (1 / sqrt(s / cols + eps))) * gain; then packed for `reader`.
   virtual void Norm(Stream& stream, const Rows& x, absl::Span<const int32_t> rows,
@@ -196,13 +203,12 @@ class Backend {
   virtual void Linear(Stream& stream, const Weight& w, const PackedRows& in, LinearMode mode,
                       const Rows& out) = 0;
 
-  // qkv: (rows, (heads + 2 kv_heads) * head_dim), q then k then v. Per row at position p, with
-  // (c, s) = rotary[table * rotary_positions + p] as rotary_dim/2 cosines then sines, and h =
-  // rotary_dim/2:
+  // qkv: (rows, (heads + 2 kv_heads) * head_dim), q then k then v. Per row at position p, with the
+  // row's factors of RotaryFactors, h cosines c then h sines s, h = rotary_dim/2:
   //   x[i] = fma(-x[i+h], s[i], x[i] * c[i]);  x[i+h] = fma(x[i], s[i], x[i+h] * c[i])   (i < h)
   // for every q and k head; then q *= scale; then k and v go to the cache at p.
   virtual void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
-                            const Weight& rotary, const RaggedBatch& batch, int layer,
+                            const Rows& factors, const RaggedBatch& batch, int layer,
                             KvPool* cache) = 0;
 
   // Softmax attention of each q row over the cache, in pages of 64 absolute positions, ascending,
@@ -234,6 +240,28 @@ inline constexpr float kExpLog2e = 1.44269504f;
 inline constexpr float kExpLn2High = 0.693359375f, kExpLn2Low = -2.12194440e-4f;
 inline constexpr float kExpPolynomial[6] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                                             4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+
+// Sin(x) and Cos(x) of the ops, on every backend: in binary64, rounded to binary32 at the end.
+//   t = fma(x, kTwoOverPi, kRoundToInteger); n = t - kRoundToInteger; q = the low 2 bits of t
+//   r = fma(-n, kPiOver2Low, fma(-n, kPiOver2High, x)); z = r * r
+//   s = fma(r * z, S(z), r); c = fma(z * z, C(z), fma(-0.5, z, 1)), S and C by Horner's rule
+//   Sin = q is odd ? c : s, negated where q >= 2
+//   Cos = q is odd ? s : c, negated where q is 1 or 2
+// Reduction after Cody and Waite (1980): the inner fma of r is exact, since x and n * kPiOver2High
+// are multiples of 2^-52 and their difference is below 1; the outer one is within 2^-73 of x - n *
+// pi/2, which for a float32 x below 2^36 is 2^-29 at the least. So 44 bits are right, and nearly
+// every result is the correctly rounded one. The polynomials, with fma, are those of fdlibm's
+// k_sin.c and k_cos.c, for |r| up to pi/4.
+inline constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;
+inline constexpr double kPiOver2High = 0x1.921fb54442d18p0, kPiOver2Low = 0x1.1a62633145c07p-54;
+inline constexpr double kRoundToInteger = 0x1.8p52;  // makes n an integer, in t's low bits
+inline constexpr double kSinPolynomial[6] = {
+    1.58969099521155010221e-10,  -2.50507602534068634195e-08, 2.75573137070700676789e-06,
+    -1.98412698298579493134e-04, 8.33333333332248946124e-03,  -1.66666666666666324348e-01};
+inline constexpr double kCosPolynomial[6] = {
+    -1.13596475577881948265e-11, 2.08757232129817482790e-09,  -2.75573143513906633035e-07,
+    2.48015872894767294178e-05,  -1.38888888888741095749e-03, 4.16666666666666019037e-02};
+
 inline constexpr float kSoftmaxFloor = -64.0f;   // E(x) = 0 below
 inline constexpr float kSoftmaxStart = -1e30f;   // the running maximum of nothing
 inline constexpr float kQuantiseFloor = 1e-30f;  // a block of smaller values is zero

@@ -14,11 +14,11 @@ namespace catena {
 inline std::string CpuNumericsId(Activations activations) {
   switch (activations) {
     case Activations::kInt8:
-      return "cpu-int8b32-v1";
+      return "cpu-int8b32-v2";
     case Activations::kBf16:
-      return "cpu-bf16-v1";
+      return "cpu-bf16-v2";
     case Activations::kF32:
-      return "cpu-f32-v1";
+      return "cpu-f32-v2";
   }
   return "?";
 }

@@ -7,8 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "kernels/base/dtype.h"
-
 namespace catena {
 
 // How rotary frequencies are scaled. Sources: transformers' modeling_rope_utils.py.
@@ -19,7 +17,7 @@ struct RopeScaling {
   double low_freq_factor = 1.0;        // llama3
   double high_freq_factor = 4.0;       // llama3
   int64_t original_max_positions = 0;  // llama3, longrope: the context of the first training
-  // longrope: rotary_dim/2 divisors of the frequencies; `long` for sequences that may pass
+  // longrope: rotary_dim/2 divisors of the frequencies; `long` for sequences that have passed
   // original_max_positions. cos and sin are multiplied by attention_factor.
   std::vector<float> short_factor, long_factor;
   double attention_factor = 1.0;
@@ -37,10 +35,6 @@ struct ModelConfig {
   int rotary_dim = 0;  // even, at most head_dim; the head's first rotary_dim values are rotated
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
-  // What the rotary frequencies are rounded to before positions multiply them (longrope's are not).
-  // transformers keeps them beside the weights, so casting a model to 16 bits casts them too: a
-  // config.json that says so under "dtype" (transformers 4.56 and later) is taken at its word.
-  DType rope_frequency_dtype = DType::kF32;
   double rms_norm_eps = 1e-5;
   int64_t context_length = 0;    // positions
   int64_t sliding_window = 0;    // a query at p sees (p - window, p]; 0: no window

@@ -15,6 +15,15 @@ absl::StatusOr<std::unique_ptr<Weight>> PackAndRelease(const Checkpoint& checkpo
   return weight;
 }
 
+AttentionShape AttentionShapeOf(const ModelConfig& config) {
+  return {.heads = config.n_heads,
+          .kv_heads = config.n_kv_heads,
+          .head_dim = config.head_dim,
+          .rotary_dim = config.rotary_dim,
+          .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
+          .window = config.sliding_window};
+}
+
 Rows RowsLike(const Rows& x, Buffer& buffer, int64_t cols) {
   return {.data = buffer.data(), .rows = x.rows, .cols = cols, .stride = cols, .dtype = x.dtype};
 }
@@ -63,20 +72,13 @@ absl::StatusOr<DecoderWorkspace> DecoderWorkspace::Make(const ModelConfig& confi
     return backend->Allocate(MemoryKind::kDevice,
                              max_rows * RowBytes(backend->residual_dtype(), cols));
   };
+  CATENA_ASSIGN_OR_RETURN(
+      w.rotary,
+      backend->Allocate(MemoryKind::kDevice, RowBytes(DType::kF32, config.rotary_dim) * max_rows));
   CATENA_ASSIGN_OR_RETURN(w.qkv, rows(config.qkv_cols()));
   CATENA_ASSIGN_OR_RETURN(w.gate_up, rows(2 * config.intermediate_size));
   CATENA_ASSIGN_OR_RETURN(w.packed, backend->NewPackedRows(max_rows, widest));
   return w;
-}
-
-AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t rotary_positions) {
-  return {.heads = config.n_heads,
-          .kv_heads = config.n_kv_heads,
-          .head_dim = config.head_dim,
-          .rotary_dim = config.rotary_dim,
-          .rotary_positions = rotary_positions,
-          .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
-          .window = config.sliding_window};
 }
 
 void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_layer, const Rows& x) {
@@ -85,13 +87,14 @@ void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_laye
   PackedRows* packed = pass.workspace->packed.get();
   const Rows qkv = RowsLike(x, *pass.workspace->qkv, block.qkv->rows());
   const Rows gate_up = RowsLike(x, *pass.workspace->gate_up, block.gate_up->rows());
+  const AttentionShape attention = AttentionShapeOf(*pass.config);
   const float eps = static_cast<float>(pass.config->rms_norm_eps);
 
   // x += attention(norm(x))
   b.Norm(s, x, {}, *block.attention_norm, eps, *block.qkv, packed);
   b.Linear(s, *block.qkv, *packed, LinearMode::kStore, qkv);
-  b.RotaryAppend(s, qkv, pass.attention, *pass.rotary, *pass.batch, cache_layer, pass.cache);
-  b.Attention(s, qkv, pass.attention, *pass.batch, cache_layer, *pass.cache, *block.output, packed);
+  b.RotaryAppend(s, qkv, attention, pass.rotary, *pass.batch, cache_layer, pass.cache);
+  b.Attention(s, qkv, attention, *pass.batch, cache_layer, *pass.cache, *block.output, packed);
   b.Linear(s, *block.output, *packed, LinearMode::kAdd, x);
 
   // x += down(silu(gate(norm(x))) * up(norm(x)))

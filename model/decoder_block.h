@@ -35,6 +35,7 @@ absl::StatusOr<std::unique_ptr<Weight>> LoadEmbedding(const Checkpoint& checkpoi
 
 // Memory that a stage's blocks share, for up to max_rows rows a batch.
 struct DecoderWorkspace {
+  std::unique_ptr<Buffer> rotary;   // (max_rows, rotary_dim), of RotaryFactors
   std::unique_ptr<Buffer> qkv;      // (max_rows, qkv_cols)
   std::unique_ptr<Buffer> gate_up;  // (max_rows, 2 * intermediate)
   std::unique_ptr<PackedRows> packed;
@@ -48,14 +49,11 @@ struct DecoderPass {
   Backend* backend;
   Stream* stream;
   const ModelConfig* config;
-  AttentionShape attention;
-  const Weight* rotary;  // (tables * attention.rotary_positions, rotary_dim)
+  Rows rotary;  // (batch rows, rotary_dim)
   const RaggedBatch* batch;
   KvPool* cache;
   DecoderWorkspace* workspace;
 };
-
-AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t rotary_positions);
 
 // x: (batch rows, hidden), the residual stream, in and out. `cache_layer` counts from 0 in `cache`.
 void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_layer, const Rows& x);

@@ -3,90 +3,69 @@
 #include <cmath>
 #include <numbers>
 
-#include "kernels/base/float16.h"
-
 namespace catena {
 namespace {
 
-float RoundFrequency(DType dtype, float frequency) {
-  switch (dtype) {
-    case DType::kBF16:
-      return BF16ToF32(F32ToBF16(frequency));
-    case DType::kF16:
-      return F16ToF32(F32ToF16Saturating(frequency));
-    default:
-      return frequency;
-  }
+// theta^(2i / rotary_dim).
+float Power(const ModelConfig& config, int i) {
+  const float exponent = static_cast<float>(2 * i) / static_cast<float>(config.rotary_dim);
+  return static_cast<float>(std::pow(double{static_cast<float>(config.rope_theta)}, exponent));
 }
 
-// Radians a position, per pair.
-std::vector<float> Frequencies(const ModelConfig& config, int table) {
+// llama3: long waves are slowed by `factor`, short ones kept, those between interpolated.
+float ScaleByWavelength(const RopeScaling& scaling, float frequency) {
+  const auto context = static_cast<double>(scaling.original_max_positions);
+  const auto factor = static_cast<float>(scaling.factor);
+  const auto low = static_cast<float>(scaling.low_freq_factor);
+  const auto range = static_cast<float>(scaling.high_freq_factor - scaling.low_freq_factor);
+  // A number divided by a tensor is its reciprocal times the number.
+  const float wavelength = 1.0f / frequency * static_cast<float>(2.0 * std::numbers::pi);
+  if (wavelength > static_cast<float>(context / scaling.low_freq_factor)) return frequency / factor;
+  if (wavelength < static_cast<float>(context / scaling.high_freq_factor)) return frequency;
+  const float smooth = (1.0f / wavelength * static_cast<float>(context) - low) / range;
+  return (1.0f - smooth) * frequency / factor + smooth * frequency;
+}
+
+float Frequency(const ModelConfig& config, int table, int i) {
   const RopeScaling& scaling = config.rope_scaling;
-  const int half = config.rotary_dim / 2;
-  std::vector<float> out(half);
-  for (int i = 0; i < half; ++i) {
-    const double base = std::pow(config.rope_theta, 2.0 * i / config.rotary_dim);
-    double frequency = 1.0 / base;
-    switch (scaling.kind) {
-      case RopeScaling::Kind::kNone:
-        break;
-      case RopeScaling::Kind::kLinear:
-        frequency /= scaling.factor;
-        break;
-      case RopeScaling::Kind::kLongRope:
-        frequency /= (table == 0 ? scaling.short_factor : scaling.long_factor)[i];
-        break;
-      case RopeScaling::Kind::kLlama3: {
-        // Long waves are slowed by `factor`, short ones kept, those between interpolated.
-        const double context = static_cast<double>(scaling.original_max_positions);
-        const double wavelength = 2.0 * std::numbers::pi / frequency;
-        const double low = context / scaling.low_freq_factor;
-        const double high = context / scaling.high_freq_factor;
-        if (wavelength > low) {
-          frequency /= scaling.factor;
-        } else if (wavelength >= high) {
-          const double smooth = (context / wavelength - scaling.low_freq_factor) /
-                                (scaling.high_freq_factor - scaling.low_freq_factor);
-          frequency = (1.0 - smooth) * frequency / scaling.factor + smooth * frequency;
-        }
-        break;
-      }
-    }
-    // longrope's are made anew for each input, in float32.
-    const bool cast = scaling.kind != RopeScaling::Kind::kLongRope;
-    out[i] = RoundFrequency(cast ? config.rope_frequency_dtype : DType::kF32,
-                            static_cast<float>(frequency));
+  const float power = Power(config, i);
+  switch (scaling.kind) {
+    case RopeScaling::Kind::kNone:
+      break;
+    case RopeScaling::Kind::kLinear:
+      return 1.0f / power / static_cast<float>(scaling.factor);
+    case RopeScaling::Kind::kLlama3:
+      return ScaleByWavelength(scaling, 1.0f / power);
+    case RopeScaling::Kind::kLongRope:
+      return 1.0f / ((table == 0 ? scaling.short_factor : scaling.long_factor)[i] * power);
   }
-  return out;
+  return 1.0f / power;
 }
 
 }  // namespace
 
-RotaryTables MakeRotaryTables(const ModelConfig& config, int64_t positions) {
-  RotaryTables out;
-  out.tables = config.rope_scaling.kind == RopeScaling::Kind::kLongRope ? 2 : 1;
-  out.positions = positions;
-  const int half = config.rotary_dim / 2;
-  out.factors.resize(out.tables * positions * config.rotary_dim);
-  const double scale = config.rope_scaling.attention_factor;
-  for (int t = 0; t < out.tables; ++t) {
-    const std::vector<float> frequencies = Frequencies(config, t);
-    for (int64_t p = 0; p < positions; ++p) {
-      float* row = out.factors.data() + (t * positions + p) * config.rotary_dim;
-      for (int i = 0; i < half; ++i) {
-        const double angle = static_cast<float>(p) * frequencies[i];
-        row[i] = static_cast<float>(std::cos(angle) * scale);
-        row[half + i] = static_cast<float>(std::sin(angle) * scale);
-      }
+RopeFrequencies MakeRopeFrequencies(const ModelConfig& config) {
+  RopeFrequencies out;
+  out.tables = RotarySwitch(config) > 0 ? 2 : 1;
+  out.scale = static_cast<float>(config.rope_scaling.attention_factor);
+  for (int table = 0; table < out.tables; ++table) {
+    for (int i = 0; i < config.rotary_dim / 2; ++i) {
+      out.values.push_back(Frequency(config, table, i));
     }
   }
   return out;
 }
 
-int ChooseRotaryTable(const ModelConfig& config, int64_t prompt_tokens, int64_t max_tokens) {
+int64_t RotarySwitch(const ModelConfig& config) {
   const RopeScaling& scaling = config.rope_scaling;
-  if (scaling.kind != RopeScaling::Kind::kLongRope) return 0;
-  return prompt_tokens + max_tokens > scaling.original_max_positions ? 1 : 0;
+  const bool switches = scaling.kind == RopeScaling::Kind::kLongRope &&
+                        scaling.original_max_positions < config.context_length;
+  return switches ? scaling.original_max_positions : 0;
+}
+
+int ChooseRotaryTable(const ModelConfig& config, int64_t positions) {
+  const int64_t last_of_short = RotarySwitch(config);
+  return last_of_short > 0 && positions > last_of_short ? 1 : 0;
 }
 
 }  // namespace catena

@@ -1,5 +1,5 @@
-// Rotary position factors (Su et al., RoFormer, 2021) with the scalings of transformers'
-// modeling_rope_utils.py: made once at load, read by RotaryAppend of kernels.h.
+// Rotary frequencies (Su et al., RoFormer, 2021) with the scalings of transformers'
+// modeling_rope_utils.py: made once at load, read by RotaryFactors of kernels.h.
 #pragma once
 
 #include <cstdint>
@@ -9,17 +9,20 @@
 
 namespace catena {
 
-// One table: (positions, rotary_dim), cosines then sines of each position. Angles are float32
-// products, as in the reference implementation; cos and sin are rounded from double.
-struct RotaryTables {
-  int tables = 1;  // longrope: 0 the short factors, 1 the long ones
-  int64_t positions = 0;
-  std::vector<float> factors;  // (tables, positions, rotary_dim)
+// Radians a position, in the float32 steps of the reference implementation, each rounded correctly.
+struct RopeFrequencies {
+  int tables = 1;             // 2 where there is a RotarySwitch: the short factors, the long ones
+  std::vector<float> values;  // (tables, rotary_dim / 2)
+  float scale = 1.0f;         // of sines and cosines
 };
-RotaryTables MakeRotaryTables(const ModelConfig& config, int64_t positions);
+RopeFrequencies MakeRopeFrequencies(const ModelConfig& config);
 
-// Which table a sequence uses to its end: chosen once, from its prompt and the most it may grow to,
-// so that no row is ever rotated by another table than its neighbours.
-int ChooseRotaryTable(const ModelConfig& config, int64_t prompt_tokens, int64_t max_tokens);
+// Of longrope: a sequence uses table 0 while it has at most so many positions, and table 1, at all
+// its positions, from there on. 0: there is one table.
+int64_t RotarySwitch(const ModelConfig& config);
+
+// The table of a sequence that has so many positions. One that grows past the switch is rolled back
+// to 0 and computed anew: so its logits are those of a computation without a cache.
+int ChooseRotaryTable(const ModelConfig& config, int64_t positions);
 
 }  // namespace catena

@@ -17,6 +17,7 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Load(const Checkpoint& checkpoint,
   std::unique_ptr<Stage> stage(new Stage(config, options, backend));
   stage->stream_ = backend->NewStream();
   CATENA_RETURN_IF_ERROR(stage->LoadWeights(checkpoint, progress));
+  CATENA_RETURN_IF_ERROR(stage->LoadFrequencies());
   CATENA_RETURN_IF_ERROR(stage->AllocateMemory());
   return stage;
 }
@@ -33,18 +34,22 @@ absl::Status Stage::LoadWeights(const Checkpoint& checkpoint, const LoadProgress
   return absl::OkStatus();
 }
 
-absl::Status Stage::AllocateMemory() {
-  const RotaryTables tables = MakeRotaryTables(config_, options_.max_positions);
-  const TensorView view{.name = "rotary factors",
+absl::Status Stage::LoadFrequencies() {
+  const RopeFrequencies rope = MakeRopeFrequencies(config_);
+  const TensorView view{.name = "rotary frequencies",
                         .dtype = DType::kF32,
-                        .rows = tables.tables * tables.positions,
-                        .cols = config_.rotary_dim,
-                        .bytes = {reinterpret_cast<const uint8_t*>(tables.factors.data()),
-                                  tables.factors.size() * sizeof(float)},
+                        .rows = rope.tables,
+                        .cols = config_.rotary_dim / 2,
+                        .bytes = {reinterpret_cast<const uint8_t*>(rope.values.data()),
+                                  rope.values.size() * sizeof(float)},
                         .interleaved_head_dim = 0,
                         .owner = nullptr};
-  rotary_tables_ = tables.tables;
-  CATENA_ASSIGN_OR_RETURN(rotary_, backend_->Pack({view}, WeightRole::kTable));
+  CATENA_ASSIGN_OR_RETURN(frequencies_, backend_->Pack({view}, WeightRole::kTable));
+  rotary_scale_ = rope.scale;
+  return absl::OkStatus();
+}
+
+absl::Status Stage::AllocateMemory() {
   CATENA_ASSIGN_OR_RETURN(workspace_, DecoderWorkspace::Make(config_, options_.max_rows, backend_));
   CATENA_ASSIGN_OR_RETURN(
       residual_, backend_->Allocate(MemoryKind::kDevice,
@@ -64,9 +69,9 @@ KvShape KvShapeOf(const ModelConfig& config, const StageOptions& options) {
 }
 
 absl::Status Stage::CheckRotary(SequenceId id, int rotary) const {
-  if (0 <= rotary && rotary < rotary_tables_) return absl::OkStatus();
+  if (0 <= rotary && rotary < frequencies_->rows()) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      fmt::format("sequence {}: rotary table {} of {}", id, rotary, rotary_tables_));
+      fmt::format("sequence {}: rotary table {} of {}", id, rotary, frequencies_->rows()));
 }
 
 absl::Status Stage::Open(SequenceId id, int rotary, int64_t max_length) {
@@ -139,11 +144,15 @@ absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const Rows& h
     CATENA_CHECK(hidden.bytes() == x.bytes() && hidden.cols == x.cols && hidden.dtype == x.dtype);
     backend_->Copy(*stream_, x.data, hidden.data, static_cast<size_t>(x.bytes()));
   }
+  const Rows rotary{.data = workspace_.rotary->data(),
+                    .rows = batch_.rows(),
+                    .cols = config_.rotary_dim,
+                    .stride = config_.rotary_dim};
+  backend_->RotaryFactors(*stream_, batch_, *frequencies_, rotary_scale_, rotary);
   const DecoderPass pass{.backend = backend_,
                          .stream = stream_.get(),
                          .config = &config_,
-                         .attention = AttentionShapeOf(config_, options_.max_positions),
-                         .rotary = rotary_.get(),
+                         .rotary = rotary,
                          .batch = &batch_,
                          .cache = pool_.get(),
                          .workspace = &workspace_};

@@ -19,7 +19,7 @@ struct StageOptions {
   LayerRange layers;
   // Rows a batch may have; the workspace is sized by it.
   int max_rows = 512;
-  // Positions a sequence may have, at most the model's context; sizes the rotary tables.
+  // Positions a sequence may have, at most the model's context.
   int64_t max_positions = 0;
   // Pages of the KV pool. Memory is taken as pages are used.
   int kv_pages = 0;
@@ -67,6 +67,7 @@ class Stage {
   Stage(const ModelConfig& config, const StageOptions& options, Backend* backend)
       : config_(config), options_(options), backend_(backend) {}
   absl::Status LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress);
+  absl::Status LoadFrequencies();
   absl::Status AllocateMemory();
   absl::Status CheckRotary(SequenceId id, int rotary) const;
   absl::Status CheckDistinct(absl::Span<const StageSpan> spans);
@@ -77,9 +78,9 @@ class Stage {
   StageOptions options_;
   Backend* backend_;
   std::unique_ptr<Stream> stream_;
-  std::unique_ptr<Weight> embedding_;  // the first stage's
-  std::unique_ptr<Weight> rotary_;
-  int rotary_tables_ = 0;
+  std::unique_ptr<Weight> embedding_;    // the first stage's
+  std::unique_ptr<Weight> frequencies_;  // (rotary tables, rotary_dim / 2)
+  float rotary_scale_ = 1.0f;
   std::vector<DecoderBlock> blocks_;
   DecoderWorkspace workspace_;
   std::unique_ptr<Buffer> residual_;  // (max_rows, hidden)

@@ -131,11 +131,17 @@ class CpuBackend : public HostBackend {
     });
   }
 
-  void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Weight& rotary,
+  void RotaryFactors(Stream&, const RaggedBatch& batch, const Weight& frequencies, float scale,
+                     const Rows& out) override {
+    CATENA_CHECK(out.rows == batch.rows() && out.cols == 2 * frequencies.cols());
+    cpu::RotaryFactors(workers_, batch, static_cast<const RowTable&>(frequencies).values(), scale,
+                       out);
+  }
+
+  void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
                     const RaggedBatch& batch, int layer, KvPool* cache) override {
     auto* pool = static_cast<CpuKvPool*>(cache);
-    cpu::RotaryAppend(workers_, qkv, shape, static_cast<const RowTable&>(rotary).values(), batch,
-                      layer, pool->layout(), pool->data());
+    cpu::RotaryAppend(workers_, qkv, shape, factors, batch, layer, pool->layout(), pool->data());
   }
 
   void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const RaggedBatch& batch,

@@ -7,6 +7,10 @@
 
 namespace catena::cpu {
 
+// frequencies: (tables, out.cols / 2).
+void RotaryFactors(Workers& workers, const RaggedBatch& batch, const float* frequencies,
+                   float scale, const Rows& out);
+
 void Norm(Workers& workers, const Rows& x, absl::Span<const int32_t> rows, const float* gain,
           float eps, CpuPackedRows* out);
 
@@ -45,7 +49,7 @@ struct KvLayout {
 };
 
 void RotaryAppend(Workers& workers, const Rows& qkv, const AttentionShape& shape,
-                  const float* rotary, const RaggedBatch& batch, int layer, const KvLayout& layout,
+                  const Rows& factors, const RaggedBatch& batch, int layer, const KvLayout& layout,
                   uint8_t* cache);
 
 struct AttentionJob {

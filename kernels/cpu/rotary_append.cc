@@ -79,7 +79,7 @@ HWY_EXPORT(RotaryRow);
 namespace cpu {
 
 void RotaryAppend(Workers& workers, const Rows& qkv, const AttentionShape& shape,
-                  const float* rotary, const RaggedBatch& batch, int layer, const KvLayout& layout,
+                  const Rows& factors, const RaggedBatch& batch, int layer, const KvLayout& layout,
                   uint8_t* cache) {
   const auto row_fn = HWY_DYNAMIC_DISPATCH(RotaryRow);
   constexpr int kRunRows = 8;
@@ -88,9 +88,8 @@ void RotaryAppend(Workers& workers, const Rows& qkv, const AttentionShape& shape
     for (int r = begin; r < begin + kRunRows && r < batch.rows(); ++r) {
       const BatchSpan& span = batch.span_of(r);
       const int p = batch.row_position()[r];
-      const float* factors = rotary + (span.rotary * shape.rotary_positions + p) * shape.rotary_dim;
-      row_fn(qkv.row(r), shape, factors, batch.page(span, p), p % kPagePositions, layer, layout,
-             cache);
+      row_fn(qkv.row(r), shape, factors.row(r), batch.page(span, p), p % kPagePositions, layer,
+             layout, cache);
     }
   });
 }

@@ -15,6 +15,12 @@ namespace catena::ref {
 float Exp(float x);
 float SoftmaxExp(float x);
 
+// Sin and Cos of kernels.h.
+struct SineCosine {
+  float sine, cosine;
+};
+SineCosine SinCos(float x);
+
 // The sum of terms(k), k in [0, n), as lanes16.
 template <class Terms>
 float Lanes16(int64_t n, Terms terms);
@@ -31,8 +37,10 @@ QuantisedRow Quantise(const float* x, int64_t cols);
 void RmsNorm(const float* x, const float* gain, int64_t cols, float eps, float* out);
 void SwiGlu(const float* gate_up, int64_t n, float* out);
 
-// Rotates heads [0, heads) of a row, (heads, head_dim), by factors: rotary_dim/2 cosines, then
-// sines.
+// The factors of one row: `half` cosines, then sines.
+void RotaryFactors(int position, const float* frequencies, int64_t half, float scale, float* out);
+
+// Rotates heads [0, heads) of a row, (heads, head_dim), by its RotaryFactors.
 void Rotate(float* x, int heads, int head_dim, int rotary_dim, const float* factors);
 
 // y[j] for one output row of a weight. `row` in the file's layout; DotBf16's x is rounded already.

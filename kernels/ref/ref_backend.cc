@@ -162,17 +162,26 @@ class RefBackend : public HostBackend {
     }
   }
 
-  void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Weight& rotary,
+  void RotaryFactors(Stream&, const RaggedBatch& batch, const Weight& frequencies, float scale,
+                     const Rows& out) override {
+    const auto& table = static_cast<const RowTable&>(frequencies);
+    for (int r = 0; r < batch.rows(); ++r) {
+      ref::RotaryFactors(batch.row_position()[r],
+                         table.values() + batch.span_of(r).rotary * table.cols(), table.cols(),
+                         scale, out.row(r));
+    }
+  }
+
+  void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
                     const RaggedBatch& batch, int layer, KvPool* cache) override {
     auto* pool = static_cast<RefKvPool*>(cache);
-    const auto& table = static_cast<const RowTable&>(rotary);
     const int q_cols = shape.heads * shape.head_dim, kv_cols = shape.kv_heads * shape.head_dim;
     for (const BatchSpan& span : batch.spans()) {
       for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
         const int p = batch.row_position()[r];
         float* row = qkv.row(r);
         ref::Rotate(row, shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim,
-                    table.values() + (span.rotary * shape.rotary_positions + p) * table.cols());
+                    factors.row(r));
         for (int i = 0; i < q_cols; ++i) row[i] *= shape.scale;
         for (int h = 0; h < shape.kv_heads; ++h) {
           const float* k = row + q_cols + h * shape.head_dim;

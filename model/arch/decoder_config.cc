@@ -148,9 +148,6 @@ absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::strin
   CATENA_ASSIGN_OR_RETURN(const auto bos, ReadTokenIds(fields, "bos_token_id", c.vocab_size));
   if (!bos.empty()) c.bos_id = bos[0];
   CATENA_ASSIGN_OR_RETURN(c.eos_ids, ReadTokenIds(fields, "eos_token_id", c.vocab_size));
-  CATENA_ASSIGN_OR_RETURN(const auto dtype, fields.FindString("dtype"));
-  if (dtype == "bfloat16") c.rope_frequency_dtype = DType::kBF16;
-  if (dtype == "float16") c.rope_frequency_dtype = DType::kF16;
   return c;
 }
 

@@ -7,6 +7,8 @@
 
 #include <unistd.h>
 
+#include "model/rope_frequencies.h"
+
 namespace catena {
 
 StopSignals::StopSignals() {
@@ -60,15 +62,13 @@ std::string ModelNameOf(const std::string& path) {
 ModelInfo DescribeModel(const std::string& name, const std::string& path,
                         const std::string& fingerprint, const ModelConfig& config,
                         int64_t context) {
-  const RopeScaling& scaling = config.rope_scaling;
-  const bool two_tables = scaling.kind == RopeScaling::Kind::kLongRope;
   return {.name = name.empty() ? ModelNameOf(path) : name,
           .fingerprint = fingerprint,
           .n_layers = config.n_layers,
           .vocab_size = config.vocab_size,
           .hidden_size = config.hidden_size,
           .context_length = context,
-          .rotary_switch = two_tables ? scaling.original_max_positions : 0};
+          .rotary_switch = RotarySwitch(config)};
 }
 
 }  // namespace catena

@@ -1,5 +1,5 @@
-// RotaryAppend and Attention of every backend against the reference, bit by bit, over shapes,
-// windows, cache dtypes and cuts of the same sequence into batches.
+// RotaryFactors, RotaryAppend and Attention of every backend against the reference, bit by bit,
+// over shapes, windows, cache dtypes and cuts of the same sequence into batches.
 #include <numeric>
 
 #include <gtest/gtest.h>
@@ -31,12 +31,11 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
   const int pages = (positions + kPagePositions - 1) / kPagePositions;
   auto stream = backend.NewStream();
   auto pool = *backend.NewKvPool({2, s.kv_heads, s.head_dim, s.kv}, pages + 3);
-  Matrix table = MakeMatrix(DType::kF32, 2 * positions, s.rotary_dim, 11);
-  auto rotary = *backend.Pack({table.view}, WeightRole::kTable);
+  const Matrix tables = MakeMatrix(DType::kF32, 2, s.rotary_dim / 2, 11);
+  auto frequencies = *backend.Pack({tables.view}, WeightRole::kTable);
   auto weight = *backend.Pack({MakeMatrix(DType::kF32, 24, q_cols, 12).view}, WeightRole::kLinear);
   auto packed = *backend.NewPackedRows(positions + 1, q_cols);
-  const AttentionShape shape{s.heads,   s.kv_heads, s.head_dim, s.rotary_dim,
-                             positions, 0.25f,      s.window};
+  const AttentionShape shape{s.heads, s.kv_heads, s.head_dim, s.rotary_dim, 0.25f, s.window};
   std::vector<int32_t> ids(pages);
   std::iota(ids.rbegin(), ids.rend(), 2);  // scattered: descending
   pool->Zero(*stream, ids);
@@ -56,7 +55,10 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
     x.insert(x.end(), all.begin() + position * cols, all.begin() + (position + n) * cols);
     const Rows rows{x.data(), batch.rows(), cols, cols};
     std::vector<float> y(batch.rows() * 24);
-    backend.RotaryAppend(*stream, rows, shape, *rotary, batch, 1, pool.get());
+    std::vector<float> factors(batch.rows() * s.rotary_dim);
+    const Rows rotary{factors.data(), batch.rows(), s.rotary_dim, s.rotary_dim};
+    backend.RotaryFactors(*stream, batch, *frequencies, 1.5f, rotary);
+    backend.RotaryAppend(*stream, rows, shape, rotary, batch, 1, pool.get());
     backend.Attention(*stream, rows, shape, batch, 1, *pool, *weight, packed.get());
     backend.Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), batch.rows(), 24, 24});
     out.insert(out.end(), y.end() - n * 24, y.end());

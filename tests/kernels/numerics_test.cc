@@ -23,10 +23,9 @@ uint64_t HashOf(Backend& b) {
     for (uint32_t bits : Bits(x)) hash = (hash ^ bits) * 1099511628211u;
   };
   auto stream = b.NewStream();
-  const Matrix gain = MakeMatrix(DType::kF32, 1, 64, 2),
-               table = MakeMatrix(DType::kF32, kRows, 16, 3);
+  const Matrix gain = MakeMatrix(DType::kF32, 1, 64, 2), table = MakeMatrix(DType::kF32, 1, 8, 3);
   auto gains = *b.Pack({gain.view}, WeightRole::kTable);
-  auto rotary = *b.Pack({table.view}, WeightRole::kTable);
+  auto frequencies = *b.Pack({table.view}, WeightRole::kTable);
   auto packed = *b.NewPackedRows(kRows, 96);
   for (DType t : kAllDTypes) {
     const Matrix vocabulary = MakeMatrix(t, 50, 64, 7);
@@ -43,19 +42,22 @@ uint64_t HashOf(Backend& b) {
     batch.Add(kRows, 0, pages, 0);
     std::vector<float> x(kRows * 64), y(kRows * 96), z(kRows * 128), w = RandomRows(kRows, 40, 8);
     const Rows qkv_rows{y.data(), kRows, 96, 96}, wide_rows{z.data(), kRows, 128, 128};
-    const AttentionShape shape{2, 2, 16, 16, kRows, 0.25f, windowed ? 100 : 0};
+    const AttentionShape shape{2, 2, 16, 16, 0.25f, windowed ? 100 : 0};
+    std::vector<float> factors(kRows * 16);
+    const Rows rotary{factors.data(), kRows, 16, 16};
     auto embedding = *b.Pack({vocabulary.view}, WeightRole::kEmbedding);
     std::vector<int32_t> ids(kRows);
     for (int i = 0; i < kRows; ++i) ids[i] = i * 7 % 50;
     b.Embed(*stream, *embedding, ids, {x.data(), kRows, 64, 64});
     b.Norm(*stream, {x.data(), kRows, 64, 64}, {}, *gains, 1e-5f, *qkv, packed.get());
     b.Linear(*stream, *qkv, *packed, LinearMode::kStore, qkv_rows);
-    b.RotaryAppend(*stream, qkv_rows, shape, *rotary, batch, 0, pool.get());
+    b.RotaryFactors(*stream, batch, *frequencies, 1.25f, rotary);
+    b.RotaryAppend(*stream, qkv_rows, shape, rotary, batch, 0, pool.get());
     b.Attention(*stream, qkv_rows, shape, batch, 0, *pool, *wide, packed.get());
     b.Linear(*stream, *wide, *packed, LinearMode::kStore, wide_rows);
     b.Gate(*stream, wide_rows, *out, packed.get());
     b.Linear(*stream, *out, *packed, LinearMode::kAdd, {w.data(), kRows, 40, 40});
-    for (const auto& part : {y, z, w}) add(part);
+    for (const auto& part : {factors, y, z, w}) add(part);
   }
   return hash;
 }
@@ -66,9 +68,9 @@ struct Expected {
   uint64_t hash;
 };
 constexpr Expected kExpected[] = {
-    {Activations::kInt8, "cpu-int8b32-v1", 421002211578781466u},
-    {Activations::kBf16, "cpu-bf16-v1", 3934467157639710510u},
-    {Activations::kF32, "cpu-f32-v1", 11346724502979466641u},
+    {Activations::kInt8, "cpu-int8b32-v2", 14220614199934835590u},
+    {Activations::kBf16, "cpu-bf16-v2", 8717459212565298154u},
+    {Activations::kF32, "cpu-f32-v2", 10899362109802288445u},
 };
 
 TEST(Numerics, BitsAreThoseOfTheirId) {
