@@ -65,6 +65,12 @@ int Engine::rotary(SequenceId id) const {
   return sequence->rotary;
 }
 
+absl::Status Engine::StartAnew(SequenceId id, int rotary) {
+  CATENA_RETURN_IF_ERROR(Truncate(id, 0));
+  for (auto& stage : stages_) CATENA_RETURN_IF_ERROR(stage->ChooseRotary(id, rotary));
+  return absl::OkStatus();
+}
+
 absl::Status Engine::Truncate(SequenceId id, int64_t length) {
   for (auto& stage : stages_) CATENA_RETURN_IF_ERROR(stage->cache().Truncate(id, length));
   return absl::OkStatus();

@@ -39,7 +39,9 @@ class Engine {
   // A new sequence. `rotary`: see ChooseRotaryTable.
   absl::StatusOr<SequenceId> Open(int rotary);
   void Close(SequenceId id);
-  int rotary(SequenceId id) const;  // as it was opened; REQUIRES: it is open
+  int rotary(SequenceId id) const;  // REQUIRES: it is open
+  // Forgets all positions; those to come are computed with another table. REQUIRES: it is open.
+  absl::Status StartAnew(SequenceId id, int rotary);
   // Forgets positions from `length` on, in every stage.
   absl::Status Truncate(SequenceId id, int64_t length);
 

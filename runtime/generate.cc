@@ -48,7 +48,7 @@ class Generation {
   absl::Status Open() {
     const SamplingParams& params = request_.sampler->params();
     const auto prompt_tokens = static_cast<int64_t>(request_.prompt.size());
-    const int rotary = ChooseRotaryTable(engine_->config(), prompt_tokens, params.max_tokens);
+    const int rotary = ChooseRotaryTable(engine_->config(), prompt_tokens);
     for (int i = 0; i < params.n; ++i) {
       Sequence s{.id = 0,
                  .index = i,
@@ -72,6 +72,7 @@ class Generation {
 
   // Runs one batch and takes the tokens that come of it.
   absl::Status Step() {
+    for (Sequence& s : sequences_) CATENA_RETURN_IF_ERROR(SwitchRotary(&s));
     BuildBatch();
     CATENA_ASSIGN_OR_RETURN(const Rows hidden, engine_->Forward(spans_));
     for (size_t i = 0; i < spans_.size(); ++i) {
@@ -119,6 +120,15 @@ class Generation {
     return reused_ = same;
   }
 
+  // Where the last token took the text past what the short factors serve, all of it is computed
+  // again with the long ones.
+  absl::Status SwitchRotary(Sequence* s) {
+    const int rotary = ChooseRotaryTable(engine_->config(), s->history.size());
+    if (s->done || engine_->rotary(s->id) == rotary) return absl::OkStatus();
+    s->computed = 0;
+    return engine_->StartAnew(s->id, rotary);
+  }
+
   // Decodes first, then prompts in chunks, up to the rows of a batch.
   void BuildBatch() {
     spans_.clear();
@@ -162,9 +172,13 @@ class Generation {
     s->rejected = false;
     const SamplingParams& params = request_.sampler->params();
     if (left > 1 || params.speculate == 0) return;
-    const int64_t room = std::min({engine_->options().max_rows - rows_ - left,
-                                   engine_->options().max_positions - s->history.size(),
-                                   params.max_tokens - s->history.n_output() - 1});
+    // What a guess past the switch would be computed with is not what comes there.
+    const int64_t last_of_short = RotarySwitch(engine_->config());
+    const bool switches = engine_->rotary(s->id) == 0 && last_of_short > 0;
+    const int64_t positions = switches ? last_of_short : engine_->options().max_positions;
+    const int64_t room =
+        std::min({engine_->options().max_rows - rows_ - left, positions - s->history.size(),
+                  params.max_tokens - s->history.n_output() - 1});
     s->lookup.Propose(s->history.ids(), room, &s->drafts);
   }
 

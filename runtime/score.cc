@@ -13,7 +13,7 @@ absl::Status ForEachPosition(
     const std::function<absl::Status(int64_t, absl::Span<const float>)>& take) {
   const auto tokens = static_cast<int64_t>(ids.size());
   CATENA_ASSIGN_OR_RETURN(const SequenceId id,
-                          engine->Open(ChooseRotaryTable(engine->config(), tokens, 0)));
+                          engine->Open(ChooseRotaryTable(engine->config(), tokens)));
   struct Closer {
     Engine* engine;
     SequenceId id;

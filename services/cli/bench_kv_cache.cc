@@ -46,11 +46,12 @@ absl::StatusOr<Timed> WithCache(const std::vector<int32_t>& prompt, const Sample
 }
 
 // Each token from nothing: the whole text so far is computed again.
-absl::StatusOr<Timed> Recomputing(std::vector<int32_t> text, int tokens, int rotary, Engine* engine,
+absl::StatusOr<Timed> Recomputing(std::vector<int32_t> text, int tokens, Engine* engine,
                                   ProgressBar* bar) {
   Timed out;
   const Clock::time_point start = Clock::now();
   for (int i = 0; i < tokens; ++i) {
+    const int rotary = ChooseRotaryTable(engine->config(), static_cast<int64_t>(text.size()));
     CATENA_ASSIGN_OR_RETURN(const SequenceId id, engine->Open(rotary));
     Rows hidden;
     const absl::Span<const int32_t> all(text);
@@ -89,8 +90,7 @@ absl::Status RunKvCache(const KvCacheOptions& o) {
   Timed recomputed;
   {
     ProgressBar bar("Recomputing");
-    const int rotary = ChooseRotaryTable(model.config(), prompt_tokens, o.tokens);
-    CATENA_ASSIGN_OR_RETURN(recomputed, Recomputing(prompt, o.tokens, rotary, engine.get(), &bar));
+    CATENA_ASSIGN_OR_RETURN(recomputed, Recomputing(prompt, o.tokens, engine.get(), &bar));
   }
   if (cached.ids != recomputed.ids) {
     return absl::InternalError("the tokens with and without the KV cache differ");

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "model/sampler/sampling_limits.h"
+#include "runtime/score.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {
@@ -117,6 +118,73 @@ TEST_F(GenerateTest, GuessesEndWithTheContext) {
     const std::vector<int32_t> prompt(static_cast<size_t>(length), 3);
     EXPECT_EQ(Run(params, prompt)[0].size(), static_cast<size_t>(513 - length));
   }
+}
+
+// Tokens across the position from which longrope has other factors, at every one of them.
+class LongRopeTest : public GenerateTest {
+ protected:
+  void SetUp() override {
+    engine_ = *Engine::Load(
+        *TinyCheckpoint(kTinyLongRope, DType::kQ8_0),
+        {.threads = 2, .layers = {{0, 1}, {1, 4}}, .max_rows = 16, .max_sequences = 8});
+    for (int i = 0; i < 40; ++i) prompt_.push_back(i * 7 % kTinyVocab);
+  }
+
+  // Each token by a sequence that computes its whole text anew.
+  std::vector<int32_t> WithoutCache(const SamplingParams& params, uint32_t index) {
+    const Sampler sampler = *Sampler::Make(params, kTinyVocab);
+    TokenHistory history(static_cast<int64_t>(prompt_.size()));
+    history.Append(prompt_);
+    SamplerScratch scratch;
+    std::vector<int32_t> ids;
+    for (int i = 0; i < params.max_tokens; ++i) {
+      std::vector<float> last;
+      EXPECT_TRUE(ForEachPosition(history.ids(), engine_.get(),
+                                  [&](int64_t, absl::Span<const float> logits) {
+                                    last.assign(logits.begin(), logits.end());
+                                    return absl::OkStatus();
+                                  })
+                      .ok());
+      ids.push_back(sampler.Sample(last, history, index, &scratch)->id);
+      history.Append(ids.back());
+    }
+    return ids;
+  }
+};
+
+TEST_F(LongRopeTest, EveryTokenIsThatOfAComputationWithoutACache) {
+  for (const int32_t speculate : {0, 8}) {
+    SamplingParams params = TwoLikelyIds();
+    params.max_tokens = 25;  // 40 positions and more: the switch is at 48
+    params.speculate = speculate;
+    const auto together = Run(params, prompt_);
+    for (uint32_t i = 0; i < 3; ++i) EXPECT_EQ(together[i], WithoutCache(params, i)) << speculate;
+  }
+  EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
+}
+
+TEST_F(LongRopeTest, WhatMayBeAskedForDoesNotMatter) {
+  SamplingParams params{.max_tokens = 8};
+  const auto few = Run(params, prompt_)[0];
+  params.max_tokens = 60;
+  auto many = Run(params, prompt_)[0];
+  many.resize(few.size());
+  EXPECT_EQ(many, few);
+}
+
+TEST_F(LongRopeTest, AKeptSequenceCrossesTheSwitch) {
+  const SamplingParams params{.max_tokens = 6};
+  KeptSequence kept;
+  std::vector<int32_t> prompt(prompt_.begin(), prompt_.begin() + 20);
+  for (int turn = 0; turn < 5; ++turn) {
+    const auto expected = Run(params, prompt);
+    EXPECT_EQ(Run(params, prompt, &kept), expected) << turn;
+    prompt.insert(prompt.end(), expected[0].begin(), expected[0].end());
+    prompt.push_back(1);
+  }
+  EXPECT_GT(static_cast<int64_t>(prompt.size()), kTinyRotarySwitch);
+  engine_->Close(kept.id);
+  EXPECT_EQ(engine_->kv_bytes_in_use(), 0);
 }
 
 TEST_F(GenerateTest, EndsWithTheContext) {
