@@ -23,13 +23,6 @@ void GateTile(const Rows& gate_up, int64_t tile, cpu::CpuPackedRows* out, float*
   }
 }
 
-void PackTile(const Rows& x, int64_t tile, cpu::CpuPackedRows* out) {
-  const int tile_rows = out->tile_rows(tile);
-  for (int i = 0; i < tile_rows; ++i) {
-    PackRow(x.row(tile * cpu::kTileRows + i), x.cols, out->format(), tile_rows, i, out->tile(tile));
-  }
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace catena
 HWY_AFTER_NAMESPACE();
@@ -37,7 +30,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace catena {
 HWY_EXPORT(GateTile);
-HWY_EXPORT(PackTile);
 namespace cpu {
 
 void Gate(Workers& workers, const Rows& gate_up, CpuPackedRows* out) {
@@ -46,11 +38,6 @@ void Gate(Workers& workers, const Rows& gate_up, CpuPackedRows* out) {
     auto* y = reinterpret_cast<float*>(workers.Scratch(worker, gate_up.cols / 2 * 4));
     tile_fn(gate_up, tile, out, y);
   });
-}
-
-void Pack(Workers& workers, const Rows& x, CpuPackedRows* out) {
-  const auto tile_fn = HWY_DYNAMIC_DISPATCH(PackTile);
-  workers.pool.For(out->tiles(), [&](int64_t tile, int) { tile_fn(x, tile, out); });
 }
 
 }  // namespace cpu
