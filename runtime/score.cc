@@ -1,7 +1,6 @@
 #include "runtime/score.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "model/rope_frequencies.h"
@@ -36,28 +35,6 @@ absl::Status ForEachPosition(
     at += hidden.rows;
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<double> LogSumExp(absl::Span<const float> logits) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float l : logits) sum += std::exp(l - largest);
-  if (!std::isfinite(sum) || !std::isfinite(largest)) {
-    return absl::InternalError(
-        "the model produced logits that are not finite; its weights are damaged");
-  }
-  return largest + std::log(sum);
-}
-
-std::vector<int32_t> LargestIds(absl::Span<const float> logits, size_t n) {
-  std::vector<int32_t> ids(logits.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  n = std::min(n, ids.size());
-  std::partial_sort(ids.begin(), ids.begin() + n, ids.end(), [&](int32_t a, int32_t b) {
-    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-  });
-  ids.resize(n);
-  return ids;
 }
 
 }  // namespace catena

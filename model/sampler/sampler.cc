@@ -20,13 +20,6 @@ float ClampFinite(float z) {
   return std::min(std::max(z, -kMax), kMax);
 }
 
-absl::Status NonFiniteError(absl::Span<const float> logits, int64_t position) {
-  const auto bad = std::find_if(logits.begin(), logits.end(), [](float z) { return z - z != 0; });
-  return absl::InternalError(
-      fmt::format("the model produced non-finite logits: {} for the token id {} at position {}",
-                  *bad, bad - logits.begin(), position));
-}
-
 // The largest float that is surely no more than max + scaled / inv_temperature: what it gathers
 // holds at least all logits of that weight.
 float GatherFrom(float max, double scaled, double inv_temperature) {
@@ -74,7 +67,12 @@ absl::StatusOr<SampledToken> Sampler::Sample(absl::Span<const float> logits,
       token.id = PickFromAll(adjusted, share, scratch);
     }
   }
-  if (params_.logprobs) AddLogprobs(logits, scratch, &token);
+  if (params_.logprobs) {
+    LogSoftmax& softmax = scratch->log_softmax;
+    CATENA_RETURN_IF_ERROR(softmax.Take(logits, history.size()));
+    token.logprob = static_cast<float>(softmax.logprob(token.id));
+    token.top = softmax.Top(static_cast<size_t>(params_.top_logprobs));
+  }
   return token;
 }
 
@@ -201,24 +199,6 @@ int32_t Sampler::PickFromAll(absl::Span<const float> logits, double share,
     reached += weights[i];
   }
   return static_cast<int32_t>(block * kWeightBlock + last);
-}
-
-void Sampler::AddLogprobs(absl::Span<const float> logits, SamplerScratch* scratch,
-                          SampledToken* token) const {
-  LogitScan& scan = scratch->scan;
-  ScanLogits(logits, &scan);
-  const double log_total = exact::Log(TotalWeight(logits, scan.max, 1.0));
-  auto logprob = [&](float z) { return static_cast<float>((double{z} - scan.max) - log_total); };
-  token->logprob = logprob(logits[token->id]);
-  if (params_.top_logprobs == 0) return;
-  Candidates& candidates = scratch->candidates;
-  candidates.GatherTopK(logits, scan, std::min<size_t>(params_.top_logprobs, logits.size()));
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    token->top.push_back({candidates.ids()[i], logprob(candidates.logits()[i])});
-  }
-  // Stable, by logit: ids are ascending, so the lowest of equals stays first.
-  std::stable_sort(token->top.begin(), token->top.end(),
-                   [&](const auto& a, const auto& b) { return logits[a.id] > logits[b.id]; });
 }
 
 }  // namespace catena

@@ -43,16 +43,12 @@
 #include "kernels/base/status.h"
 #include "model/sampler/candidates.h"
 #include "model/sampler/finish.h"
+#include "model/sampler/log_softmax.h"
 #include "model/sampler/params.h"
 #include "model/sampler/token_history.h"
 #include "model/sampler/vocab_ops.h"
 
 namespace catena {
-
-struct TokenLogprob {
-  int32_t id = -1;
-  float logprob = 0;
-};
 
 struct SampledToken {
   int32_t id = -1;
@@ -71,6 +67,7 @@ struct SamplerScratch {
   std::vector<float> adjusted;  // (vocab)
   std::vector<double> blocks;   // weight of each kWeightBlock ids
   Candidates candidates;
+  LogSoftmax log_softmax;
 };
 
 class Sampler {
@@ -108,9 +105,6 @@ class Sampler {
 
   // Step 11 without a filter before it, over the whole vocabulary.
   int32_t PickFromAll(absl::Span<const float> logits, double share, SamplerScratch* scratch) const;
-
-  void AddLogprobs(absl::Span<const float> logits, SamplerScratch* scratch,
-                   SampledToken* token) const;
 
   bool MasksStopIds(const TokenHistory& history) const {
     return !stop_ids_.empty() && history.n_output() < params_.min_tokens;

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "runtime/score.h"
-
 namespace catena {
 
 HeadSequence::HeadSequence(OpenHead o, Sampler sampler, int64_t row_bytes)
@@ -60,7 +58,7 @@ absl::StatusOr<std::optional<Token>> HeadSequence::TakeRow(int64_t position,
   if (position + 1 < next_token_) return std::nullopt;
   Token token{.sequence = intake.key, .life = intake.life, .position = position + 1, .token = {}};
   if (scores()) {
-    CATENA_ASSIGN_OR_RETURN(token.token, Score(position, logits));
+    CATENA_ASSIGN_OR_RETURN(token.token, Score(position, logits, &scratch->log_softmax));
   } else {
     CATENA_ASSIGN_OR_RETURN(token.token,
                             sampler_.Sample(logits, history_, open.sequence_index, scratch));
@@ -70,16 +68,14 @@ absl::StatusOr<std::optional<Token>> HeadSequence::TakeRow(int64_t position,
   return token;
 }
 
-absl::StatusOr<SampledToken> HeadSequence::Score(int64_t position,
-                                                 absl::Span<const float> logits) const {
-  CATENA_ASSIGN_OR_RETURN(const double sum, LogSumExp(logits));
+absl::StatusOr<SampledToken> HeadSequence::Score(int64_t position, absl::Span<const float> logits,
+                                                 LogSoftmax* softmax) const {
+  CATENA_RETURN_IF_ERROR(softmax->Take(logits, position + 1));
   SampledToken score;
-  for (int32_t id : LargestIds(logits, static_cast<size_t>(open.score_top))) {
-    score.top.push_back({id, static_cast<float>(logits[id] - sum)});
-  }
+  score.top = softmax->Top(static_cast<size_t>(open.score_top));
   if (position + 1 < open.prompt_length) {
     score.id = ids_[position + 1];
-    score.logprob = static_cast<float>(logits[score.id] - sum);
+    score.logprob = static_cast<float>(softmax->logprob(score.id));
   }
   return score;
 }

@@ -48,7 +48,8 @@ struct HeadSequence {
   std::deque<Result> results;  // not known to have come
 
  private:
-  absl::StatusOr<SampledToken> Score(int64_t position, absl::Span<const float> logits) const;
+  absl::StatusOr<SampledToken> Score(int64_t position, absl::Span<const float> logits,
+                                     LogSoftmax* softmax) const;
 
   const Sampler sampler_;
   TokenHistory history_;      // of the positions whose logits were sampled, or had none

@@ -4,7 +4,6 @@
 
 #include "runtime/generate.h"
 #include "runtime/prompt.h"
-#include "runtime/score.h"
 #include "services/cli/model_options.h"
 #include "services/cli/output.h"
 #include "services/cli/progress.h"
@@ -49,6 +48,7 @@ absl::StatusOr<Timed> WithCache(const std::vector<int32_t>& prompt, const Sample
 absl::StatusOr<Timed> Recomputing(std::vector<int32_t> text, int tokens, Engine* engine,
                                   ProgressBar* bar) {
   Timed out;
+  LogitScan scan;
   const Clock::time_point start = Clock::now();
   for (int i = 0; i < tokens; ++i) {
     const int rotary = ChooseRotaryTable(engine->config(), static_cast<int64_t>(text.size()));
@@ -61,9 +61,9 @@ absl::StatusOr<Timed> Recomputing(std::vector<int32_t> text, int tokens, Engine*
     }
     engine->Close(id);
     const Rows logits = engine->Logits(hidden, {hidden.rows - 1});
-    const int32_t best = LargestIds({logits.row(0), static_cast<size_t>(logits.cols)}, 1)[0];
-    out.ids.push_back(best);
-    text.push_back(best);
+    ScanLogits({logits.row(0), static_cast<size_t>(logits.cols)}, &scan);
+    out.ids.push_back(scan.argmax);
+    text.push_back(scan.argmax);
     bar->Show((i + 1.0) / tokens);
   }
   out.seconds = SecondsSince(start);

@@ -139,21 +139,22 @@ absl::Status LocalSource::Score(const TextPrompt& prompt, int top, const OnPosit
     if (model_.tokenizer == nullptr) return std::nullopt;
     return model_.tokenizer->Piece(id);
   };
+  LogSoftmax softmax;
   std::optional<double> seen;  // the probability that the position before gave this one
   return ForEachPosition(
       ids, engine_.get(), [&](int64_t p, absl::Span<const float> logits) -> absl::Status {
         if (InterruptFlag().load()) return absl::CancelledError("interrupted");
-        CATENA_ASSIGN_OR_RETURN(const double sum, LogSumExp(logits));
+        CATENA_RETURN_IF_ERROR(softmax.Take(logits, p + 1));
         // By way of a float, in which log-probabilities cross a cluster: the same digits come out.
-        auto probability = [&](int32_t id) {
-          return std::exp(double{static_cast<float>(logits[id] - sum)});
-        };
+        auto probability = [&](float logprob) { return std::exp(double{logprob}); };
         ScoredPosition out{
             .position = p, .id = ids[p], .piece = piece(ids[p]), .probability = seen, .next = {}};
-        for (const int32_t id : LargestIds(logits, static_cast<size_t>(top))) {
-          out.next.push_back({id, piece(id), probability(id)});
+        for (const auto& [id, logprob] : softmax.Top(static_cast<size_t>(top))) {
+          out.next.push_back({id, piece(id), probability(logprob)});
         }
-        if (p + 1 < static_cast<int64_t>(ids.size())) seen = probability(ids[p + 1]);
+        if (p + 1 < static_cast<int64_t>(ids.size())) {
+          seen = probability(static_cast<float>(softmax.logprob(ids[p + 1])));
+        }
         return on_position(out);
       });
 }

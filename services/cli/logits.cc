@@ -1,4 +1,5 @@
 // catena logits: per position the largest logits and their log-sum-exp, as JSON lines.
+#include "model/sampler/log_softmax.h"
 #include "runtime/score.h"
 #include "services/cli/output.h"
 #include "services/cli/text_input.h"
@@ -20,12 +21,13 @@ absl::Status RunLogits(const LogitsOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, o.input.Read(model));
   CATENA_ASSIGN_OR_RETURN(const auto engine,
                           LoadEngine(model, o.run, static_cast<int64_t>(ids.size()), 1));
+  LogSoftmax softmax;
   return ForEachPosition(
       ids, engine.get(), [&](int64_t position, absl::Span<const float> logits) -> absl::Status {
-        CATENA_ASSIGN_OR_RETURN(const double sum, LogSumExp(logits));
+        CATENA_RETURN_IF_ERROR(softmax.Take(logits, position + 1));
         nlohmann::ordered_json line{{"position", position}, {"top", nlohmann::json::array()}};
-        for (int32_t id : LargestIds(logits, kTop)) line["top"].push_back({id, logits[id]});
-        line["logsumexp"] = sum;
+        for (const auto& [id, _] : softmax.Top(kTop)) line["top"].push_back({id, logits[id]});
+        line["logsumexp"] = softmax.log_sum_exp();
         if (o.all) line["logits"] = std::vector<float>(logits.begin(), logits.end());
         return WriteJson(line);
       });

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "model/json.h"
+#include "model/sampler/log_softmax.h"
 #include "runtime/prompt.h"
 #include "runtime/score.h"
 #include "services/cli/output.h"
@@ -39,13 +40,14 @@ absl::Status RunPerplexity(const PerplexityOptions& o) {
   const auto tokens = static_cast<int64_t>(ids.size());
   CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, tokens, 1));
   double negative_log_likelihood = 0;
+  LogSoftmax softmax;
   ProgressBar bar("Reading");
   CATENA_RETURN_IF_ERROR(ForEachPosition(
       ids, engine.get(), [&](int64_t position, absl::Span<const float> logits) -> absl::Status {
         bar.Show(static_cast<double>(position) / static_cast<double>(tokens));
         if (position + 1 == tokens) return absl::OkStatus();
-        CATENA_ASSIGN_OR_RETURN(const double sum, LogSumExp(logits));
-        negative_log_likelihood += sum - logits[ids[position + 1]];
+        CATENA_RETURN_IF_ERROR(softmax.Take(logits, position + 1));
+        negative_log_likelihood -= softmax.logprob(ids[position + 1]);
         return absl::OkStatus();
       }));
   const double mean = negative_log_likelihood / static_cast<double>(tokens - 1);
