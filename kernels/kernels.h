@@ -139,8 +139,6 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string_view name() const = 0;
-  virtual int threads() const = 0;
   virtual Activations activations() const = 0;
   // What rows hold between ops: float32 on the CPU. Hidden states cross hops in it, lossless.
   virtual DType residual_dtype() const = 0;

@@ -51,7 +51,7 @@ struct GgufVocabulary {
   std::vector<int32_t> types;
   std::vector<std::string> merges;  // "left right", best first; empty for "llama"
   int32_t bos_id = -1, eos_id = -1, unk_id = -1;
-  std::optional<bool> add_bos, add_eos, add_space_prefix;
+  std::optional<bool> add_bos, add_space_prefix;
 };
 
 struct CheckpointOptions {

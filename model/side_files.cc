@@ -185,7 +185,6 @@ absl::StatusOr<std::optional<GgufVocabulary>> ReadVocabulary(const GgufFile& fil
   CATENA_ASSIGN_OR_RETURN(
       v.unk_id, ReadGgufTokenId(file, "tokenizer.ggml.unknown_token_id", config.vocab_size));
   CATENA_ASSIGN_OR_RETURN(v.add_bos, file.GetBool("tokenizer.ggml.add_bos_token"));
-  CATENA_ASSIGN_OR_RETURN(v.add_eos, file.GetBool("tokenizer.ggml.add_eos_token"));
   CATENA_ASSIGN_OR_RETURN(v.add_space_prefix, file.GetBool("tokenizer.ggml.add_space_prefix"));
   CATENA_RETURN_IF_ERROR(CheckVocabulary(file, v, config));
   return v;

@@ -44,7 +44,6 @@ class Stage {
                                                      const StageOptions& options, Backend* backend,
                                                      const LoadProgress& progress = nullptr);
 
-  const LayerRange& layers() const { return options_.layers; }
   int64_t hidden_size() const { return config_.hidden_size; }
   int64_t kv_page_bytes() const { return pool_->page_bytes(); }
   KvCache& cache() { return *cache_; }

@@ -62,8 +62,6 @@ class CpuBackend : public HostBackend {
         has_bf16_(isa == CpuIsa::kAvx512Bf16),
         workers_(options.threads) {}
 
-  std::string_view name() const override { return "cpu"; }
-  int threads() const override { return workers_.pool.threads(); }
   void Rest() override { workers_.pool.Rest(); }
   void Prepare() override { workers_.pool.Prepare(); }
 

@@ -108,9 +108,6 @@ class RefBackend : public HostBackend {
  public:
   explicit RefBackend(Activations activations) : HostBackend(activations) {}
 
-  std::string_view name() const override { return "ref"; }
-  int threads() const override { return 1; }
-
   absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int, int64_t) override {
     return std::make_unique<RefPackedRows>();
   }

@@ -27,8 +27,6 @@ std::string OfLayer(std::string_view pattern, int layer) {
 
 }  // namespace
 
-absl::Span<const Architecture* const> Architectures() { return kArchitectures; }
-
 absl::StatusOr<ArchitectureAndConfig> ReadConfig(const nlohmann::json& config,
                                                  const std::string& source) {
   if (!config.is_object()) {

@@ -40,8 +40,6 @@ struct Architecture {
   absl::Span<const std::string_view> gguf_end_tokens;
 };
 
-absl::Span<const Architecture* const> Architectures();
-
 // The architecture of a config.json (an object, by its model_type) or of a GGUF file, and the
 // config it reads there. INVALID_ARGUMENT that lists those we know where it is not one of them.
 struct ArchitectureAndConfig {
