@@ -55,10 +55,7 @@ void ModelOptions::DeclareChatTemplate(App& app) {
 
 void ComputeOptions::Declare(App& app) {
   app.AddOption("--threads", &threads, "Threads that compute (default: all cores)").Range(1, 1024);
-  app.AddOption(
-         "--activations", &activations,
-         "int8 (default): of quantised weights; bf16: also bf16 of bf16 weights; f32: of all")
-      .OneOf({"int8", "bf16", "f32"});
+  app.AddOption("--activations", &activations, kActivationsHelp).OneOf(kActivations);
   app.AddOption("--kv-dtype", &kv_dtype, "f16 (default) or f32").OneOf({"f16", "f32"});
   app.AddOption("--backend", &backend, "auto (default), " + BackendNames());
 }

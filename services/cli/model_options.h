@@ -25,6 +25,11 @@ struct ModelOptions {
   void DeclareChatTemplate(App& app);
 };
 
+// What --activations takes, here and where `catena up` hands it on.
+inline constexpr std::initializer_list<const char*> kActivations = {"int8", "bf16", "f32"};
+inline constexpr char kActivationsHelp[] =
+    "int8 (default): of quantised weights; bf16: also bf16 of bf16 weights; f32: of all";
+
 // How it is computed.
 struct ComputeOptions {
   std::string backend = "auto";

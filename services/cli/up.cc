@@ -72,6 +72,10 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   cluster.role_flags = o.role_flags;
   cluster.stage_flags = o.stage_flags;
   cluster.gateway_flags = o.gateway_flags;
+  if (!o.model.chat_template.empty()) {
+    CATENA_RETURN_IF_ERROR(OpenChatTemplate(model, o.model).status());
+    cluster.tokenizer_flags = {"--chat-template", o.model.chat_template};
+  }
   const int n_layers = model.config().n_layers;
   if (o.layers.empty()) {
     CATENA_ASSIGN_OR_RETURN(cluster.layers, BalancedCuts(n_layers, o.stages, {}));
@@ -132,8 +136,7 @@ void DeclareHandedOn(App& app, UpOptions* o) {
   HandOn(app, "--threads", "Threads of each shard and the head (default: all cores)",
          &o->stage_flags)
       .Range(1, 1024);
-  HandOn(app, "--activations", "int8 (default) or f32, of quantised weights", &o->stage_flags)
-      .OneOf({"int8", "f32"});
+  HandOn(app, "--activations", kActivationsHelp, &o->stage_flags).OneOf(kActivations);
   HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->stage_flags).OneOf({"f16", "f32"});
   HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
   HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
@@ -154,6 +157,7 @@ void DeclareHandedOn(App& app, UpOptions* o) {
 Action DeclareUp(App& app) {
   auto o = std::make_shared<UpOptions>();
   o->model.Declare(app);
+  o->model.DeclareChatTemplate(app);
   const Option by_count =
       app.AddOption("--stages", &o->stages, "Shards (default 2); a head is added");
   app.AddOption("--layers", &o->layers, "The shards by their blocks, for example 0-16,16-30")

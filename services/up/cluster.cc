@@ -90,7 +90,8 @@ int ShardCount(const ClusterOptions& options) {
 std::vector<ClusterProcess> PlanCluster(const ClusterOptions& options, const std::string& folder) {
   Planner planner(options, folder);
   std::vector<ClusterProcess> all;
-  all.push_back(planner.Internal("tokenizer", "tokenizer", {&options.model_flags}));
+  all.push_back(
+      planner.Internal("tokenizer", "tokenizer", {&options.model_flags, &options.tokenizer_flags}));
   for (int stage = 0; stage < static_cast<int>(options.layers.size()); ++stage) {
     for (int r = 0; r < Replicas(options, stage); ++r) all.push_back(planner.Shard(stage, r));
   }

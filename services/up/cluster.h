@@ -29,6 +29,7 @@ struct ClusterOptions {
   std::vector<std::string> stage_flags;  // of shards and head
   std::vector<std::string> shard_flags;
   std::vector<std::string> gateway_flags;
+  std::vector<std::string> tokenizer_flags;
 };
 
 // All replicas of all stages.

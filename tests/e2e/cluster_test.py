@@ -17,6 +17,12 @@ CUTS = (("--stages", 1), ("--stages", 2), ("--stages", 3), ("--stages", 5),
         ("--stages", 2, "--replicas", "1=2"), ("--stages", 2, "--replicas", "0=2,1=2"))
 
 
+def peak_kib(pid):
+    """The most resident memory that the process has had."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+
+
 class SameBitsTest(SameBitsCase):
 
     def test_stories_under_every_cut_and_with_replicas(self):
@@ -67,6 +73,15 @@ class SameBitsTest(SameBitsCase):
             self.assertEqual(self.through(cluster, requests, clients=2),
                              self.alone(model, requests))
 
+    def test_what_is_computed_with_is_handed_on(self):
+        model = self.shared("golden/llama-gqa-tied")  # bfloat16 weights
+        requests = [request([5, 9, 33], *GREEDY)]
+        bf16, int8 = ("--activations", "bf16"), ("--activations", "int8")
+        want = self.alone(model, requests, *bf16)
+        self.assertNotEqual(self.alone(model, requests, *int8), want)
+        with Cluster(self, model, "--stages", 2, *bf16) as cluster:
+            self.assertEqual(self.through(cluster, requests), want)
+
     def test_random_weights(self):
         model = self.shared("golden/phi3-window/config.json")
         weights = ("--weights", "random:3", "--weight-format", "q8_0")
@@ -74,6 +89,17 @@ class SameBitsTest(SameBitsCase):
         with Cluster(self, model, "--stages", 2, *weights) as cluster:
             self.assertEqual(self.through(cluster, requests),
                              self.alone(model, requests, *weights))
+
+
+class MemoryTest(CatenaTest):
+
+    def test_a_context_of_a_million_positions_costs_a_shard_no_memory(self):
+        model = self.shared("reports/F22-context-1M")
+        with Cluster(self, model, "--weights", "random:1", "--stages", 2) as cluster:
+            for process in cluster.processes:
+                if process["role"] == "shard":
+                    self.assertLess(peak_kib(process["pid"]), 96 << 10, cluster.log())
+            self.assertEqual(cluster.run("generate", "--prompt-tokens", "5,9,33").returncode, 0)
 
 
 class SupervisionTest(CatenaTest):

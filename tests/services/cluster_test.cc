@@ -22,6 +22,7 @@ ClusterOptions TwoStages() {
   options.stage_flags = {"--threads", "1"};
   options.shard_flags = {"--kv-memory", "1GiB"};
   options.gateway_flags = {"--api-keys", "k"};
+  options.tokenizer_flags = {"--chat-template", "chatml"};
   options.role_flags = {"--tls-cert", "c"};
   return options;
 }
@@ -34,8 +35,8 @@ TEST(ClusterTest, EachRoleGetsItsFlagsAndTheGatewayAllAddresses) {
                           "unix:dir/shard-0", "--shard", "unix:dir/shard-1", "--head",
                           "unix:dir/head", "--api-keys", "k", "--tls-cert", "c"));
   EXPECT_EQ(all[0].spec.listen, "127.0.0.1:0");
-  EXPECT_THAT(all[1].spec.argv,
-              ElementsAre("catena", "tokenizer", "--model", "m", "--tls-cert", "c"));
+  EXPECT_THAT(all[1].spec.argv, ElementsAre("catena", "tokenizer", "--model", "m",
+                                            "--chat-template", "chatml", "--tls-cert", "c"));
   EXPECT_THAT(all[3].spec.argv,
               ElementsAre("catena", "shard", "--model", "m", "--layers", "3-5", "--threads", "1",
                           "--kv-memory", "1GiB", "--tls-cert", "c"));
