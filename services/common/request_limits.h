@@ -2,9 +2,11 @@
 // INVALID_ARGUMENT before anything is done with it.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 
 #include "kernels/base/status.h"
+#include "runtime/chain/limits.h"
 
 namespace catena::limits {
 
@@ -18,10 +20,22 @@ inline constexpr size_t kMaxQueuedEncodes = 1024;  // at a tokenizer; then RESOU
 // all replicas.
 inline constexpr int kMaxClusterCalls = 64;
 
-// Of one message to the public API, whose sender is not known before it has come: the longest
-// prompt as ids takes 5 MiB (limits::kMaxPositions varints), a conversation 2 MiB of text and 1 MiB
-// of roles, and there is room for the rest.
-inline constexpr int kMaxPublicMessageBytes = 8 << 20;
+// --- the public port ---
+// Of one message: the longest prompt as ids takes 3 MiB (limits::kMaxPositions ids of a vocabulary
+// of at most two million, three bytes each), a conversation 2 MiB of text and 1 MiB of roles, and
+// there is room for the rest.
+inline constexpr int kMaxPublicMessageBytes = 4 << 20;
+// Of all messages together that have begun to come; then RESOURCE_EXHAUSTED (message_guard.h).
+inline constexpr size_t kMaxUnfinishedBytes = size_t{32} << 20;
+// Of all requests together that wait to be worked off; then RESOURCE_EXHAUSTED.
+inline constexpr size_t kMaxRequestBytes = size_t{64} << 20;
+// Calls at a time, those that wait in the queue and those that run; then RESOURCE_EXHAUSTED.
+inline constexpr size_t kMaxCalls = 6144;
+static_assert(kMaxCalls > kMaxOpenSequences + 1024);  // the queue's default
+// Refusals on their way to their clients; then calls are broken off without a word.
+inline constexpr size_t kMaxRefusedCalls = 256;
+// A call whose request has not come after so long is ended.
+inline constexpr std::chrono::milliseconds kMessageTimeout{10'000};
 
 }  // namespace catena::limits
 

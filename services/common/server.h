@@ -17,15 +17,34 @@
 
 #include "kernels/base/status.h"
 #include "services/common/channel.h"
+#include "services/common/listener.h"
 
 namespace catena {
 
-// Calls at a time on one connection; a client's gRPC holds further ones back. A gateway's clients
-// may share a connection, behind a proxy, and all sequences of a gateway share one to a tokenizer:
-// more than it queues and runs by default (1024 and kMaxOpenSequences), so that what is too much is
-// refused with a reason and not held back in silence; and an end to what one connection may take.
-inline constexpr int kMaxConnectionStreams = 8192;
-static_assert(kMaxConnectionStreams > limits::kMaxOpenSequences + 1024);
+// Calls at a time on one connection; a client's gRPC holds further ones back. Inside a cluster all
+// sequences of a gateway share a connection to a tokenizer: more than it queues and runs by default
+// (1024 and kMaxOpenSequences), so that what is too much is refused with a reason and not held back in
+// silence; and an end to what one connection may take.
+inline constexpr int kMaxInternalStreams = 8192;
+static_assert(kMaxInternalStreams > limits::kMaxOpenSequences + 1024);
+// Of the public port. Proxies open another connection when one is full.
+inline constexpr int kMaxPublicStreams = 256;
+
+// What gRPC may hold of what peers send. Past that it takes no connections, closes idle ones, and
+// breaks off calls: all of it is worse than a limit that is met before.
+inline constexpr size_t kMaxReceivedBytes = size_t{512} << 20;
+
+// Of a call's headers; more ends it.
+inline constexpr int kMaxHeaderBytes = 16 << 10;
+// What a peer may send of a message that nobody reads yet, on the public port.
+inline constexpr int kMaxUnreadBytes = 16 << 10;
+
+// A connection says what it is within this, TLS included.
+inline constexpr std::chrono::milliseconds kHandshakeTimeout{10'000};
+// A connection to the public port goes after so long without a call, and is replaced after so long;
+// calls on it go on.
+inline constexpr std::chrono::minutes kMaxConnectionIdle{5};
+inline constexpr std::chrono::minutes kMaxConnectionAge{60};
 
 struct NamedService {
   std::string name;  // v1::ChainService::service_full_name()
@@ -38,6 +57,9 @@ struct ServerOptions {
   std::vector<NamedService> services;  // must outlive the server
   // Of one message; a longer one ends its call with RESOURCE_EXHAUSTED.
   int max_receive_bytes = kMaxGrpcMessageBytes;
+  bool is_public = false;  // strangers may reach it
+  // Is told of its connections, and outlives it; null: nobody is.
+  Connections* connections = nullptr;
 };
 
 class Server {
@@ -48,7 +70,7 @@ class Server {
   ~Server();  // Shutdown without waiting for calls
 
   // As a client reaches it: `listen` with the port that the system gave.
-  const std::string& address() const { return address_; }
+  const std::string& address() const { return listener_->address(); }
 
   void SetServing(bool serving);
 
@@ -56,10 +78,12 @@ class Server {
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  Server(std::unique_ptr<grpc::Server> server, std::string address, std::vector<std::string> names);
+  Server(std::unique_ptr<Listener> listener, std::unique_ptr<grpc::Server> server,
+         std::vector<std::string> names);
 
+  Connections connections_;  // where the options have none
+  const std::unique_ptr<Listener> listener_;
   std::unique_ptr<grpc::Server> server_;
-  std::string address_;
   std::vector<std::string> names_;  // that follow SetServing
 };
 

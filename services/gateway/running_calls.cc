@@ -1,0 +1,59 @@
+#include "services/gateway/running_calls.h"
+
+#include <utility>
+#include <vector>
+
+namespace catena {
+
+absl::StatusOr<std::unique_ptr<RunningCalls::Place>> RunningCalls::Enter() {
+  std::lock_guard lock(mutex_);
+  if (draining_) {
+    return absl::UnavailableError("the gateway is stopping; ask another one, or again in a moment");
+  }
+  if (calls_.size() >= most_) {
+    return absl::ResourceExhaustedError(
+        fmt::format("{} {} are being answered already; ask again later", calls_.size(), what_));
+  }
+  const uint64_t number = next_++;
+  calls_.emplace(number, std::weak_ptr<Call>());
+  return std::make_unique<Place>(this, number);
+}
+
+void RunningCalls::Bind(uint64_t number, const std::weak_ptr<Call>& call) {
+  std::optional<absl::Status> ended;
+  {
+    std::lock_guard lock(mutex_);
+    calls_[number] = call;
+    ended = ended_;
+  }
+  if (!ended) return;
+  if (const auto running = call.lock()) running->End(*ended);
+}
+
+void RunningCalls::Leave(uint64_t number) {
+  std::lock_guard lock(mutex_);
+  calls_.erase(number);
+  if (calls_.empty()) left_.notify_all();
+}
+
+void RunningCalls::Drain(std::chrono::milliseconds grace, std::chrono::milliseconds patience) {
+  const auto none = [this] { return calls_.empty(); };
+  std::vector<std::shared_ptr<Call>> late;
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  if (left_.wait_for(lock, grace, none)) return;
+  ended_ = absl::UnavailableError(
+      "the gateway has stopped before the answer was complete; ask another one, or again in a "
+      "moment");
+  for (const auto& [number, call] : calls_) {
+    if (auto running = call.lock()) late.push_back(std::move(running));
+  }
+  const absl::Status why = *ended_;
+  lock.unlock();
+  for (const auto& call : late) call->End(why);
+  late.clear();  // the last reference would leave its place, which takes the lock
+  lock.lock();
+  left_.wait_for(lock, patience, none);
+}
+
+}  // namespace catena
