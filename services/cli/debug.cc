@@ -35,7 +35,7 @@ Action DeclareDebug(App& app) {
   app.AddOption("sequence", &o->sequence,
                 "A running sequence's id, as `catena generate --gateway --stats` says it first")
       .Required();
-  o->gateway.Declare(app).Required();
+  o->gateway.DeclareForOperators(app).Required();
   app.AddFlag("--json", &o->json, "One JSON object");
   return [o] { return RunDebug(*o); };
 }

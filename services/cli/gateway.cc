@@ -10,16 +10,20 @@
 #include "services/gateway/cluster_service.h"
 #include "services/gateway/discovery.h"
 #include "services/gateway/generation_service.h"
+#include "services/gateway/key_file.h"
 #include "services/gateway/readiness.h"
 #include "services/link/grpc_transport.h"
 
 namespace catena::cli {
 namespace {
 
+// After the grace, for the errors with which calls end to reach their clients.
+constexpr std::chrono::milliseconds kLastWords{500};
+
 struct GatewayRoleOptions {
   RoleOptions role;
   DiscoveryOptions replicas;
-  std::string api_keys;
+  std::string api_keys, operator_keys;
   int64_t max_waiting = GatewayCoreOptions().max_waiting;
 };
 
@@ -33,6 +37,15 @@ absl::StatusOr<TlsOptions> PublicTls(const TlsOptions& tls) {
   TlsOptions options = tls;
   options.authority.clear();
   return options;
+}
+
+absl::StatusOr<std::unique_ptr<KeyFile>> OpenKeys(const std::string& path, KeyKind kind) {
+  if (path.empty()) return nullptr;
+  return KeyFile::Open(path, kind);
+}
+
+const KeyRing* RingOf(const std::unique_ptr<KeyFile>& file) {
+  return file == nullptr ? nullptr : &file->ring();
 }
 
 // Says that it is ready, once, when it is; and to the log whenever that changes.
@@ -63,10 +76,10 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(public_tls));
   CATENA_ASSIGN_OR_RETURN(o.replicas.credentials,
                           MakeChannelCredentials(o.role.tls, PeerNames::kAnyMember));
+  CATENA_ASSIGN_OR_RETURN(const auto api_keys, OpenKeys(o.api_keys, KeyKind::kApi));
+  CATENA_ASSIGN_OR_RETURN(const auto operator_keys, OpenKeys(o.operator_keys, KeyKind::kOperator));
   Front front;
-  if (!o.api_keys.empty()) {
-    CATENA_ASSIGN_OR_RETURN(front.keys, ApiKeys::FromFile(o.api_keys));
-  }
+  RunningCalls cluster_calls(limits::kMaxClusterCalls, "questions about the cluster");
   ReplicaInfo info = DescribeProcess(Role::kGateway, o.role.listen, NewIncarnation());
   const Incarnation self = info.replica.incarnation;
   GatewayActor actor({.self = self, .max_waiting = o.max_waiting, .jitter_seed = self});
@@ -83,31 +96,40 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   front.loop = &actor;
   front.tokenizer = &tokenizer;
   front.facts = &discovery;
-  front.pool = &pool;
+  front.house.pool = &pool;
+  front.keys = RingOf(api_keys);
   ReadyReport report(o.role.ready_fd);
   Readiness readiness({}, &actor, &discovery, [&report](const absl::Status& s) { report(s); });
-  ClusterServiceImpl cluster({.gateway = &actor,
-                              .discovery = &discovery,
-                              .readiness = &readiness,
-                              .describe = [&info] { return info; },
-                              .keys = front.keys});
-  GenerationServiceImpl generation(std::move(front));
+  ClusterServiceImpl cluster(
+      {.gateway = &actor,
+       .discovery = &discovery,
+       .readiness = &readiness,
+       .describe = [&info] { return info; },
+       .access = {.operator_keys = RingOf(operator_keys), .has_api_keys = api_keys != nullptr},
+       .house = &front.house,
+       .calls = &cluster_calls,
+       .refused = &front.refused});
+  GenerationServiceImpl generation(&front);
   CATENA_ASSIGN_OR_RETURN(
       const auto server,
       Server::Start({.listen = o.role.listen,
                      .credentials = server_credentials,
                      .services = {{v1::GenerationService::service_full_name(), &generation},
                                   {v1::ClusterService::service_full_name(), &cluster}},
-                     .max_receive_bytes = limits::kMaxPublicMessageBytes}));
+                     .max_receive_bytes = limits::kMaxPublicMessageBytes,
+                     .is_public = true,
+                     .connections = &front.house.guard.connections()}));
   info.replica.address = server->address();
   report.SetServer(server.get());
   actor.Start(&transport);
   discovery.Start();
   readiness.Start();
   stop.Wait();
-  spdlog::info("stopping");
+  spdlog::info("stopping; what runs has {} s", o.role.grace_s);
   readiness.Stop();
-  server->Shutdown(std::chrono::seconds(2));
+  server->SetServing(false);
+  front.calls.Drain(o.role.grace(), kLastWords);
+  server->Shutdown(kLastWords);
   discovery.Stop();
   pool.Stop();
   actor.Stop();
@@ -125,6 +147,8 @@ Action DeclareGateway(App& app) {
   app.AddOption("--shard", &o->replicas.shards, where).Delimiter(',').Required();
   app.AddOption("--head", &o->replicas.heads, where).Delimiter(',').Required();
   app.AddOption("--api-keys", &o->api_keys, "File of keys, one a line (default: anyone may ask)");
+  app.AddOption("--operator-keys", &o->operator_keys,
+                "File of the keys with which `catena status` and `debug` see the cluster's inside");
   app.AddOption("--max-waiting", &o->max_waiting, "Requests in the queue (default 1024)")
       .Range(1, 1 << 20);
   return [o] { return RunGateway(*o); };

@@ -1,25 +1,55 @@
 #include "services/cli/gateway_options.h"
 
+#include <fstream>
+
 #include "services/common/channel.h"
 #include "services/common/status.h"
 
 namespace catena::cli {
+namespace {
+
+constexpr char kGroup[] = "Gateway";
+
+std::string FirstLine(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+}  // namespace
 
 Option GatewayOptions::Declare(App& app) {
-  const char* group = "Gateway";
   app.AddOption("--api-key", &api_key, "Where the gateway asks for one")
       .FromEnvironment("CATENA_API_KEY")
-      .Group(group);
+      .Group(kGroup);
+  return DeclareConnection(app);
+}
+
+Option GatewayOptions::DeclareForOperators(App& app) {
+  const Option key = app.AddOption("--operator-key", &api_key, "Where the gateway asks for one");
+  key.FromEnvironment("CATENA_OPERATOR_KEY").Group(kGroup);
+  const auto take = [this](const std::string& path) { api_key = FirstLine(path); };
+  app.AddOption("--operator-key-file", take, "File whose first line is that key")
+      .Check([](const std::string& path) {
+        return FirstLine(path).empty() ? Quoted(path) + " has no key in its first line" : "";
+      })
+      .Excludes(key)
+      .Group(kGroup);
+  return DeclareConnection(app);
+}
+
+Option GatewayOptions::DeclareConnection(App& app) {
   const Option authority = app.AddOption("--tls-ca", &tls.authority,
                                          "PEM file: the authority of the gateway's certificate");
-  authority.Group(group);
+  authority.Group(kGroup);
   app.AddOption("--tls-server-name", &tls_name,
                 "The name in the gateway's certificate (default: its address's)")
       .Needs(authority)
-      .Group(group);
-  app.AddOption("--tls-cert", &tls.certificate, "PEM file: a certificate of ours").Group(group);
-  app.AddOption("--tls-key", &tls.key, "PEM file: its key").Group(group);
-  return app.AddOption("--gateway", &address, "HOST:PORT of the cluster's gateway").Group(group);
+      .Group(kGroup);
+  app.AddOption("--tls-cert", &tls.certificate, "PEM file: a certificate of ours").Group(kGroup);
+  app.AddOption("--tls-key", &tls.key, "PEM file: its key").Group(kGroup);
+  return app.AddOption("--gateway", &address, "HOST:PORT of the cluster's gateway").Group(kGroup);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> GatewayOptions::Connect() const {

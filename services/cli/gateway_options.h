@@ -22,6 +22,8 @@ struct GatewayOptions {
   std::string tls_name;  // of the gateway's certificate; "": as its address
 
   Option Declare(App& app);
+  // Of a command that is for operators: the key is one of theirs.
+  Option DeclareForOperators(App& app);
   absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect() const;
   // "Bearer KEY", or "" without a key.
   std::string Authorization() const;
@@ -32,6 +34,9 @@ struct GatewayOptions {
   // What ended a call as an error of ours that says what to do. `answered`: the gateway had
   // answered before.
   absl::Status ToStatus(const grpc::Status& status, bool answered = false) const;
+
+ private:
+  Option DeclareConnection(App& app);
 };
 
 }  // namespace catena::cli

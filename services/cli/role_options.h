@@ -1,6 +1,7 @@
 // The options that every role of a cluster has, and what they make.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "services/cli/model_options.h"
@@ -13,8 +14,10 @@ struct RoleOptions {
   int ready_fd = -1;
   std::string log_level = "info";
   TlsOptions tls;
+  int32_t grace_s = 2;  // what runs may go on for so long when it is asked to stop
 
   void Declare(App& app);
+  std::chrono::milliseconds grace() const { return std::chrono::seconds(grace_s); }
 };
 
 // What a shard and a head have besides.

@@ -81,7 +81,7 @@ absl::Status Watch(const StatusOptions& o) {
 
 Action DeclareStatus(App& app) {
   auto o = std::make_shared<StatusOptions>();
-  o->gateway.Declare(app).Required();
+  o->gateway.DeclareForOperators(app).Required();
   app.AddFlag("--json", &o->json, "One JSON object");
   app.AddFlag("--watch", &o->watch, "Again every second until Ctrl-C");
   return [o] { return o->watch ? Watch(*o) : ShowOnce(*o); };

@@ -1,8 +1,6 @@
 #include "services/gateway/api_keys.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 namespace catena {
@@ -36,7 +34,8 @@ bool HasScheme(std::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text, std::string_view source) {
+absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text, std::string_view source,
+                                       KeyKind kind) {
   std::vector<std::string> keys;
   for (size_t begin = 0, line = 1; begin < text.size(); ++line) {
     const size_t end = std::min(text.find('\n', begin), text.size());
@@ -53,31 +52,27 @@ absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text, std::string_view s
     keys.emplace_back(key);
   }
   if (keys.empty() || keys.size() > kMaxKeys) {
-    return absl::InvalidArgumentError(fmt::format(
-        "{}: it has {} API keys; write 1 to {}, one a line", source, keys.size(), kMaxKeys));
+    return absl::InvalidArgumentError(fmt::format("{}: it has {} keys; write 1 to {}, one a line",
+                                                  source, keys.size(), kMaxKeys));
   }
-  return ApiKeys(std::move(keys));
-}
-
-absl::StatusOr<ApiKeys> ApiKeys::FromFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) return absl::NotFoundError(fmt::format("{}: the API keys cannot be read", path));
-  return Parse(text.str(), path);
+  return ApiKeys(std::move(keys), kind);
 }
 
 absl::Status ApiKeys::Check(std::optional<std::string_view> authorization) const {
-  if (open()) return absl::OkStatus();
   if (!authorization || !HasScheme(*authorization)) {
     return absl::UnauthenticatedError(
-        "an API key is needed; send it as \"authorization: Bearer KEY\"");
+        kind_ == KeyKind::kApi
+            ? "an API key is needed; send it as \"authorization: Bearer KEY\""
+            : "an operator's key is needed to see inside the cluster; give --operator-key, or send "
+              "it as \"authorization: Bearer KEY\"");
   }
   const std::string_view given = Trimmed(authorization->substr(kScheme.size()));
   bool known = false;
   for (const std::string& key : keys_) known |= SameKey(given, key);
-  if (!known) return absl::PermissionDeniedError("the API key is not one of this cluster's");
-  return absl::OkStatus();
+  if (known) return absl::OkStatus();
+  return absl::PermissionDeniedError(kind_ == KeyKind::kApi
+                                         ? "the API key is not one of this cluster's"
+                                         : "the key is not one of this cluster's operators'");
 }
 
 absl::Status ApiKeys::Check(const grpc::CallbackServerContext& context) const {
@@ -85,6 +80,10 @@ absl::Status ApiKeys::Check(const grpc::CallbackServerContext& context) const {
   const auto found = metadata.find("authorization");
   if (found == metadata.end()) return Check(std::nullopt);
   return Check(std::string_view(found->second.data(), found->second.size()));
+}
+
+absl::Status CheckKey(const KeyRing* ring, const grpc::CallbackServerContext& context) {
+  return ring == nullptr ? absl::OkStatus() : ring->Keys()->Check(context);
 }
 
 }  // namespace catena

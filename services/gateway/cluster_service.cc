@@ -23,47 +23,18 @@ bool Before(const KnownReplica& a, const KnownReplica& b) {
   return rank(a) < rank(b);
 }
 
-}  // namespace
-
-absl::StatusOr<std::shared_ptr<void>> ClusterServiceImpl::Admit(
-    const grpc::CallbackServerContext& context) const {
-  CATENA_RETURN_IF_ERROR(options_.keys.Check(context));
-  std::shared_ptr<void> place(nullptr, [calls = calls_](void*) { --*calls; });
-  if (++*calls_ <= limits::kMaxClusterCalls) return place;
-  return absl::ResourceExhaustedError(fmt::format(
-      "{} calls ask for the cluster's status already; ask less often", limits::kMaxClusterCalls));
-}
-
-grpc::ServerUnaryReactor* ClusterServiceImpl::GetStatus(grpc::CallbackServerContext* context,
-                                                        const v1::GetStatusRequest*,
-                                                        v1::GetStatusResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto place = Admit(*context);
-  if (!place.ok()) {
-    reactor->Finish(ToGrpcStatus(place.status()));
-    return reactor;
-  }
-  options_.discovery->AskNow([this, reactor, response, place = *place] {
-    options_.gateway->AskView([this, reactor, response, place](const GatewayView& view) {
-      FillStatus(view, response);
-      reactor->Finish(grpc::Status::OK);
-    });
-  });
-  return reactor;
-}
-
-void ClusterServiceImpl::FillStatus(const GatewayView& view,
-                                    v1::GetStatusResponse* response) const {
+void FillStatus(const ClusterServiceOptions& o, const GatewayView& view,
+                v1::GetStatusResponse* response) {
   // What the replicas have just said is newer than the last look at them.
   absl::Status ready = view.route;
-  if (ready.ok()) ready = options_.discovery->Facts().status();
-  if (ready.ok()) ready = options_.readiness->status();
+  if (ready.ok()) ready = o.discovery->Facts().status();
+  if (ready.ok()) ready = o.readiness->status();
   response->set_ready(ready.ok());
   response->set_problem(std::string(Message(ready)));
   response->set_requests_waiting(view.waiting);
   response->set_requests_running(view.running);
-  EncodeReplicaInfo(options_.describe(), response->mutable_gateway());
-  std::vector<KnownReplica> replicas = options_.discovery->replicas();
+  EncodeReplicaInfo(o.describe(), response->mutable_gateway());
+  std::vector<KnownReplica> replicas = o.discovery->replicas();
   std::sort(replicas.begin(), replicas.end(), Before);
   for (const KnownReplica& replica : replicas) {
     const std::string why = WhyRefused(replica, view);
@@ -77,35 +48,81 @@ void ClusterServiceImpl::FillStatus(const GatewayView& view,
   }
 }
 
-grpc::ServerUnaryReactor* ClusterServiceImpl::DebugSequence(grpc::CallbackServerContext* context,
-                                                            const v1::DebugSequenceRequest* request,
-                                                            v1::DebugSequenceResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto place = Admit(*context);
-  const absl::StatusOr<PublicId> id = ParsePublicId(request->sequence_id());
-  if (!place.ok() || !id.ok()) {
-    reactor->Finish(ToGrpcStatus(place.ok() ? id.status() : place.status()));
-    return reactor;
+class GetStatusCall final : public UnaryCall<v1::GetStatusRequest, v1::GetStatusResponse> {
+ public:
+  explicit GetStatusCall(const ClusterServiceOptions& options)
+      : UnaryCall(options.house), options_(options) {}
+
+ private:
+  absl::Status Begin(v1::GetStatusRequest) override {
+    options_.discovery->AskNow([self = Self<GetStatusCall>()] {
+      self->options_.gateway->AskView([self](const GatewayView& view) {
+        v1::GetStatusResponse response;
+        FillStatus(self->options_, view, &response);
+        self->strand()->Post(
+            [self, response = std::move(response)]() mutable { self->Reply(std::move(response)); });
+      });
+    });
+    return absl::OkStatus();
   }
-  const ReplicaInfo self = options_.describe();
-  Discovery* discovery = options_.discovery;
-  options_.gateway->View(*id, [=](const std::optional<SequenceAtGateway>& sequence) {
-    if (!sequence) {
-      reactor->Finish(grpc::Status(
-          grpc::StatusCode::NOT_FOUND,
-          fmt::format("sequence {} does not run here; it may have ended", ToString(*id))));
-      return;
-    }
-    v1::SequenceAtStage* own = response->add_stages();
-    own->set_address(self.replica.address);
+
+  const ClusterServiceOptions& options_;
+};
+
+class DebugSequenceCall final
+    : public UnaryCall<v1::DebugSequenceRequest, v1::DebugSequenceResponse> {
+ public:
+  explicit DebugSequenceCall(const ClusterServiceOptions& options)
+      : UnaryCall(options.house), options_(options) {}
+
+ private:
+  absl::Status Begin(v1::DebugSequenceRequest request) override {
+    CATENA_ASSIGN_OR_RETURN(const PublicId id, ParsePublicId(request.sequence_id()));
+    options_.gateway->View(id, [self = Self<DebugSequenceCall>(),
+                                id](const std::optional<SequenceAtGateway>& sequence) {
+      if (sequence) return self->Ask(*sequence);
+      self->strand()->Post([self, id] {
+        self->Fail(absl::NotFoundError(
+            fmt::format("sequence {} does not run here; it may have ended", ToString(id))));
+      });
+    });
+    return absl::OkStatus();
+  }
+
+  // All its stages.
+  void Ask(const SequenceAtGateway& sequence) {
+    v1::SequenceAtStage* own = answers_.add_stages();
+    own->set_address(options_.describe().replica.address);
     own->set_role(v1::ROLE_GATEWAY);
-    EncodeView(sequence->view, own);
-    std::vector<KnownReplica> stages = discovery->replicas();
+    EncodeView(sequence.view, own);
+    std::vector<KnownReplica> stages = options_.discovery->replicas();
     std::sort(stages.begin(), stages.end(), Before);
-    AskStages(sequence->key, stages, *discovery, response,
-              [reactor, place](const grpc::Status& status) { reactor->Finish(status); });
-  });
-  return reactor;
+    AskStages(sequence.key, stages, *options_.discovery, &answers_,
+              [self = Self<DebugSequenceCall>()] {
+                self->strand()->Post([self] { self->Reply(std::move(self->answers_)); });
+              });
+  }
+
+  const ClusterServiceOptions& options_;
+  v1::DebugSequenceResponse answers_;
+};
+
+}  // namespace
+
+ClusterServiceImpl::ClusterServiceImpl(ClusterServiceOptions options)
+    : options_(std::move(options)) {
+  AddCall<GetStatusCall, v1::GetStatusResponse>("GetStatus");
+  AddCall<DebugSequenceCall, v1::DebugSequenceResponse>("DebugSequence");
+}
+
+template <typename Call, typename Response>
+void ClusterServiceImpl::AddCall(const std::string& method) {
+  Add<Response>(v1::ClusterService::service_full_name(), method,
+                [this](grpc::CallbackServerContext* context) {
+                  return Admit<Response>(context, CheckOperator(options_.access, *context),
+                                         options_.calls, options_.refused,
+                                         [this] { return std::make_shared<Call>(options_); });
+                });
 }
 
 }  // namespace catena

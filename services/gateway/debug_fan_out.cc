@@ -25,14 +25,14 @@ struct FanOut {
   std::atomic<size_t> left;
   std::vector<v1::SequenceAtStage> answers;
   v1::DebugSequenceResponse* response;
-  std::function<void(const grpc::Status&)> done;
+  std::function<void()> done;
 
   void Answered() {
     if (--left > 0) return;
     for (v1::SequenceAtStage& stage : answers) {
       if (stage.open()) *response->add_stages() = std::move(stage);
     }
-    done(grpc::Status::OK);
+    done();
   }
 };
 
@@ -52,7 +52,7 @@ void AskOne(const SequenceKey& key, const std::shared_ptr<grpc::Channel>& channe
 
 void AskStages(const SequenceKey& key, const std::vector<KnownReplica>& replicas,
                const Discovery& discovery, v1::DebugSequenceResponse* response,
-               std::function<void(const grpc::Status&)> done) {
+               std::function<void()> done) {
   auto all = std::make_shared<FanOut>();
   all->left = replicas.size() + 1;
   all->answers.resize(replicas.size());

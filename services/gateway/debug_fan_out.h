@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "catena/v1/cluster.pb.h"
-#include <grpcpp/support/status.h>
 
 #include "services/gateway/discovery.h"
 
@@ -17,6 +16,6 @@ namespace catena {
 // in time is left out. `response` stays valid until `done`.
 void AskStages(const SequenceKey& key, const std::vector<KnownReplica>& replicas,
                const Discovery& discovery, v1::DebugSequenceResponse* response,
-               std::function<void(const grpc::Status&)> done);
+               std::function<void()> done);
 
 }  // namespace catena

@@ -14,39 +14,39 @@ size_t BytesOf(const SampledToken& token) { return 16 + 24 * token.top.size(); }
 
 }  // namespace
 
-GenerateCall::GenerateCall(const Front& front, std::shared_ptr<const ModelFacts> facts,
-                           const v1::GenerateRequest& request, SamplingParams params,
-                           std::chrono::system_clock::time_point deadline)
-    : StreamCall(Strand::Make(front.pool)),
-      front_(front),
-      facts_(std::move(facts)),
-      params_(std::move(params)),
-      deadline_(deadline) {
-  if (request.has_tokens()) {
-    prompt_ids_.emplace(request.tokens().ids().begin(), request.tokens().ids().end());
-  } else if (request.has_chat()) {
-    *to_encode_.mutable_chat() = request.chat();
-  } else {
-    to_encode_.set_text(request.text());
-    to_encode_.set_add_special_tokens(true);
-  }
-}
+GenerateCall::GenerateCall(Front* front, std::chrono::system_clock::time_point deadline)
+    : PublicCall(&front->house), front_(*front), deadline_(deadline), buffered_(&front->buffered) {}
 
-void GenerateCall::Begin() {
-  if (over()) return;
-  if (prompt_ids_) return OnPrompt(std::move(*prompt_ids_));
+absl::Status GenerateCall::Begin(v1::GenerateRequest request) {
+  CATENA_ASSIGN_OR_RETURN(facts_, front_.facts->Facts());
+  CATENA_RETURN_IF_ERROR(CheckModel(request.model(), *facts_));
+  CATENA_RETURN_IF_ERROR(CheckText(request, *facts_));
+  CATENA_ASSIGN_OR_RETURN(params_, ResolveSampling(request.sampling(), *facts_, DrawSeed()));
+  if (request.has_tokens()) {
+    OnPrompt({request.tokens().ids().begin(), request.tokens().ids().end()});
+    return absl::OkStatus();
+  }
+  v1::EncodeRequest to_encode;
+  if (request.has_chat()) {
+    to_encode.mutable_chat()->Swap(request.mutable_chat());
+  } else {
+    to_encode.set_text(std::move(*request.mutable_text()));
+    to_encode.set_add_special_tokens(true);
+  }
   encoding_ = front_.tokenizer->Encode(
-      std::move(to_encode_), deadline_, strand(),
+      std::move(to_encode), deadline_, strand(),
       [self = Self<GenerateCall>()](absl::StatusOr<v1::EncodeResponse> encoded) {
         self->encoding_ = nullptr;
         if (!encoded.ok()) return self->Fail(encoded.status());
         self->OnPrompt({encoded->ids().begin(), encoded->ids().end()});
       });
+  return absl::OkStatus();
 }
 
 void GenerateCall::OnPrompt(std::vector<int32_t> ids) {
   if (over()) return;
   if (absl::Status status = CheckPromptIds(ids, *facts_); !status.ok()) return Fail(status);
+  ReleaseRequest();
   prompt_tokens_ = static_cast<int64_t>(ids.size());
   sequences_.resize(static_cast<size_t>(params_.n));
   for (uint32_t i = 0; i < sequences_.size(); ++i) {
@@ -100,7 +100,7 @@ void GenerateCall::TakeTokens(Sequence& s, std::vector<SampledToken> tokens) {
   std::vector<int32_t> ids;
   for (SampledToken& token : tokens) {
     ids.push_back(token.id);
-    buffered_bytes_ += BytesOf(token);
+    buffered_.Add(BytesOf(token));
     s.waiting.push_back(std::move(token));
   }
   if (s.decode) return s.decode->Push(ids);
@@ -111,12 +111,12 @@ void GenerateCall::OnProgress(uint32_t index, absl::StatusOr<DecodeStream::Progr
   if (over()) return;
   if (!progress.ok()) return Fail(progress.status());
   Sequence& s = sequences_[index];
-  buffered_bytes_ += progress->text.size();
+  buffered_.Add(progress->text.size());
   AddReady(s, std::move(progress->text), progress->ids_used);
   s.text_ended = progress->ended;
   if (progress->stopped) {  // what the loop has made past it, or still makes, is nobody's
     s.stopped = true;
-    for (const SampledToken& token : s.waiting) buffered_bytes_ -= BytesOf(token);
+    for (const SampledToken& token : s.waiting) buffered_.Remove(BytesOf(token));
     s.waiting.clear();
     if (!s.end) front_.loop->Cancel(*s.ticket);
   }
@@ -138,10 +138,8 @@ void GenerateCall::AddReady(Sequence& s, std::string text, int64_t n_tokens) {
 }
 
 void GenerateCall::CheckBuffered() {
-  if (over() || buffered_bytes_ <= front_.max_buffered_bytes) return;
-  FailNow(absl::ResourceExhaustedError(
-      fmt::format("more than {} bytes of output wait for the client; read the stream faster",
-                  front_.max_buffered_bytes)));
+  if (over()) return;
+  if (absl::Status status = CheckOutput(front_, buffered_); !status.ok()) FailNow(status);
 }
 
 bool GenerateCall::HasNews(const Sequence& s) const {
@@ -198,7 +196,7 @@ void GenerateCall::ComposeOf(uint32_t index, v1::GenerateResponse* response) {
     response->mutable_text()->append(piece.text);
     AddTokens(piece, response);
     bytes += piece.bytes;
-    buffered_bytes_ -= piece.bytes;
+    buffered_.Remove(piece.bytes);
     s.ready.pop_front();
   }
   if (!s.ready.empty() || !s.text_ended || !s.end || s.finish_sent) return;

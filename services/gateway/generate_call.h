@@ -1,7 +1,7 @@
 // One Generate request: prompt to ids, ids to the token loop, tokens to the tokenizer, text to the
 // client.
 //
-// Thread rules: made on a thread of gRPC, then on its strand (stream_call.h).
+// Thread rules: made on a thread of gRPC, then on its strand (public_call.h).
 #pragma once
 
 #include <deque>
@@ -13,16 +13,14 @@
 
 #include "services/gateway/front.h"
 #include "services/gateway/loop_inbox.h"
-#include "services/gateway/stream_call.h"
+#include "services/gateway/public_call.h"
 
 namespace catena {
 
-class GenerateCall final : public StreamCall<v1::GenerateResponse> {
+class GenerateCall final : public PublicCall<v1::GenerateRequest, v1::GenerateResponse> {
  public:
-  // REQUIRES: request and params were checked against the facts.
-  GenerateCall(const Front& front, std::shared_ptr<const ModelFacts> facts,
-               const v1::GenerateRequest& request, SamplingParams params,
-               std::chrono::system_clock::time_point deadline);
+  // `front` outlives it.
+  GenerateCall(Front* front, std::chrono::system_clock::time_point deadline);
 
  private:
   // Tokens with their text, ready to be sent.
@@ -43,7 +41,7 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse> {
     std::optional<LoopInbox::End> end;  // of the loop
   };
 
-  void Begin() override;
+  absl::Status Begin(v1::GenerateRequest request) override;
   bool Compose(v1::GenerateResponse* response) override;
   bool Complete() const override;
   void Abandon() override;
@@ -65,16 +63,14 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse> {
   v1::FinishReason ReasonOf(const Sequence& s) const;
 
   const Front& front_;
-  const std::shared_ptr<const ModelFacts> facts_;
-  const SamplingParams params_;
   const std::chrono::system_clock::time_point deadline_;
-  std::optional<std::vector<int32_t>> prompt_ids_;  // as the client gave them
-  v1::EncodeRequest to_encode_;                     // or this
+  std::shared_ptr<const ModelFacts> facts_;
+  SamplingParams params_;
   int64_t prompt_tokens_ = 0;
 
   std::vector<Sequence> sequences_;
   uint32_t turn_ = 0;  // whose news are sent next
-  size_t buffered_bytes_ = 0;
+  HeldBytes buffered_;
   TokenizerClient::Canceller encoding_, fetching_;
 };
 

@@ -9,7 +9,8 @@
 namespace catena {
 namespace {
 
-constexpr size_t kMaxFileBytes = size_t{4} << 20;  // the most keys of the greatest length, and notes
+constexpr size_t kMaxFileBytes = size_t{4}
+                                 << 20;  // the most keys of the greatest length, and notes
 
 absl::StatusOr<std::string> ReadText(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -10,10 +10,11 @@
 #include <optional>
 #include <utility>
 
-#include <grpcpp/impl/proto_utils.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
 
 #include "services/common/byte_budget.h"
 #include "services/common/header_first_service.h"
+#include "services/common/message_guard.h"
 #include "services/common/request_limits.h"
 #include "services/common/status.h"
 #include "services/common/worker_pool.h"
@@ -27,6 +28,7 @@ struct CallHouse {
   // A call whose request has not come after so long is ended.
   std::chrono::milliseconds message_timeout = limits::kMessageTimeout;
   ByteBudget requests{limits::kMaxRequestBytes};  // that are not worked off yet
+  MessageGuard guard{limits::kMaxPublicMessageBytes, limits::kMaxUnfinishedBytes};
 };
 
 template <typename Request, typename Response>
@@ -36,10 +38,14 @@ class PublicCall : public HeaderFirstReactor<Response>,
  public:
   // Keeps the call alive until gRPC is done with it. What gRPC is to be given.
   static HeaderFirstReactor<Response>* Run(const std::shared_ptr<PublicCall>& call,
+                                           const std::string& peer,
                                            std::unique_ptr<RunningCalls::Place> place) {
     call->self_ = call;
     call->place_ = std::move(place);
     call->place_->BelongsTo(std::weak_ptr<RunningCalls::Call>(call));
+    call->reading_.emplace(&call->house_->guard, peer, [weak = call->weak_from_this()] {
+      if (const auto self = weak.lock()) self->End(TooMuch());
+    });
     call->StartRead(&call->message_);
     call->strand_->PostAfter(call->house_->message_timeout, [weak = call->weak_from_this()] {
       if (const auto self = weak.lock()) self->OnMessageTimeout();
@@ -126,6 +132,12 @@ class PublicCall : public HeaderFirstReactor<Response>,
   }
 
  private:
+  static absl::Status TooMuch() {
+    return absl::ResourceExhaustedError(
+        fmt::format("a request has at most {} bytes, and all that are being received {}; send a "
+                    "shorter one, or ask again later",
+                    limits::kMaxPublicMessageBytes, limits::kMaxUnfinishedBytes));
+  }
   void OnMessageTimeout() {
     if (!has_message_) {
       FailNow(absl::DeadlineExceededError(fmt::format(
@@ -136,8 +148,10 @@ class PublicCall : public HeaderFirstReactor<Response>,
 
   void TakeMessage(bool ok) {
     has_message_ = true;
+    reading_->Done(message_.Length());
     if (over()) return;
-    if (!ok) return FailNow(absl::InvalidArgumentError("the call has no request; send one message"));
+    if (!ok)
+      return FailNow(absl::InvalidArgumentError("the call has no request; send one message"));
     request_bytes_.Add(message_.Length());
     if (house_->requests.exceeded()) {
       return FailNow(absl::ResourceExhaustedError(
@@ -158,6 +172,7 @@ class PublicCall : public HeaderFirstReactor<Response>,
   void FinishOnce(const absl::Status& status) {
     if (std::exchange(finished_, true)) return;
     ReleaseRequest();
+    reading_->Done(0);
     HeaderFirstReactor<Response>::Finish(ToGrpcStatus(status));
   }
 
@@ -165,6 +180,7 @@ class PublicCall : public HeaderFirstReactor<Response>,
   const std::shared_ptr<Strand> strand_;
   std::shared_ptr<PublicCall> self_;
   std::unique_ptr<RunningCalls::Place> place_;
+  std::optional<MessageGuard::Reading> reading_;
   grpc::ByteBuffer message_;
   HeldBytes request_bytes_;
   Response response_;
@@ -224,7 +240,7 @@ HeaderFirstReactor<Response>* Admit(grpc::CallbackServerContext* context, absl::
     auto place = calls->Enter();
     if (place.ok()) {
       const auto call = make();
-      return call->Run(call, *std::move(place));
+      return call->Run(call, context->peer(), *std::move(place));
     }
     access = place.status();
   }

@@ -16,36 +16,39 @@ size_t BytesOf(const SampledToken& score) { return 32 + 24 * score.top.size(); }
 
 }  // namespace
 
-ScoreCall::ScoreCall(const Front& front, std::shared_ptr<const ModelFacts> facts,
-                     const v1::ScoreRequest& request,
-                     std::chrono::system_clock::time_point deadline)
-    : StreamCall(Strand::Make(front.pool)),
-      front_(front),
-      facts_(std::move(facts)),
-      deadline_(deadline),
-      top_(request.top()),
-      prompt_(request.tokens().ids().begin(), request.tokens().ids().end()),
-      text_(request.text()),
-      has_ids_(request.has_tokens()) {}
+ScoreCall::ScoreCall(Front* front, std::chrono::system_clock::time_point deadline)
+    : PublicCall(&front->house), front_(*front), deadline_(deadline), buffered_(&front->buffered) {}
 
-void ScoreCall::Begin() {
-  if (over()) return;
-  if (has_ids_) return OnPrompt(std::move(prompt_));
-  v1::EncodeRequest request;
-  request.set_text(std::move(text_));
-  request.set_add_special_tokens(true);
+absl::Status ScoreCall::Begin(v1::ScoreRequest request) {
+  CATENA_ASSIGN_OR_RETURN(facts_, front_.facts->Facts());
+  CATENA_RETURN_IF_ERROR(CheckModel(request.model(), *facts_));
+  CATENA_RETURN_IF_ERROR(CheckText(request, *facts_));
+  top_ = request.top();
+  if (top_ < 0 || top_ > limits::kMaxTopLogprobs) {
+    return absl::InvalidArgumentError(
+        fmt::format("top is {}: it must be from 0 to {}", top_, limits::kMaxTopLogprobs));
+  }
+  if (request.has_tokens()) {
+    OnPrompt({request.tokens().ids().begin(), request.tokens().ids().end()});
+    return absl::OkStatus();
+  }
+  v1::EncodeRequest to_encode;
+  to_encode.set_text(std::move(*request.mutable_text()));
+  to_encode.set_add_special_tokens(true);
   encoding_ = front_.tokenizer->Encode(
-      std::move(request), deadline_, strand(),
+      std::move(to_encode), deadline_, strand(),
       [self = Self<ScoreCall>()](absl::StatusOr<v1::EncodeResponse> encoded) {
         self->encoding_ = nullptr;
         if (!encoded.ok()) return self->Fail(encoded.status());
         self->OnPrompt({encoded->ids().begin(), encoded->ids().end()});
       });
+  return absl::OkStatus();
 }
 
 void ScoreCall::OnPrompt(std::vector<int32_t> ids) {
   if (over()) return;
   if (absl::Status status = CheckPromptIds(ids, *facts_); !status.ok()) return Fail(status);
+  ReleaseRequest();
   prompt_ = std::move(ids);
   LoopRequest request{
       .prompt = prompt_,
@@ -64,18 +67,13 @@ void ScoreCall::OnEvents(LoopInbox::Events events) {
   if (events.end) ended_ = true;
   if (over()) return;
   for (SampledToken& score : events.tokens) {
-    buffered_bytes_ += BytesOf(score);
+    buffered_.Add(BytesOf(score));
     scores_.push_back(std::move(score));
   }
   if (sent_ + scores_.size() > prompt_.size()) {
     return FailNow(absl::InternalError("the model scored more positions than there are"));
   }
-  if (buffered_bytes_ > front_.max_buffered_bytes) {
-    return FailNow(absl::ResourceExhaustedError(
-        fmt::format("more than {} bytes of scores wait for the client; read the stream faster, or "
-                    "ask for a smaller top",
-                    front_.max_buffered_bytes)));
-  }
+  if (absl::Status status = CheckOutput(front_, buffered_); !status.ok()) return FailNow(status);
   if (ended_ && !events.end->status.ok()) return Fail(events.end->status);
   if (ended_ && sent_ + scores_.size() < prompt_.size()) {
     return Fail(absl::InternalError("the model did not score all positions"));
@@ -112,7 +110,7 @@ bool ScoreCall::Compose(v1::ScoreResponse* response) {
   if (scores_.empty() || !HavePieces(scores_.front())) return false;
   SampledToken score = std::move(scores_.front());
   scores_.pop_front();
-  buffered_bytes_ -= BytesOf(score);
+  buffered_.Remove(BytesOf(score));
   score.top.resize(std::min(score.top.size(), static_cast<size_t>(top_)));
   auto fill = [&](int32_t id, float logprob, v1::TokenLogprob* out) {
     out->set_id(id);

@@ -133,6 +133,12 @@ class FrontTest : public ::testing::Test {
     return "unix:" + folder_.path() + "/" + name;
   }
 
+  // The API asks for one of these.
+  void UseKeys(const std::string& text) {
+    keys_.emplace(*ApiKeys::Parse(text, "keys"));
+    front_.keys = &*keys_;
+  }
+
   // The gateway's API; made with the options as they are at the first call.
   v1::GenerationService::Stub& api() {
     if (!stub_) {
@@ -140,8 +146,8 @@ class FrontTest : public ::testing::Test {
       front_.loop = &loop_;
       front_.tokenizer = client_.get();
       front_.facts = &facts_;
-      front_.pool = &pool_;
-      service_ = std::make_unique<GenerationServiceImpl>(front_);
+      front_.house.pool = &pool_;
+      service_ = std::make_unique<GenerationServiceImpl>(&front_);
       gateway_ = std::make_unique<TestServer>(Address("gateway"), service_.get());
       stub_ = v1::GenerationService::NewStub(gateway_->Connect());
     }
@@ -171,6 +177,7 @@ class FrontTest : public ::testing::Test {
   WorkerPool pool_{2};
   FakeTokenLoop loop_;
   TestFacts facts_;
+  std::optional<KeyRing> keys_;
   Front front_;
   TokenizerClientOptions client_options_;
   TestReplicas replicas_;

@@ -1,16 +1,16 @@
 #include "services/gateway/api_keys.h"
 
+#include <filesystem>
+#include <thread>
+
 #include <gtest/gtest.h>
 
+#include "services/gateway/key_file.h"
+#include "tests/services/log_lines.h"
 #include "tests/temp_dir.h"
 
 namespace catena {
 namespace {
-
-TEST(ApiKeysTest, WithoutKeysAnyoneMayAsk) {
-  EXPECT_TRUE(ApiKeys().Check(std::nullopt).ok());
-  EXPECT_TRUE(ApiKeys().Check("Bearer anything").ok());
-}
 
 TEST(ApiKeysTest, NoKeyIsUnauthenticatedAndAWrongOneIsDenied) {
   const auto keys = ApiKeys::Parse("# ours\nfirst\r\n\n  second  \n", "keys");
@@ -34,8 +34,59 @@ TEST(ApiKeysTest, AFileWithoutKeysOrWithBadOnesDoesNotOpenTheDoor) {
   }
   EXPECT_TRUE(absl::IsInvalidArgument(ApiKeys::Parse(std::string(600, 'k'), "keys").status()));
   TempDir folder;
-  EXPECT_TRUE(absl::IsNotFound(ApiKeys::FromFile(folder.path() + "/none").status()));
-  EXPECT_TRUE(ApiKeys::FromFile(folder.Write("keys", "k\n")).ok());
+  const auto open = [](const std::string& path) {
+    return KeyFile::Open(path, KeyKind::kApi).status();
+  };
+  EXPECT_TRUE(absl::IsNotFound(open(folder.path() + "/none")));
+  EXPECT_TRUE(absl::IsNotFound(open(folder.path())));
+  EXPECT_TRUE(absl::IsInvalidArgument(open(folder.Write("empty", ""))));
+  EXPECT_TRUE(absl::IsInvalidArgument(open("/dev/zero")));
+  EXPECT_TRUE(open(folder.Write("keys", "k\n")).ok());
+}
+
+class KeyFileTest : public testing::Test {
+ protected:
+  // As files should be replaced: whole, by a rename.
+  void Replace(const std::string& text) {
+    folder_.Write("new", text);
+    std::filesystem::rename(folder_.path() + "/new", path_);
+  }
+  // Until the key is taken, or no longer.
+  testing::AssertionResult Comes(const char* key, bool taken) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (file_->ring().Keys()->Check(key).ok() != taken) {
+      if (std::chrono::steady_clock::now() > end) return testing::AssertionFailure() << key;
+      std::this_thread::yield();
+    }
+    return testing::AssertionSuccess();
+  }
+
+  LogLines log_;
+  TempDir folder_;
+  const std::string path_ = folder_.Write("keys", "first\n");
+  std::unique_ptr<KeyFile> file_ =
+      *KeyFile::Open(path_, KeyKind::kApi, std::chrono::milliseconds(1));
+};
+
+TEST_F(KeyFileTest, AChangedFileCountsAndItsOldKeysDoNot) {
+  Replace("second\n");
+  EXPECT_TRUE(Comes("Bearer second", true));
+  EXPECT_TRUE(Comes("Bearer first", false));
+  Replace("first\n");
+  EXPECT_TRUE(Comes("Bearer first", true));
+  EXPECT_TRUE(Comes("Bearer second", false));
+}
+
+TEST_F(KeyFileTest, ABrokenOrAbsentFileLeavesTheKeysAsTheyAreAndTheLogSaysSo) {
+  Replace("two words\n");
+  EXPECT_TRUE(log_.WaitFor("visible ASCII"));
+  EXPECT_TRUE(file_->ring().Keys()->Check("Bearer first").ok());
+  std::filesystem::remove(path_);
+  EXPECT_TRUE(log_.WaitFor("cannot be read"));
+  EXPECT_TRUE(file_->ring().Keys()->Check("Bearer first").ok());
+  Replace("third\n");
+  EXPECT_TRUE(Comes("Bearer third", true));
+  EXPECT_EQ(log_.With("still count").size(), 2u);
 }
 
 }  // namespace

@@ -21,16 +21,21 @@ class ClusterServiceTest : public testing::Test {
     stub_.reset();
     server_.reset();
     discovery_.Stop();
+    pool_.Stop();
     actor_.Stop();
   }
 
-  v1::ClusterService::Stub& api(const ApiKeys& keys = {}) {
+  v1::ClusterService::Stub& api(const OperatorAccess& access = {}) {
+    house_.pool = &pool_;
     service_ = std::make_unique<ClusterServiceImpl>(
         ClusterServiceOptions{.gateway = &actor_,
                               .discovery = &discovery_,
                               .readiness = &readiness_,
                               .describe = [] { return ReplicaInfo(); },
-                              .keys = keys});
+                              .access = access,
+                              .house = &house_,
+                              .calls = &calls_,
+                              .refused = &refused_});
     const std::string address = "unix:" + folder_.path() + "/gateway";
     server_ =
         *Server::Start({.listen = address,
@@ -42,6 +47,10 @@ class ClusterServiceTest : public testing::Test {
   }
 
   TempDir folder_;
+  WorkerPool pool_{1};
+  CallHouse house_;
+  RunningCalls calls_{limits::kMaxClusterCalls, "questions"};
+  RunningCalls refused_{limits::kMaxRefusedCalls, "refusals"};
   NoLinks links_;
   GatewayActor actor_{{.self = 99}};
   // Until it is started, whoever asks for the status waits.
@@ -52,9 +61,10 @@ class ClusterServiceTest : public testing::Test {
   std::unique_ptr<v1::ClusterService::Stub> stub_;
 };
 
-TEST_F(ClusterServiceTest, KeysAreAskedForOfEveryMethod) {
+TEST_F(ClusterServiceTest, AnOperatorsKeyIsAskedForOfEveryMethod) {
   discovery_.Start();
-  v1::ClusterService::Stub& stub = api(*ApiKeys::Parse("secret", "keys"));
+  const KeyRing keys(*ApiKeys::Parse("secret", "keys", KeyKind::kOperator));
+  v1::ClusterService::Stub& stub = api({.operator_keys = &keys, .has_api_keys = true});
   const std::pair<std::string, grpc::StatusCode> cases[] = {
       {"", grpc::StatusCode::UNAUTHENTICATED},
       {"Bearer wrong", grpc::StatusCode::PERMISSION_DENIED},
@@ -68,6 +78,35 @@ TEST_F(ClusterServiceTest, KeysAreAskedForOfEveryMethod) {
     const auto debugged = stub.DebugSequence(&b, {}, &sequence).error_code();
     const bool admitted = want == grpc::StatusCode::OK;
     EXPECT_EQ(debugged, admitted ? grpc::StatusCode::INVALID_ARGUMENT : want) << key;
+  }
+}
+
+TEST_F(ClusterServiceTest, WithApiKeysAndNoOperatorsKeysItIsShownToNobody) {
+  discovery_.Start();
+  v1::ClusterService::Stub& stub = api({.has_api_keys = true});
+  grpc::ClientContext context;
+  v1::GetStatusResponse status;
+  const grpc::Status refused = stub.GetStatus(&context, {}, &status);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_NE(refused.error_message().find("--operator-keys"), std::string::npos);
+}
+
+TEST_F(ClusterServiceTest, WithoutKeysItIsShownOnThisMachineAndNotThroughAProxy) {
+  discovery_.Start();
+  v1::ClusterService::Stub& stub = api();
+  grpc::ClientContext here, forwarded;
+  v1::GetStatusResponse status;
+  EXPECT_EQ(stub.GetStatus(&here, {}, &status).error_code(), grpc::StatusCode::OK);
+  forwarded.AddMetadata("x-forwarded-for", "203.0.113.7");
+  EXPECT_EQ(stub.GetStatus(&forwarded, {}, &status).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  for (const char* peer : {"unix:", "unix:/run/x", "ipv4:127.0.0.1:4711", "ipv4:127.8.8.8:1",
+                           "ipv6:%5B::1%5D:4711", "ipv6:[::1]:4711"}) {
+    EXPECT_TRUE(IsOfThisMachine(peer)) << peer;
+  }
+  for (const char* peer : {"", "ipv4:10.0.0.1:127", "ipv4:203.0.113.127:1", "ipv6:%5B::10%5D:1",
+                           "ipv6:%5Bfe80::1%5D:1", "vsock:1"}) {
+    EXPECT_FALSE(IsOfThisMachine(peer)) << peer;
   }
 }
 
