@@ -23,8 +23,8 @@ namespace catena {
 
 // Calls at a time on one connection; a client's gRPC holds further ones back. Inside a cluster all
 // sequences of a gateway share a connection to a tokenizer: more than it queues and runs by default
-// (1024 and kMaxOpenSequences), so that what is too much is refused with a reason and not held back in
-// silence; and an end to what one connection may take.
+// (1024 and kMaxOpenSequences), so that what is too much is refused with a reason and not held back
+// in silence; and an end to what one connection may take.
 inline constexpr int kMaxInternalStreams = 8192;
 static_assert(kMaxInternalStreams > limits::kMaxOpenSequences + 1024);
 // Of the public port. Proxies open another connection when one is full.

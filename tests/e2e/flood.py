@@ -21,7 +21,7 @@ class Flood:
 
     def __init__(self, address, method, calls, size, announced=None, tls=None, **metadata):
         self.sent = self.ended = 0
-        self.broken = False
+        self.broken = self._waiting = False
         self._in = b""
         self._out = bytearray()
         self._window = FIRST_WINDOW  # of the connection
@@ -64,8 +64,12 @@ class Flood:
         self.close()
 
     def is_done(self):
-        """Whether nothing more can be sent without news from the server."""
-        return self.broken or not self._left
+        """Whether it has sent what it has, or waited for its calls to end."""
+        return self.broken or not (self._windows if self._waiting else self._left)
+
+    def wait_for_end(self):
+        """From now on it is done once the server has ended its calls."""
+        self._waiting = True
 
     def step(self):
         """Takes what has come, and sends what may go. Whether anything moved."""
