@@ -74,6 +74,11 @@ struct AttentionScratch {
   std::vector<AttentionUnit> merges;  // rows whose splits are to be merged: `split` their number
   std::vector<float> partials;
 };
+// Of the running softmax of so many pairs: an output, a maximum and a sum each.
+constexpr int64_t RunningFloats(int64_t pairs, int stride) { return pairs * (stride + 2); }
+inline constexpr int kUnitPairs = 96;  // (row, head) pairs of a unit, which share a widened page
+// Cuts the batch into units, longest first within a span; makes room for the partials.
+void PlanAttention(const AttentionJob& job, AttentionScratch* scratch);
 void Attention(Workers& workers, const AttentionJob& job, AttentionScratch* scratch);
 
 }  // namespace catena::cpu

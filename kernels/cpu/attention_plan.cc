@@ -1,0 +1,55 @@
+// How a batch's attention is cut into units of work that threads take one by one.
+#include <algorithm>
+
+#include "kernels/cpu/cpu_ops.h"
+
+namespace catena::cpu {
+namespace {
+
+constexpr int kSplitPairs = 12;  // fewer than this, and splits are units of their own
+
+}  // namespace
+
+void PlanAttention(const AttentionJob& job, AttentionScratch* scratch) {
+  scratch->units.clear();
+  scratch->merges.clear();
+  const int group = job.shape.heads / job.shape.kv_heads;
+  const int unit_rows = std::max(1, kUnitPairs / group);
+  int64_t partial = 0;
+  for (int s = 0; s < static_cast<int>(job.batch->spans().size()); ++s) {
+    const BatchSpan& span = job.batch->spans()[s];
+    const int last = span.first_position + span.rows - 1;
+    const int64_t window = job.shape.window;
+    const int low = window == 0 ? 0 : std::max<int64_t>(0, span.first_position - window + 1);
+    const int first_split = low / kSplitPositions;
+    const int splits = last / kSplitPositions - first_split + 1;
+    const bool split = splits > 1 && span.rows * group < kSplitPairs;
+    const int rows = split ? span.rows : unit_rows;
+    for (int end = span.rows; end > 0; end = (end - 1) / rows * rows) {
+      const int begin = (end - 1) / rows * rows;
+      for (int h = 0; h < job.shape.kv_heads; ++h) {
+        AttentionUnit unit{.span = s,
+                           .head = h,
+                           .row = span.first_row + begin,
+                           .rows = end - begin,
+                           .split = -1,
+                           .partial = partial};
+        if (!split) {
+          scratch->units.push_back(unit);
+          continue;
+        }
+        for (unit.split = first_split; unit.split < first_split + splits; ++unit.split) {
+          unit.partial = partial;
+          scratch->units.push_back(unit);
+          partial += RunningFloats(int64_t{unit.rows} * group, job.layout.value_stride());
+        }
+        unit.partial = scratch->units[scratch->units.size() - splits].partial;
+        unit.split = splits;
+        scratch->merges.push_back(unit);
+      }
+    }
+  }
+  if (static_cast<int64_t>(scratch->partials.size()) < partial) scratch->partials.resize(partial);
+}
+
+}  // namespace catena::cpu
