@@ -10,18 +10,12 @@
 #include "kernels/base/float16.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/ref/ref_backend.h"
-#include "tests/kernels/op_fixture.h"
+#include "tests/kernels/op_cases.h"
 
 namespace catena {
 namespace {
 
-using testing_kernels::BackendCase;
-using testing_kernels::BackendCases;
-using testing_kernels::Bits;
-using testing_kernels::kAllActivations;
-using testing_kernels::MakeMatrix;
-using testing_kernels::Matrix;
-using testing_kernels::RandomRows;
+using namespace testing_kernels;
 
 class BackendTest : public ::testing::TestWithParam<BackendCase> {
  protected:
@@ -46,20 +40,17 @@ std::vector<float> NormLinear(Backend& backend, const std::vector<float>& x, int
   return out;
 }
 
-TEST_P(BackendTest, NormAndLinearEqualTheReferenceBitByBit) {
+TEST_P(BackendTest, EveryOpEqualsTheReferenceBitByBit) {
   for (Activations a : kAllActivations) {
-    auto ref = NewRefBackend(a);
-    auto backend = Make(a);
-    for (DType t : kAllDTypes) {
-      for (auto [n, k] : {std::pair{33, 64}, {64, 1056}, {7, 32}, {300, 576}}) {
-        const Matrix w = MakeMatrix(t, n, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
-        for (int rows : {1, 2, 5, 6, 7, 13, 70}) {
-          const std::vector<float> x = RandomRows(rows, k, rows);
-          EXPECT_EQ(Bits(NormLinear(*backend, x, rows, gain, w)),
-                    Bits(NormLinear(*ref, x, rows, gain, w)))
-              << Name(t) << " " << n << "x" << k << " rows " << rows;
-        }
-      }
+    const auto backend = Make(a), ref = NewRefBackend(a);
+    for (const OpCase& c : OpCases(SmallShapes())) {
+      if (c.activations != a) continue;
+      auto run = [&c](Backend& b) {
+        const auto op = c.make(b);
+        op->Run();
+        return Bits(op->Result());
+      };
+      EXPECT_EQ(run(*backend), run(*ref)) << c.op << ", " << c.shape;
     }
   }
 }
@@ -158,45 +149,23 @@ TEST_P(BackendTest, RowsStoredAsRotaryPairsAreReadAsHalves) {
             Bits(NormLinear(*backend, x, 2, gain, plain)));
 }
 
-TEST_P(BackendTest, EmbedAndNormOfChosenRowsEqualTheReference) {
-  for (DType t : kAllDTypes) {
-    const Matrix table = MakeMatrix(t, 50, 64, 4), gain = MakeMatrix(DType::kF32, 1, 64, 8);
-    const Matrix w = MakeMatrix(DType::kF32, 64, 64, 9);
-    auto run = [&](Backend& backend) {
-      auto stream = backend.NewStream();
-      auto embedding = *backend.Pack({table.view}, WeightRole::kEmbedding);
-      auto gains = *backend.Pack({gain.view}, WeightRole::kTable);
-      auto weight = *backend.Pack({w.view}, WeightRole::kLinear);
-      auto packed = *backend.NewPackedRows(4, 64);
-      std::vector<float> x(4 * 64), y(2 * 64);
-      backend.Embed(*stream, *embedding, {49, 0, 7, 7}, {x.data(), 4, 64, 64});
-      backend.Norm(*stream, {x.data(), 4, 64, 64}, {3, 0}, *gains, 1e-6f, *weight, packed.get());
-      backend.Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), 2, 64, 64});
-      x.insert(x.end(), y.begin(), y.end());
-      return Bits(x);
-    };
-    EXPECT_EQ(run(*Make(Activations::kF32)), run(*NewRefBackend(Activations::kF32))) << Name(t);
-  }
-}
-
-TEST_P(BackendTest, GateEqualsTheReference) {
-  const int n = 96;
-  const Matrix w = MakeMatrix(DType::kQ8_0, 32, n, 9);
-  std::vector<float> x = RandomRows(7, 2 * n, 5);
-  for (float& f : x) f *= 8.0f;
-  x[0] = 200.0f, x[1] = -200.0f, x[2] = 0.0f, x[3] = -0.0f;
-  auto run = [&](Backend& backend) {
-    auto stream = backend.NewStream();
-    auto weight = *backend.Pack({w.view}, WeightRole::kLinear);
-    auto packed = *backend.NewPackedRows(7, n);
-    std::vector<float> in = x, y(7 * 32);
-    backend.Gate(*stream, {in.data(), 7, 2 * n, 2 * n}, *weight, packed.get());
-    backend.Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), 7, 32, 32});
+TEST_P(BackendTest, NormOfChosenRowsIsThatOfThoseRows) {
+  const Matrix gain = MakeMatrix(DType::kF32, 1, 64, 8), w = MakeMatrix(DType::kF32, 64, 64, 9);
+  auto backend = Make(Activations::kF32);
+  auto stream = backend->NewStream();
+  auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
+  auto weight = *backend->Pack({w.view}, WeightRole::kLinear);
+  auto packed = *backend->NewPackedRows(4, 64);
+  std::vector<float> x = RandomRows(4, 64, 3);
+  auto run = [&](const Rows& rows, absl::Span<const int32_t> chosen) {
+    std::vector<float> y(2 * 64);
+    backend->Norm(*stream, rows, chosen, *gains, 1e-6f, *weight, packed.get());
+    backend->Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), 2, 64, 64});
     return Bits(y);
   };
-  for (Activations a : kAllActivations) {
-    EXPECT_EQ(run(*Make(a)), run(*NewRefBackend(a)));
-  }
+  std::vector<float> two(x.begin() + 3 * 64, x.end());
+  two.insert(two.end(), x.begin(), x.begin() + 64);
+  EXPECT_EQ(run({x.data(), 4, 64, 64}, {3, 0}), run({two.data(), 2, 64, 64}, {}));
 }
 
 TEST_P(BackendTest, WhatIsNotFiniteStaysNotFinite) {

@@ -1,0 +1,353 @@
+// Every op of kernels.h on inputs of its own, as one table of cases: small shapes, which
+// backend_test compares with the reference bit by bit, and those of real models, which
+// bench/kernel_bench times.
+//
+// Thread rules: one thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/op_fixture.h"
+
+namespace catena::testing_kernels {
+
+// The least that a run takes: what must be read, and products of what format.
+struct OpWork {
+  int64_t bytes = 0;
+  int64_t macs = 0;
+  InputFormat products = InputFormat::kF32;
+};
+
+class OpRun {
+ public:
+  explicit OpRun(Backend& backend) : backend_(backend), stream_(backend.NewStream()) {}
+  virtual ~OpRun() = default;
+  virtual void Run() = 0;                   // the op alone, again and again
+  virtual std::vector<float> Result() = 0;  // of a first Run
+  virtual OpWork work() const = 0;
+
+ protected:
+  static Rows RowsOf(std::vector<float>& x, int64_t cols) {
+    return {x.data(), static_cast<int>(static_cast<int64_t>(x.size()) / cols), cols, cols};
+  }
+  // What a small linear layer of `reader` makes of packed rows: all their bits count in it.
+  std::vector<float> Unpack(const Weight& reader, const PackedRows& packed, int rows) {
+    std::vector<float> y(static_cast<size_t>(rows) * reader.rows());
+    backend_.Linear(*stream_, reader, packed, LinearMode::kStore, RowsOf(y, reader.rows()));
+    return y;
+  }
+  std::unique_ptr<Weight> Pack(const Matrix& m, WeightRole role) {
+    return *backend_.Pack({m.view}, role);
+  }
+
+  Backend& backend_;
+  std::unique_ptr<Stream> stream_;
+};
+
+struct OpCase {
+  std::string op, shape;  // "linear q4_0", "3072 x 8192, 16 rows"
+  Activations activations = Activations::kInt8;
+  std::function<std::unique_ptr<OpRun>(Backend&)> make;
+};
+
+inline constexpr int kReaderRows = 24;  // of a weight that only says how rows are packed
+
+class EmbedRun : public OpRun {
+ public:
+  EmbedRun(Backend& b, DType dtype, int vocab, int cols, int rows)
+      : OpRun(b), table_(MakeMatrix(dtype, vocab, cols, 4)), out_(rows * cols) {
+    weight_ = Pack(table_, WeightRole::kEmbedding);
+    for (int r = 0; r < rows; ++r) ids_.push_back((r * 7919 + vocab - 1) % vocab);
+  }
+  void Run() override { backend_.Embed(*stream_, *weight_, ids_, RowsOf(out_, table_.view.cols)); }
+  std::vector<float> Result() override { return out_; }
+  OpWork work() const override {
+    return {.bytes =
+                static_cast<int64_t>(ids_.size()) * RowBytes(table_.view.dtype, table_.view.cols)};
+  }
+
+ private:
+  Matrix table_;
+  std::unique_ptr<Weight> weight_;
+  std::vector<int32_t> ids_;
+  std::vector<float> out_;
+};
+
+class NormRun : public OpRun {
+ public:
+  NormRun(Backend& b, DType reader, int cols, int rows)
+      : OpRun(b), x_(RandomRows(rows, cols, 1)), cols_(cols), rows_(rows) {
+    gain_ = Pack(MakeMatrix(DType::kF32, 1, cols, 8), WeightRole::kTable);
+    reader_ = Pack(MakeMatrix(reader, kReaderRows, cols, 9), WeightRole::kLinear);
+    packed_ = *b.NewPackedRows(rows, cols);
+  }
+  void Run() override {
+    backend_.Norm(*stream_, RowsOf(x_, cols_), {}, *gain_, 1e-5f, *reader_, packed_.get());
+  }
+  std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
+  OpWork work() const override { return {.bytes = int64_t{rows_} * cols_ * 4}; }
+
+ private:
+  std::vector<float> x_;
+  int cols_, rows_;
+  std::unique_ptr<Weight> gain_, reader_;
+  std::unique_ptr<PackedRows> packed_;
+};
+
+class LinearRun : public OpRun {
+ public:
+  LinearRun(Backend& b, DType dtype, int n, int k, int rows, LinearMode mode)
+      : OpRun(b), rows_(rows), mode_(mode), out_(static_cast<size_t>(rows) * n, 0.5f) {
+    weight_ = Pack(MakeMatrix(dtype, n, k, 7), WeightRole::kLinear);
+    const auto gain = Pack(MakeMatrix(DType::kF32, 1, k, 8), WeightRole::kTable);
+    packed_ = *b.NewPackedRows(rows, k);
+    std::vector<float> x = RandomRows(rows, k, 3);
+    b.Norm(*stream_, RowsOf(x, k), {}, *gain, 1e-5f, *weight_, packed_.get());
+  }
+  void Run() override {
+    backend_.Linear(*stream_, *weight_, *packed_, mode_, RowsOf(out_, weight_->rows()));
+  }
+  std::vector<float> Result() override { return out_; }
+  OpWork work() const override {
+    return {.bytes = weight_->bytes(),
+            .macs = rows_ * weight_->rows() * weight_->cols(),
+            .products = InputFormatOf(backend_.activations(), weight_->dtype())};
+  }
+
+ private:
+  int rows_;
+  LinearMode mode_;
+  std::vector<float> out_;
+  std::unique_ptr<Weight> weight_;
+  std::unique_ptr<PackedRows> packed_;
+};
+
+// Heads and cache of the attention ops.
+struct HeadShape {
+  int heads, kv_heads, head_dim, rotary_dim;
+  int64_t window;
+  DType kv;
+};
+
+// The last `rows` of `positions` positions of one sequence, in pages that are scattered.
+class AttentionInputs : public OpRun {
+ public:
+  AttentionInputs(Backend& b, const HeadShape& s, int positions, int rows)
+      : OpRun(b),
+        s_(s),
+        shape_{s.heads, s.kv_heads, s.head_dim, s.rotary_dim, 1.0f, s.window},
+        cols_((s.heads + 2 * s.kv_heads) * s.head_dim),
+        positions_(positions),
+        rows_(rows) {
+    const int pages = (positions + kPagePositions - 1) / kPagePositions;
+    pool_ = *b.NewKvPool({2, s.kv_heads, s.head_dim, s.kv}, pages + 2);
+    std::vector<int32_t> ids(pages);
+    std::iota(ids.rbegin(), ids.rend(), 2);
+    pool_->Zero(*stream_, ids);
+    frequencies_ = Pack(MakeMatrix(DType::kF32, 2, s.rotary_dim / 2, 11), WeightRole::kTable);
+    if (positions > rows) {
+      Take(positions - rows, 0, ids);
+      Append();
+    }
+    Take(rows, positions - rows, ids);
+  }
+
+ protected:
+  // Sets up a batch of `rows` positions from `first` on.
+  void Take(int rows, int first, const std::vector<int32_t>& ids) {
+    batch_.Clear();
+    batch_.Add(rows, first, ids, 1);
+    qkv_ = RandomRows(rows, cols_, static_cast<uint32_t>(13 + first));
+    for (float& x : qkv_) x *= 0.3f;
+    factors_.resize(static_cast<size_t>(rows) * s_.rotary_dim);
+    MakeFactors();
+  }
+  void MakeFactors() {
+    backend_.RotaryFactors(*stream_, batch_, *frequencies_, 1.0f, RowsOf(factors_, s_.rotary_dim));
+  }
+  void Append() {
+    backend_.RotaryAppend(*stream_, RowsOf(qkv_, cols_), shape_, RowsOf(factors_, s_.rotary_dim),
+                          batch_, 1, pool_.get());
+  }
+
+  const HeadShape s_;
+  const AttentionShape shape_;
+  const int cols_, positions_, rows_;
+  std::unique_ptr<KvPool> pool_;
+  std::unique_ptr<Weight> frequencies_;
+  RaggedBatch batch_;
+  std::vector<float> qkv_, factors_;
+};
+
+class RotaryFactorsRun : public AttentionInputs {
+ public:
+  using AttentionInputs::AttentionInputs;
+  void Run() override { MakeFactors(); }
+  std::vector<float> Result() override { return factors_; }
+  OpWork work() const override { return {.bytes = int64_t{rows_} * s_.rotary_dim * 4}; }
+};
+
+class RotaryAppendRun : public AttentionInputs {
+ public:
+  using AttentionInputs::AttentionInputs;
+  void Run() override { Append(); }
+  std::vector<float> Result() override { return qkv_; }  // what it wrote, AttentionRun reads
+  OpWork work() const override { return {.bytes = int64_t{rows_} * cols_ * 4}; }
+};
+
+class AttentionRun : public AttentionInputs {
+ public:
+  AttentionRun(Backend& b, const HeadShape& s, int positions, int rows, DType reader)
+      : AttentionInputs(b, s, positions, rows) {
+    Append();
+    const int q_cols = s.heads * s.head_dim;
+    reader_ = Pack(MakeMatrix(reader, kReaderRows, q_cols, 12), WeightRole::kLinear);
+    packed_ = *b.NewPackedRows(rows, q_cols);
+  }
+  void Run() override {
+    backend_.Attention(*stream_, RowsOf(qkv_, cols_), shape_, batch_, 1, *pool_, *reader_,
+                       packed_.get());
+  }
+  std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
+  OpWork work() const override {
+    int64_t seen = 0;  // by all rows
+    for (int p = positions_ - rows_; p < positions_; ++p) {
+      seen += s_.window == 0 ? p + 1 : std::min<int64_t>(p + 1, s_.window);
+    }
+    const int64_t first = s_.window == 0 ? 0 : std::max<int64_t>(0, positions_ - s_.window);
+    return {.bytes = 2 * (positions_ - first) * s_.kv_heads * RowBytes(s_.kv, s_.head_dim),
+            .macs = 2 * seen * s_.heads * s_.head_dim};
+  }
+
+ private:
+  std::unique_ptr<Weight> reader_;
+  std::unique_ptr<PackedRows> packed_;
+};
+
+class GateRun : public OpRun {
+ public:
+  GateRun(Backend& b, DType reader, int n, int rows)
+      : OpRun(b), x_(RandomRows(rows, 2 * n, 5)), n_(n), rows_(rows) {
+    for (float& f : x_) f *= 8.0f;
+    x_[0] = 200.0f, x_[1] = -200.0f, x_[2] = 0.0f, x_[3] = -0.0f;
+    reader_ = Pack(MakeMatrix(reader, kReaderRows, n, 9), WeightRole::kLinear);
+    packed_ = *b.NewPackedRows(rows, n);
+  }
+  void Run() override { backend_.Gate(*stream_, RowsOf(x_, 2 * n_), *reader_, packed_.get()); }
+  std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
+  OpWork work() const override { return {.bytes = int64_t{rows_} * 2 * n_ * 4}; }
+
+ private:
+  std::vector<float> x_;
+  int n_, rows_;
+  std::unique_ptr<Weight> reader_;
+  std::unique_ptr<PackedRows> packed_;
+};
+
+template <class T, class... Args>
+OpCase Case(std::string op, std::string shape, Activations activations, Args... args) {
+  return {
+      std::move(op), std::move(shape), activations,
+      [args...](Backend& b) -> std::unique_ptr<OpRun> { return std::make_unique<T>(b, args...); }};
+}
+
+// What the table of cases is over.
+struct OpShapes {
+  struct Matrix {
+    int n, k;
+  };
+  std::vector<Matrix> linear;
+  std::vector<int> rows;  // of the ops that are not attention's
+  int vocab;
+  struct Attention {
+    HeadShape heads;
+    int positions, rows;
+  };
+  std::vector<Attention> attention;
+};
+
+// Around every edge of vectors, tiles, panels, pages and splits.
+inline OpShapes SmallShapes() {
+  return {.linear = {{33, 64}, {64, 1056}, {7, 32}, {300, 576}},
+          .rows = {1, 2, 5, 6, 7, 13, 70},
+          .vocab = 50,
+          .attention = {{{4, 4, 32, 32, 0, DType::kF16}, 200, 200},
+                        {{6, 2, 16, 16, 0, DType::kF32}, 200, 1},
+                        {{9, 3, 64, 64, 0, DType::kF16}, 190, 40},
+                        {{2, 1, 96, 96, 70, DType::kF16}, 199, 8},
+                        {{8, 4, 8, 8, 0, DType::kF32}, 64, 2},
+                        {{4, 2, 32, 24, 16, DType::kF32}, 65, 65},
+                        {{2, 2, 40, 20, 0, DType::kF16}, 1, 1},
+                        {{7, 1, 48, 48, 0, DType::kF16}, 130, 3},
+                        {{2, 1, 16, 16, 0, DType::kF16}, 1113, 1}}};
+}
+
+// Phi-3-mini's, with one attention of SmolLM2's.
+inline OpShapes ModelShapes() {
+  const HeadShape phi3{32, 32, 96, 96, 0, DType::kF16}, smollm2{9, 3, 64, 64, 0, DType::kF16};
+  return {.linear = {{3072, 8192}},
+          .rows = {1, 16, 512},
+          .vocab = 32064,
+          .attention = {{phi3, 512, 512}, {phi3, 4000, 1}, {phi3, 4000, 16}, {smollm2, 3500, 1}}};
+}
+
+inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
+  std::vector<OpCase> all;
+  const auto rows_of = [](int rows) { return fmt::format("{} row{}", rows, rows == 1 ? "" : "s"); };
+  for (const auto& [n, k] : shapes.linear) {
+    for (const int rows : shapes.rows) {
+      const std::string row_cols = fmt::format("{}, {}", k, rows_of(rows));
+      for (const DType t : kAllDTypes) {
+        all.push_back(Case<EmbedRun>(fmt::format("embed {}", Name(t)), row_cols, Activations::kInt8,
+                                     t, shapes.vocab, k, rows));
+        for (const Activations a : kAllActivations) {
+          const InputFormat format = InputFormatOf(a, t);
+          const bool same =
+              a != Activations::kInt8 && format == InputFormatOf(Activations::kInt8, t);
+          if (same) continue;  // as with int8
+          const char* by = format == InputFormat::kInt8   ? "int8"
+                           : format == InputFormat::kBf16 ? "bf16"
+                                                          : "f32";
+          for (const LinearMode mode : {LinearMode::kStore, LinearMode::kAdd}) {
+            const char* adds = mode == LinearMode::kAdd ? " +=" : "";
+            all.push_back(Case<LinearRun>(fmt::format("linear {} x {}{}", Name(t), by, adds),
+                                          fmt::format("{} x {}", n, row_cols), a, t, n, k, rows,
+                                          mode));
+          }
+        }
+      }
+      for (const DType reader : {DType::kQ4_0, DType::kQ8_0, DType::kBF16, DType::kF32}) {
+        for (const Activations a : {Activations::kInt8, Activations::kBf16}) {
+          if (a == Activations::kBf16 && reader != DType::kBF16) continue;
+          const char* packs = a == Activations::kBf16 ? "bf16"
+                              : IsQuantised(reader)   ? "int8"
+                                                      : "f32";
+          all.push_back(Case<NormRun>(fmt::format("norm to {} for {}", packs, Name(reader)),
+                                      row_cols, a, reader, k, rows));
+          all.push_back(Case<GateRun>(fmt::format("gate to {} for {}", packs, Name(reader)),
+                                      row_cols, a, reader, k, rows));
+        }
+      }
+    }
+  }
+  for (const auto& [s, positions, rows] : shapes.attention) {
+    const std::string shape =
+        fmt::format("{}/{} x {}{}, {} of {}", s.heads, s.kv_heads, s.head_dim,
+                    s.window > 0 ? fmt::format(" window {}", s.window) : "", rows, positions);
+    const Activations f32 = Activations::kF32;
+    all.push_back(Case<RotaryFactorsRun>("rotary factors", shape, f32, s, positions, rows));
+    all.push_back(Case<RotaryAppendRun>(fmt::format("rotary, append {}", Name(s.kv)), shape, f32, s,
+                                        positions, rows));
+    all.push_back(Case<AttentionRun>(fmt::format("attention {}", Name(s.kv)), shape, f32, s,
+                                     positions, rows, DType::kF32));
+  }
+  return all;
+}
+
+}  // namespace catena::testing_kernels
