@@ -128,7 +128,8 @@ absl::Status Stage::AddToBatch(const StageSpan& span) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const Rows& hidden) {
+absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const Rows& hidden,
+                                const std::function<void()>& after_block) {
   batch_.Clear();
   ids_.clear();
   CATENA_RETURN_IF_ERROR(CheckDistinct(spans));
@@ -156,7 +157,10 @@ absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const Rows& h
                          .batch = &batch_,
                          .cache = pool_.get(),
                          .workspace = &workspace_};
-  for (size_t i = 0; i < blocks_.size(); ++i) RunBlock(pass, blocks_[i], static_cast<int>(i), x);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    RunBlock(pass, blocks_[i], static_cast<int>(i), x);
+    if (after_block) after_block();
+  }
   stream_->Synchronize();
   for (const StageSpan& span : spans) {
     cache_->SetLength(span.sequence, span.first_position + static_cast<int64_t>(span.ids.size()));

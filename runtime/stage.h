@@ -60,7 +60,9 @@ class Stage {
   // the same order, valid until the next Run. Each span must start at its sequence's length, have
   // its pages reserved, and appear once: FAILED_PRECONDITION. INVALID_ARGUMENT for an id outside
   // the vocabulary, a position past max_positions or more than max_rows rows.
-  absl::StatusOr<Rows> Run(absl::Span<const StageSpan> spans, const Rows& hidden);
+  // Calls `after_block` as soon as a block is done.
+  absl::StatusOr<Rows> Run(absl::Span<const StageSpan> spans, const Rows& hidden,
+                           const std::function<void()>& after_block = nullptr);
 
  private:
   Stage(const ModelConfig& config, const StageOptions& options, Backend* backend)

@@ -1,5 +1,7 @@
 #include "runtime/actor/actor.h"
 
+#include <algorithm>
+
 #include "runtime/chain/limits.h"
 
 namespace catena {
@@ -96,6 +98,10 @@ void Actor::Flush() {
   CoreOutput output = core_->TakeOutput();
   for (const Replica& replica : output.connect) transport_->Connect(replica);
   for (Envelope& envelope : output.send) transport_->Send(std::move(envelope));
+}
+
+int64_t Actor::AgeOf(const std::optional<Instant>& since) {
+  return since ? std::max<int64_t>((Now() - *since).count(), 1) : 0;
 }
 
 void Actor::Loop() {

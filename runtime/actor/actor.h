@@ -47,6 +47,8 @@ class Actor : public Receiver {
 
   // Sends what the core has to say.
   void Flush();
+  // How long ago that was, at least 1; 0 where it was not.
+  static int64_t AgeOf(const std::optional<Instant>& since);
 
  private:
   struct Incoming {

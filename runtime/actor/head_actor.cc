@@ -22,7 +22,8 @@ absl::StatusOr<std::unique_ptr<HeadActor>> HeadActor::Load(const Checkpoint& che
   const HeadCoreOptions core{.row_bytes = RowBytes(backend->residual_dtype(), config.hidden_size),
                              .vocab_size = config.vocab_size,
                              .max_positions = options.max_positions,
-                             .max_rows = options.max_rows};
+                             .max_rows = options.max_rows,
+                             .detection = options.detection};
   auto parts =
       std::make_unique<Parts>(std::move(backend), std::move(head), config.hidden_size, core);
   return std::unique_ptr<HeadActor>(new HeadActor(std::move(parts)));
@@ -69,16 +70,33 @@ std::string HeadActor::numerics_id() const { return parts_->backend->numerics_id
 void HeadActor::AfterRound(Instant now) {
   const std::lock_guard lock(mutex_);
   load_ = parts_->core.load(now);
-  loaded_at_ = now;
+  oldest_step_ = parts_->core.oldest_step();
+  draining_ = parts_->core.draining();
 }
 
 ReplicaLoad HeadActor::load() const {
   const std::lock_guard lock(mutex_);
   ReplicaLoad load = load_;
-  if (load.queued_rows > 0) {
-    load.oldest_step_ns += (std::chrono::steady_clock::now() - loaded_at_).count();
-  }
+  load.oldest_step_ns = AgeOf(oldest_step_);
   return load;
+}
+
+void HeadActor::Describe(ReplicaInfo* info) const {
+  info->load = load();
+  const std::lock_guard lock(mutex_);
+  info->draining = draining_;
+}
+
+void HeadActor::Drain() {
+  Post([this](Instant) { parts_->core.Drain(); });
+}
+
+void HeadActor::EndAll(const absl::Status& why, std::function<void()> done) {
+  Post([this, why, done = std::move(done)](Instant) {
+    parts_->core.EndAll(why);
+    Flush();
+    done();
+  });
 }
 
 void HeadActor::View(const SequenceKey& key,

@@ -20,6 +20,7 @@ struct HeadActorOptions {
   BackendOptions compute;
   int max_rows = 64;  // of a batch
   int64_t max_positions = 0;
+  limits::DetectionLimits detection{};
 };
 
 class HeadActor final : public Actor {
@@ -33,8 +34,16 @@ class HeadActor final : public Actor {
   DType row_dtype() const;
   std::string numerics_id() const;
 
-  // As of the last round; the age of the oldest step as of now.
+  // As of the last round; the age of the oldest step and the progress as of now, also while a batch
+  // runs.
   ReplicaLoad load() const;
+  // load, and whether it drains.
+  void Describe(ReplicaInfo* info) const;
+  // No new sequences are taken from now on.
+  void Drain();
+  // Ends all sequences, telling their gateways why, and then calls `done` on the actor's thread:
+  // what they are told is with the transport. Not at all once the actor is stopped.
+  void EndAll(const absl::Status& why, std::function<void()> done);
   // Calls `done` on the actor's thread, between two batches.
   void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
 
@@ -50,7 +59,8 @@ class HeadActor final : public Actor {
   std::vector<int32_t> indices_;
   mutable std::mutex mutex_;
   ReplicaLoad load_;
-  Instant loaded_at_{};
+  std::optional<Instant> oldest_step_;
+  bool draining_ = false;
 };
 
 }  // namespace catena

@@ -61,7 +61,8 @@ absl::StatusOr<std::unique_ptr<StageActor>> StageActor::Load(const Checkpoint& c
                               .vocab_size = config.vocab_size,
                               .max_rows = options.stage.max_rows,
                               .max_positions = options.stage.max_positions,
-                              .journal_bytes = options.journal_bytes};
+                              .journal_bytes = options.journal_bytes,
+                              .detection = options.detection};
   auto parts = std::make_unique<Parts>(std::move(backend), std::move(stage), core);
   return std::unique_ptr<StageActor>(new StageActor(std::move(parts)));
 }
@@ -104,7 +105,8 @@ bool StageActor::Work() {
     spans_.push_back({span.id, span.first_position, ids.subspan(0, n)});
     ids.remove_prefix(n);
   }
-  const absl::StatusOr<Rows> rows = parts_->stage->Run(spans_, Input(*batch));
+  const absl::StatusOr<Rows> rows =
+      parts_->stage->Run(spans_, Input(*batch), [this, n = batch->rows()] { progress_ += n; });
   const Instant now = std::chrono::steady_clock::now();
   if (rows.ok()) {
     core.Complete(static_cast<const char*>(rows->data), now);
@@ -132,16 +134,36 @@ void StageActor::AfterRound(Instant now) {
   load_.kv_pages = cache.total_pages();
   load_.kv_pages_used = cache.total_pages() - cache.free_pages();
   load_.kv_page_bytes = parts_->stage->kv_page_bytes();
-  loaded_at_ = now;
+  oldest_step_ = parts_->core.oldest_step();
+  draining_ = parts_->core.draining();
+  broken_edges_ = parts_->core.broken_edges();
 }
 
 ReplicaLoad StageActor::load() const {
   const std::lock_guard lock(mutex_);
   ReplicaLoad load = load_;
-  if (load.queued_rows > 0) {
-    load.oldest_step_ns += (std::chrono::steady_clock::now() - loaded_at_).count();
-  }
+  load.progress = progress_;
+  load.oldest_step_ns = AgeOf(oldest_step_);
   return load;
+}
+
+void StageActor::Describe(ReplicaInfo* info) const {
+  info->load = load();
+  const std::lock_guard lock(mutex_);
+  info->draining = draining_;
+  info->broken_edges = broken_edges_;
+}
+
+void StageActor::Drain() {
+  Post([this](Instant) { parts_->core.Drain(); });
+}
+
+void StageActor::EndAll(const absl::Status& why, std::function<void()> done) {
+  Post([this, why, done = std::move(done)](Instant) {
+    parts_->core.EndAll(why);
+    Flush();
+    done();
+  });
 }
 
 void StageActor::View(const SequenceKey& key,

@@ -3,6 +3,7 @@
 // Thread rules: as Actor; load and View from any thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,6 +21,7 @@ struct StageActorOptions {
   StageOptions stage;  // its KV pages: as many as kv_bytes hold
   int64_t kv_bytes = 0;
   int64_t journal_bytes = 0;
+  limits::DetectionLimits detection{};
 };
 
 class StageActor final : public Actor {
@@ -34,8 +36,16 @@ class StageActor final : public Actor {
   DType row_dtype() const;
   std::string numerics_id() const;
 
-  // As of the last round; the age of the oldest step as of now.
+  // As of the last round; the age of the oldest step and the progress as of now, also while a batch
+  // runs.
   ReplicaLoad load() const;
+  // load, whether it drains, and which links are broken.
+  void Describe(ReplicaInfo* info) const;
+  // No new sequences are taken from now on.
+  void Drain();
+  // Ends all sequences, telling their gateways why, and then calls `done` on the actor's thread:
+  // what they are told is with the transport. Not at all once the actor is stopped.
+  void EndAll(const absl::Status& why, std::function<void()> done);
   // Calls `done` on the actor's thread, between two batches.
   void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
 
@@ -50,10 +60,13 @@ class StageActor final : public Actor {
 
   std::unique_ptr<Parts> parts_;
   std::vector<StageSpan> spans_;
+  std::atomic<int64_t> progress_{0};
   std::string staging_;  // a batch's input, where it came in pieces
   mutable std::mutex mutex_;
   ReplicaLoad load_;
-  Instant loaded_at_{};
+  std::optional<Instant> oldest_step_;
+  bool draining_ = false;
+  std::vector<Edge> broken_edges_;
 };
 
 }  // namespace catena

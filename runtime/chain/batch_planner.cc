@@ -9,16 +9,21 @@ const BatchPlanner::Plan& BatchPlanner::Next(const BatchQueue<StageSequence>& qu
                                              const SequenceTable<StageSequence>& open,
                                              Instant now) {
   plan_.parts.clear();
-  plan_.rows = 0;
+  plan_.decode_rows = plan_.prefill_rows = 0;
   held_.clear();
   held_until_.reset();
   if (queue.idle()) return plan_;
   decoding_ = 0;
   open.ForEach([this](const StageSequence* s) { decoding_ += s->decodes() ? 1 : 0; });
   if (first_) HoldDecodes(queue.ready(), open, now);
+  const int64_t budget = prefill_.Rows(decoding_);
+  if (prefill_waits_) AddPrefill(queue.ready(), std::max<int64_t>(limit_.rows() / 2, 1));
   AddDecodes(queue.ready());
-  plan_.decode_rows = plan_.rows;
-  AddPrefill(queue.ready());
+  if (plan_.prefill_rows == 0) AddPrefill(queue.ready(), budget);
+  prefill_waits_ = plan_.prefill_rows == 0 &&
+                   std::any_of(queue.ready().begin(), queue.ready().end(), [](const auto* s) {
+                     return !s->HasDecodeQueued() && s->Runnable();
+                   });
   return plan_;
 }
 
@@ -50,7 +55,7 @@ void BatchPlanner::HoldDecodes(const Ready& ready, const SequenceTable<StageSequ
 }
 
 void BatchPlanner::AddDecodes(const Ready& ready) {
-  int64_t groups = 1, limit = max_rows_;
+  int64_t sequences = 0, groups = 1, limit = limit_.rows();
   std::optional<std::pair<Incarnation, uint64_t>> group;
   for (StageSequence* s : ready) {
     if (!s->HasDecodeQueued() || held_.contains(s->next())) continue;
@@ -61,27 +66,26 @@ void BatchPlanner::AddDecodes(const Ready& ready) {
       if (first_) limit = std::max<int64_t>(1, (decoding_ + groups - 1) / groups);
     }
     if (groups > 1 && !first_ && from != *group) continue;
-    if (static_cast<int64_t>(plan_.parts.size()) >= limit) break;
-    Add(s, s->RunnableRows());
+    if (sequences++ >= limit) break;
+    plan_.decode_rows += Add(s, s->RunnableRows());
   }
 }
 
-void BatchPlanner::AddPrefill(const Ready& ready) {
-  int64_t left = prefill_.Rows(decoding_);
+void BatchPlanner::AddPrefill(const Ready& ready, int64_t rows) {
   for (StageSequence* s : ready) {
-    if (left <= 0) break;
+    if (rows <= 0) break;
     if (s->HasDecodeQueued()) continue;
-    const int64_t before = plan_.rows;
-    Add(s, std::min(left, s->RunnableRows()));
-    left -= plan_.rows - before;
+    const int64_t added = Add(s, std::min(rows, s->RunnableRows()));
+    plan_.prefill_rows += added;
+    rows -= added;
   }
 }
 
-void BatchPlanner::Add(StageSequence* s, int64_t rows) {
-  rows = std::min(rows, max_rows_ - plan_.rows);
-  if (rows <= 0) return;
+int64_t BatchPlanner::Add(StageSequence* s, int64_t rows) {
+  rows = std::min(rows, limit_.rows() - plan_.rows());
+  if (rows <= 0) return 0;
   plan_.parts.push_back({s, rows});
-  plan_.rows += rows;
+  return rows;
 }
 
 }  // namespace catena

@@ -5,6 +5,9 @@
 // many groups as the route has devices, and waits a little for a group to be complete; later stages
 // keep to the groups.
 //
+// A batch takes no longer than a given time, as far as can be told. Where decodes alone would fill
+// one after the other, prompts get half of every other batch.
+//
 // Thread rules: plain state, one thread at a time.
 #pragma once
 
@@ -13,6 +16,7 @@
 #include <set>
 #include <vector>
 
+#include "runtime/chain/batch_limit.h"
 #include "runtime/chain/batch_queue.h"
 #include "runtime/chain/prefill_budget.h"
 #include "runtime/chain/sequence_table.h"
@@ -28,13 +32,13 @@ class BatchPlanner {
   };
   struct Plan {
     std::vector<Part> parts;
-    int64_t decode_rows = 0;  // of the first parts
-    int64_t rows = 0;         // of all
+    int64_t decode_rows = 0, prefill_rows = 0;
+    int64_t rows() const { return decode_rows + prefill_rows; }
   };
 
-  // `first`: of the chain. `max_rows`: of a batch.
-  BatchPlanner(bool first, int64_t max_rows)
-      : first_(first), max_rows_(max_rows), prefill_(max_rows) {}
+  // `first`: of the chain. `max_rows`: of a batch, and `longest` it may take.
+  BatchPlanner(bool first, int64_t max_rows, Nanoseconds longest)
+      : first_(first), prefill_(max_rows), limit_(max_rows, longest) {}
 
   // Valid until the next call. `open`: all that are open, of which those in `queue` are ready.
   const Plan& Next(const BatchQueue<StageSequence>& queue, const SequenceTable<StageSequence>& open,
@@ -44,6 +48,7 @@ class BatchPlanner {
   // How long a batch with so many rows took.
   void Ran(int64_t decode_rows, int64_t prefill_rows, Nanoseconds time) {
     prefill_.Ran(decode_rows, prefill_rows, time);
+    limit_.Ran(decode_rows + prefill_rows, time);
   }
 
  private:
@@ -57,13 +62,15 @@ class BatchPlanner {
 
   void HoldDecodes(const Ready& ready, const SequenceTable<StageSequence>& open, Instant now);
   void AddDecodes(const Ready& ready);
-  void AddPrefill(const Ready& ready);
-  void Add(StageSequence* s, int64_t rows);
+  void AddPrefill(const Ready& ready, int64_t rows);
+  // How many of the sequence's rows are in the plan now.
+  int64_t Add(StageSequence* s, int64_t rows);
 
   const bool first_;
-  const int64_t max_rows_;
   PrefillBudget prefill_;
+  BatchLimit limit_;
   Plan plan_;
+  bool prefill_waits_ = false;  // the last batch had decodes alone, and prompts were ready
   int64_t decoding_ = 0;        // open sequences past their prompt
   std::set<Incarnation> held_;  // next hops whose decodes wait for company
   std::optional<Instant> held_until_;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -63,12 +64,14 @@ class BatchQueue {
     for (const Sequence* s : ready_) rows += s->intake.inbox.queued();
     return rows;
   }
-  // Since when the oldest step that is running, or could run, has waited; `now` where none does.
-  // What waits for the next stage does not wait for this one.
-  Instant OldestStep(Instant now) const {
-    Instant oldest = running_.empty() ? now : started_;
+  // Since when the oldest step that is running, or could run, has waited. What waits for the next
+  // stage does not wait for this one.
+  std::optional<Instant> OldestStep() const {
+    std::optional<Instant> oldest;
+    if (!running_.empty()) oldest = started_;
     for (const Sequence* s : ready_) {
-      if (s->Runnable()) oldest = std::min(oldest, s->intake.inbox.since());
+      if (!s->Runnable()) continue;
+      oldest = std::min(oldest.value_or(Instant::max()), s->intake.inbox.since());
     }
     return oldest;
   }

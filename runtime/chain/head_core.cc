@@ -6,7 +6,12 @@
 namespace catena {
 
 HeadCore::HeadCore(const HeadCoreOptions& options)
-    : options_(options), receiving_(options.row_bytes, options.vocab_size, output()) {}
+    : options_(options),
+      receiving_({.row_bytes = options.row_bytes,
+                  .vocab_size = options.vocab_size,
+                  .lease = options.detection.lease},
+                 output()),
+      limit_(options.max_rows, options.detection.longest_batch) {}
 
 // --- messages ---
 
@@ -59,14 +64,12 @@ absl::Status HeadCore::CheckOpen(const OpenHead& open) const {
           fmt::format("token id {} is outside the vocabulary of {}", id, options_.vocab_size));
     }
   }
-  if (receiving_.table().size() >= limits::kMaxOpenSequences) {
-    return absl::ResourceExhaustedError("this head has its limit of open sequences");
-  }
   return absl::OkStatus();
 }
 
 absl::Status HeadCore::Admit(OpenHead open, Instant now) {
   CATENA_RETURN_IF_ERROR(CheckOpen(open));
+  CATENA_RETURN_IF_ERROR(receiving_.CheckRoom());
   CATENA_ASSIGN_OR_RETURN(Sampler sampler, Sampler::Make(open.params, options_.vocab_size));
   receiving_.Insert(
       std::make_unique<HeadSequence>(std::move(open), std::move(sampler), options_.row_bytes), now);
@@ -91,7 +94,7 @@ std::optional<Instant> HeadCore::WakeAt() const {
 
 void HeadCore::Tick(Instant now) {
   if (now < tick_at_) return;
-  tick_at_ = now + limits::kHeartbeat;
+  tick_at_ = now + options_.detection.heartbeat;
   receiving_.Tick(now);
 }
 
@@ -104,7 +107,7 @@ const std::vector<RowRun>* HeadCore::NextBatch(Instant now) {
   spans_.clear();
   batch_rows_ = 0;
   for (HeadSequence* s : queue.ready()) {
-    const int64_t rows = std::min(s->RunnableRows(), options_.max_rows - batch_rows_);
+    const int64_t rows = std::min(s->RunnableRows(), limit_.rows() - batch_rows_);
     if (rows <= 0) break;
     spans_.push_back({.first_position = s->intake.inbox.begin(), .rows = rows});
     consumed_.clear();
@@ -124,6 +127,7 @@ void HeadCore::Complete(const float* logits, Instant now) {
     }
   }
   SendTokens();
+  limit_.Ran(batch_rows_, now - receiving_.queue().started());
   receiving_.Finished(batch_rows_, now);
 }
 
@@ -138,6 +142,10 @@ void HeadCore::Take(HeadSequence* s, int64_t position, const float* logits, Inst
   if (!token->has_value()) return;
   Collect(**token);
   s->results.push_back({**std::move(token), now});
+}
+
+void HeadCore::EndAll(const absl::Status& why) {
+  receiving_.RefuseIf([](const HeadSequence&) { return true; }, why);
 }
 
 // --- messages being put together ---

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/chain/batch_limit.h"
 #include "runtime/chain/head_sequence.h"
 #include "runtime/chain/receiving_end.h"
 
@@ -21,6 +22,7 @@ struct HeadCoreOptions {
   int64_t vocab_size = 0;
   int64_t max_positions = 0;
   int64_t max_rows = 64;  // of a batch
+  limits::DetectionLimits detection{};
 };
 
 class HeadCore final : public Core {
@@ -38,10 +40,18 @@ class HeadCore final : public Core {
   // Their logits, (rows, vocab_size).
   void Complete(const float* logits, Instant now);
 
+  // From here on no new sequences are taken.
+  void Drain() { receiving_.Drain(); }
+  bool draining() const { return receiving_.draining(); }
+  // Ends all sequences, telling their gateways why.
+  void EndAll(const absl::Status& why);
+
   int64_t row_bytes() const { return options_.row_bytes; }
   // Nothing that has come could be run now.
   bool idle() const { return receiving_.queue().idle(); }
   ReplicaLoad load(Instant now) const { return receiving_.load(now); }
+  // Since when the oldest step that could run has waited.
+  std::optional<Instant> oldest_step() const { return receiving_.queue().OldestStep(); }
   std::optional<SequenceView> View(const SequenceKey& key);
 
  private:
@@ -58,6 +68,7 @@ class HeadCore final : public Core {
 
   HeadCoreOptions options_;
   ReceivingEnd<HeadSequence> receiving_;
+  BatchLimit limit_;
   Instant tick_at_{};
   SamplerScratch scratch_;
   std::vector<RowRun> batch_;

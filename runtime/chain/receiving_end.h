@@ -47,19 +47,26 @@ concept ReceivingSequence = requires(S s, const S& c, const Step& step, int64_t 
 template <ReceivingSequence S>
 class ReceivingEnd {
  public:
+  struct Options {
+    int64_t row_bytes = 0;
+    int64_t vocab_size = 0;
+    Nanoseconds lease{};  // of what a gateway opened, from when it last spoke
+  };
   // `output` outlives this.
-  ReceivingEnd(int64_t row_bytes, int64_t vocab_size, CoreOutput* output)
-      : row_bytes_(row_bytes), vocab_size_(vocab_size), output_(output) {}
+  ReceivingEnd(const Options& options, CoreOutput* output) : options_(options), output_(output) {}
   ReceivingEnd(const ReceivingEnd&) = delete;
   ReceivingEnd& operator=(const ReceivingEnd&) = delete;
 
-  int64_t row_bytes() const { return row_bytes_; }
   const SequenceTable<S>& table() const { return table_; }
   BatchQueue<S>& queue() { return queue_; }
   const BatchQueue<S>& queue() const { return queue_; }
 
   // --- which sequences are open ---
   S* Find(const SequenceKey& key) { return table_.Find(key); }
+  // Whether one more may be opened. Once nothing new is taken (Drain): UNAVAILABLE.
+  absl::Status CheckRoom() const;
+  void Drain() { draining_ = true; }
+  bool draining() const { return draining_; }
   // REQUIRES: its key is not open.
   S* Insert(std::unique_ptr<S> s, Instant now) {
     const SequenceKey key = s->intake.key;
@@ -73,6 +80,9 @@ class ReceivingEnd {
     output_->Send(key.gateway, Lane::kControl, Refused{key, life, why});
     Close(key);
   }
+  // Ends all those that `which` chooses.
+  template <class Fn>
+  void RefuseIf(const Fn& which, const absl::Status& why);
   template <class Fn>
   void ForEach(const Fn& fn) {
     table_.ForEach(fn);
@@ -108,13 +118,13 @@ class ReceivingEnd {
   void Ask(S* s, Instant now);
   void Acknowledge(S* s) { acknowledgements_.Add(&s->intake, s->Length()); }
 
-  const int64_t row_bytes_;
-  const int64_t vocab_size_;
+  const Options options_;
   CoreOutput* const output_;
   SequenceTable<S> table_;
   BatchQueue<S> queue_;
   std::vector<std::unique_ptr<S>> closing_;  // closed while they run
   Acknowledgements acknowledgements_;
+  bool draining_ = false;
   int64_t rows_done_ = 0;
   int64_t divergences_ = 0;
 };
@@ -135,6 +145,26 @@ void ReceivingEnd<S>::Close(const SequenceKey& key) {
 }
 
 template <ReceivingSequence S>
+absl::Status ReceivingEnd<S>::CheckRoom() const {
+  if (draining_) return absl::UnavailableError("it is draining and takes no new requests");
+  if (table_.size() >= limits::kMaxOpenSequences) {
+    return absl::ResourceExhaustedError(
+        fmt::format("it has {} open sequences, its limit", table_.size()));
+  }
+  return absl::OkStatus();
+}
+
+template <ReceivingSequence S>
+template <class Fn>
+void ReceivingEnd<S>::RefuseIf(const Fn& which, const absl::Status& why) {
+  std::vector<std::pair<SequenceKey, Life>> chosen;
+  table_.ForEach([&](const S* s) {
+    if (which(*s)) chosen.emplace_back(s->intake.key, s->intake.life);
+  });
+  for (const auto& [key, life] : chosen) Refuse(key, life, why);
+}
+
+template <ReceivingSequence S>
 template <class Fn>
 void ReceivingEnd<S>::Receive(Incarnation from, const Heartbeat& heartbeat, Instant now,
                               const Fn& named) {
@@ -152,7 +182,7 @@ void ReceivingEnd<S>::Tick(Instant now) {
   table_.ForEach([&](S* s) {
     if (s->intake.inbox.asking()) Ask(s, now);
   });
-  for (const SequenceKey& key : table_.Expired(now, limits::kLease)) Close(key);
+  for (const SequenceKey& key : table_.Expired(now, options_.lease)) Close(key);
 }
 
 // --- steps ---
@@ -162,11 +192,11 @@ void ReceivingEnd<S>::Receive(Incarnation from, Lane lane, const Steps& steps, I
   int64_t rows = 0;
   for (const Step& step : steps.steps) rows += step.rows();
   const size_t bytes = steps.rows == nullptr ? 0 : steps.rows->size();
-  if (bytes != static_cast<size_t>(rows * row_bytes_)) return;  // a broken peer
+  if (bytes != static_cast<size_t>(rows * options_.row_bytes)) return;  // a broken peer
   size_t offset = 0;
   for (const Step& step : steps.steps) {
     ReceiveStep(from, lane, step, steps, offset, now);
-    offset += static_cast<size_t>(step.rows() * row_bytes_);
+    offset += static_cast<size_t>(step.rows() * options_.row_bytes);
   }
   acknowledgements_.SendTo(output_);
 }
@@ -203,7 +233,7 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
 template <ReceivingSequence S>
 bool ReceivingEnd<S>::HasKnownIds(const Step& step) const {
   return std::all_of(step.ids.begin(), step.ids.end(),
-                     [this](int32_t id) { return 0 <= id && id < vocab_size_; });
+                     [this](int32_t id) { return 0 <= id && id < options_.vocab_size; });
 }
 
 // Whether a step is of the sequence as it is; one of a newer round makes it so.
@@ -290,7 +320,10 @@ ReplicaLoad ReceivingEnd<S>::load(Instant now) const {
   load.queued_rows = queue_.QueuedRows();
   load.batches = queue_.batches();
   load.rows = rows_done_;
-  load.oldest_step_ns = (now - queue_.OldestStep(now)).count();
+  load.progress = rows_done_;
+  if (const std::optional<Instant> oldest = queue_.OldestStep()) {
+    load.oldest_step_ns = std::max<int64_t>((now - *oldest).count(), 1);
+  }
   load.divergences = divergences_;
   return load;
 }

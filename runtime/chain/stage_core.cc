@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 
 namespace catena {
@@ -10,8 +11,11 @@ StageCore::StageCore(const StageCoreOptions& options, StageMemory* memory)
     : options_(options),
       memory_(memory),
       journals_{.limit_bytes = options.journal_bytes},
-      receiving_(options.row_bytes, options.vocab_size, output()),
-      planner_(options.first, options.max_rows) {}
+      receiving_({.row_bytes = options.row_bytes,
+                  .vocab_size = options.vocab_size,
+                  .lease = options.detection.lease},
+                 output()),
+      planner_(options.first, options.max_rows, options.detection.longest_batch) {}
 
 // --- messages ---
 
@@ -38,14 +42,13 @@ absl::Status StageCore::CheckOpen(const OpenStage& open) const {
         fmt::format("a sequence of {} positions is over the {} that this shard takes",
                     open.max_length, options_.max_positions));
   }
-  if (receiving_.table().size() >= limits::kMaxOpenSequences) {
-    return absl::ResourceExhaustedError("this shard has its limit of open sequences");
-  }
   return absl::OkStatus();
 }
 
 absl::Status StageCore::Admit(const OpenStage& open, Instant now) {
   CATENA_RETURN_IF_ERROR(CheckOpen(open));
+  CATENA_RETURN_IF_ERROR(receiving_.CheckRoom());
+  CATENA_RETURN_IF_ERROR(CheckEdge(open.next, now));
   const uint64_t id = next_memory_id_++;
   CATENA_RETURN_IF_ERROR(memory_->Open(id, open.max_length));
   receiving_.Insert(
@@ -58,22 +61,21 @@ absl::Status StageCore::Admit(const OpenStage& open, Instant now) {
 
 void StageCore::On(Incarnation from, const OpenStage& open, Instant now) {
   if (open.sequence.gateway != from) return;
-  broken_.erase(from);
   receiving_.Renew(from, now);
-  const StageSequence* known = receiving_.Find(open.sequence);
-  if (known != nullptr && open.life.epoch < known->intake.life.epoch) return;
-  if (known != nullptr && open.life.epoch == known->intake.life.epoch) {
-    return Send(from, Lane::kControl, Opened{open.sequence, open.life, known->Length()});
+  StageSequence* s = receiving_.Find(open.sequence);
+  if (s != nullptr && open.life.epoch < s->intake.life.epoch) return;
+  if (s == nullptr || open.life.epoch > s->intake.life.epoch) {
+    receiving_.Close(open.sequence);
+    const absl::Status status = Admit(open, now);
+    if (!status.ok()) return receiving_.Refuse(open.sequence, open.life, status);
+    s = receiving_.Find(open.sequence);
   }
-  receiving_.Close(open.sequence);
-  const absl::Status status = Admit(open, now);
-  if (!status.ok()) return receiving_.Refuse(open.sequence, open.life, status);
-  Connect(open.next);
-  Send(from, Lane::kControl, Opened{open.sequence, open.life, 0});
+  if (edges_.state(s->next()) == EdgeWatch::State::kUp) return Announce(s);
+  // The answer follows when it is known whether the next stage can be reached.
+  Connect(s->open.next);
 }
 
 void StageCore::On(Incarnation from, const Lengths& lengths, Instant now) {
-  broken_.erase(from);
   for (const Length& l : lengths.lengths) {
     StageSequence* s = receiving_.Find(l.sequence);
     if (s == nullptr || s->next() != from) continue;
@@ -85,7 +87,6 @@ void StageCore::On(Incarnation from, const Lengths& lengths, Instant now) {
 }
 
 void StageCore::On(Incarnation from, const NeedFrom& need, Instant now) {
-  broken_.erase(from);
   StageSequence* s = receiving_.Find(need.sequence);
   if (s == nullptr || need.life != s->intake.life || s->next() != from) return;
   if (need.position < 0 || !s->outbox.Rewind(need)) return;
@@ -98,15 +99,65 @@ void StageCore::CollectSteps(StageSequence* s, Instant now) {
   if (!s->MissingRow()) steps_.Add(s);
 }
 
-// --- time ---
+// --- edges ---
 
-void StageCore::Disconnected(Incarnation peer, const absl::Status& why, Instant now) {
-  const bool final = absl::IsFailedPrecondition(why);
-  broken_.try_emplace(peer, Broken{final ? now : now + limits::kNoProgress, why});
+// Whether there is a link to `next`, or may be soon. One that is broken is tried again, for the
+// next who asks.
+absl::Status StageCore::CheckEdge(const Replica& next, Instant now) {
+  CATENA_RETURN_IF_ERROR(edges_.Want(next.incarnation, now));
+  if (edges_.state(next.incarnation) != EdgeWatch::State::kBroken) return absl::OkStatus();
+  Connect(next);
+  return absl::UnavailableError(fmt::format("its link to {} is broken: {}", next.address,
+                                            Message(edges_.why(next.incarnation))));
 }
 
+void StageCore::Announce(StageSequence* s) {
+  s->announced = true;
+  Send(s->intake.key.gateway, Lane::kControl, Opened{s->intake.key, s->intake.life, s->Length()});
+}
+
+void StageCore::Connected(Incarnation peer, Instant) {
+  const bool was_broken = edges_.IsBroken(peer);
+  if (!edges_.Up(peer)) return;
+  if (was_broken) SendEdges();
+  receiving_.ForEach([&](StageSequence* s) {
+    if (s->next() == peer && !s->announced) Announce(s);
+  });
+}
+
+void StageCore::Disconnected(Incarnation peer, const absl::Status& why, Instant now) {
+  if (!edges_.Broke(peer, why, now)) return;
+  SendEdges();
+  // What has not begun yet can begin elsewhere; the rest waits for the link.
+  receiving_.RefuseIf(
+      [peer](const StageSequence& s) { return s.next() == peer && !s.announced; },
+      absl::UnavailableError(fmt::format("its link to the next stage broke: {}", Message(why))));
+  EndWhatNeedsBrokenEdges(now);
+}
+
+void StageCore::SendEdges() {
+  const Edges edges{edges_.Broken()};
+  receiving_.table().ForEachGateway(
+      [&](Incarnation gateway) { Send(gateway, Lane::kControl, edges); });
+}
+
+// A link that breaks is made again, and what was lost is asked for; one that stays broken ends the
+// sequences that need it.
+void StageCore::EndWhatNeedsBrokenEdges(Instant now) {
+  for (const Edge& edge : edges_.DownFor(options_.detection.broken_edge, now)) {
+    receiving_.RefuseIf([&](const StageSequence& s) { return s.next() == edge.to; },
+                        absl::UnavailableError(fmt::format(
+                            "its link to the next stage is broken: {}", Message(edge.why))));
+  }
+}
+
+// --- time ---
+
 std::optional<Instant> StageCore::WakeAt() const {
-  if (receiving_.table().size() == 0) return std::nullopt;
+  if (receiving_.table().size() == 0) {
+    const std::optional<Instant> forget = edges_.ForgetAt();
+    return forget ? std::max(*forget, tick_at_) : forget;
+  }
   // The end of a batch that runs is the next chance of those that are held.
   const bool running = !receiving_.queue().running().empty();
   return running ? tick_at_ : std::min(tick_at_, planner_.held_until().value_or(tick_at_));
@@ -114,28 +165,13 @@ std::optional<Instant> StageCore::WakeAt() const {
 
 void StageCore::Tick(Instant now) {
   if (now < tick_at_) return;
-  tick_at_ = now + limits::kHeartbeat;
-  EndBroken(now);
+  tick_at_ = now + options_.detection.heartbeat;
+  EndWhatNeedsBrokenEdges(now);
   SendSentLengths();
   receiving_.Tick(now);
-}
-
-// A link that breaks is made again, and what was lost is asked for; one that stays broken ends the
-// sequences that need it.
-void StageCore::EndBroken(Instant now) {
-  std::vector<Refused> ended;
-  std::erase_if(broken_, [&](const auto& entry) {
-    const auto& [peer, broken] = entry;
-    if (now < broken.until) return false;
-    receiving_.table().ForEach([&, peer = peer, why = broken.why](const StageSequence* s) {
-      if (s->next() != peer) return;
-      ended.push_back({s->intake.key, s->intake.life,
-                       absl::UnavailableError(fmt::format("its link to {} broke: {}",
-                                                          s->open.next.address, Message(why)))});
-    });
-    return true;
-  });
-  for (const Refused& r : ended) receiving_.Refuse(r.sequence, r.life, r.status);
+  std::set<Incarnation> used;
+  receiving_.table().ForEach([&](const StageSequence* s) { used.insert(s->next()); });
+  if (edges_.Forget(now, [&](Incarnation to) { return used.contains(to); })) SendEdges();
 }
 
 void StageCore::SendSentLengths() {
@@ -162,6 +198,7 @@ const StageBatch* StageCore::NextBatch(Instant now) {
   batch_.input.clear();
   const BatchPlanner::Plan& plan = planner_.Next(queue, receiving_.table(), now);
   decode_rows_ = plan.decode_rows;
+  prefill_rows_ = plan.prefill_rows;
   std::vector<Refused> failed;
   for (const BatchPlanner::Part& part : plan.parts) AddSpan(part, &failed);
   for (const Refused& r : failed) receiving_.Refuse(r.sequence, r.life, r.status);
@@ -189,7 +226,7 @@ void StageCore::AddSpan(const BatchPlanner::Part& part, std::vector<Refused>* fa
 
 void StageCore::Complete(const char* rows, Instant now) {
   const BatchQueue<StageSequence>& queue = receiving_.queue();
-  planner_.Ran(decode_rows_, batch_.rows() - decode_rows_, now - queue.started());
+  planner_.Ran(decode_rows_, prefill_rows_, now - queue.started());
   absl::Span<const int32_t> ids = batch_.ids;
   for (size_t i = 0; i < queue.running().size(); ++i) {
     StageSequence* s = queue.running()[i];
@@ -208,6 +245,10 @@ void StageCore::Complete(const char* rows, Instant now) {
   SendSteps();  // all else can wait until the rows are on their way
   receiving_.Finished(batch_.rows(), now);
   EvictJournals();
+}
+
+void StageCore::EndAll(const absl::Status& why) {
+  receiving_.RefuseIf([](const StageSequence&) { return true; }, why);
 }
 
 void StageCore::Fail(const absl::Status& why, Instant now) {

@@ -6,11 +6,11 @@
 // Thread rules: see Core.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <vector>
 
 #include "runtime/chain/batch_planner.h"
+#include "runtime/chain/edge_watch.h"
 #include "runtime/chain/journal.h"
 #include "runtime/chain/receiving_end.h"
 #include "runtime/chain/stage_memory.h"
@@ -39,6 +39,7 @@ struct StageCoreOptions {
   int64_t max_rows = 512;  // of a batch
   int64_t max_positions = 0;
   int64_t journal_bytes = 0;  // kept; what windows allow to be in flight comes on top
+  limits::DetectionLimits detection{};
 };
 
 class StageCore final : public Core {
@@ -47,7 +48,7 @@ class StageCore final : public Core {
   StageCore(const StageCoreOptions& options, StageMemory* memory);
 
   void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) override;
-  void Connected(Incarnation, Instant) override {}
+  void Connected(Incarnation peer, Instant now) override;
   void Disconnected(Incarnation peer, const absl::Status& why, Instant now) override;
   void Tick(Instant now) override;
   std::optional<Instant> WakeAt() const override;
@@ -59,20 +60,24 @@ class StageCore final : public Core {
   // It could not be run: its sequences end with `why`.
   void Fail(const absl::Status& why, Instant now);
 
+  // From here on no new sequences are taken.
+  void Drain() { receiving_.Drain(); }
+  bool draining() const { return receiving_.draining(); }
+  // Ends all sequences, telling their gateways why.
+  void EndAll(const absl::Status& why);
+  // The links to next stages that are broken now.
+  std::vector<Edge> broken_edges() const { return edges_.Broken(); }
+
   int64_t row_bytes() const { return options_.row_bytes; }
   // Nothing that has come could be run now.
   bool idle() const { return receiving_.queue().idle(); }
   // The KV pool's figures are the caller's.
   ReplicaLoad load(Instant now) const;
+  // Since when the oldest step that could run has waited.
+  std::optional<Instant> oldest_step() const { return receiving_.queue().OldestStep(); }
   std::optional<SequenceView> View(const SequenceKey& key);
 
  private:
-  // A link to a next stage, from which nothing has come since.
-  struct Broken {
-    Instant until;  // it is waited for
-    absl::Status why;
-  };
-
   // Messages.
   void On(Incarnation from, const OpenStage& open, Instant now);
   void On(Incarnation from, const Lengths& lengths, Instant now);
@@ -82,8 +87,13 @@ class StageCore final : public Core {
   // What the next stage may be sent; what the journal lacks of it is made again first.
   void CollectSteps(StageSequence* s, Instant now);
 
+  // Edges.
+  absl::Status CheckEdge(const Replica& next, Instant now);
+  void Announce(StageSequence* s);
+  void SendEdges();
+  void EndWhatNeedsBrokenEdges(Instant now);
+
   // Time.
-  void EndBroken(Instant now);
   void SendSentLengths();
 
   // Batches.
@@ -98,9 +108,9 @@ class StageCore final : public Core {
   ReceivingEnd<StageSequence> receiving_;  // its sequences use what is above
   BatchPlanner planner_;
   StepSender steps_;
-  std::map<Incarnation, Broken> broken_;
+  EdgeWatch edges_;
   Instant tick_at_{};
-  int64_t decode_rows_ = 0;  // of the batch
+  int64_t decode_rows_ = 0, prefill_rows_ = 0;  // of the batch
   StageBatch batch_;
 };
 

@@ -74,8 +74,9 @@ struct StageSequence {
   const OpenStage open;
   const int64_t rows_from;  // first position whose row the next stage wants
   Outbox outbox;
-  Journal journal;  // from rows_from on
-  Instant left{};   // when its last positions were computed
+  Journal journal;         // from rows_from on
+  bool announced = false;  // its gateway was told that it is open
+  Instant left{};          // when its last positions were computed
   RoundTrip round_trip;
 
  private:

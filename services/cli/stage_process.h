@@ -56,7 +56,7 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
       actor);
   auto describe = [&info, actor] {
     ReplicaInfo now = info;
-    now.load = actor->load();
+    actor->Describe(&now);
     return now;
   };
   auto view = [actor](const SequenceKey& key, auto done) { actor->View(key, std::move(done)); };

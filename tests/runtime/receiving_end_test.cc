@@ -14,6 +14,7 @@ using ::testing::IsEmpty;
 constexpr Incarnation kGateway = 1, kUpstream = 2, kStranger = 3;
 constexpr SequenceKey kKey{kGateway, 7};
 constexpr int64_t kRowBytes = 2;
+constexpr milliseconds kLease{10'000};
 
 struct Remembering {
   explicit Remembering(int64_t* alive)
@@ -115,7 +116,8 @@ class ReceivingEndTest : public ::testing::Test {
 
   int64_t alive_ = 0;
   CoreOutput output_;
-  ReceivingEnd<Remembering> end_{kRowBytes, 10, &output_};
+  ReceivingEnd<Remembering> end_{{.row_bytes = kRowBytes, .vocab_size = 10, .lease = kLease},
+                                 &output_};
   Instant now_{std::chrono::hours(1)};
   Remembering* s_;
   std::vector<Incarnation> to_;
@@ -266,7 +268,7 @@ TEST_F(ReceivingEndTest, AnotherGatewayEndsNothing) {
 }
 
 TEST_F(ReceivingEndTest, ALeaseEndsWhatASilentGatewayOpened) {
-  now_ += limits::kLease - milliseconds(1);
+  now_ += kLease - milliseconds(1);
   end_.Tick(now_);
   EXPECT_EQ(alive_, 1);
   end_.Renew(kStranger, now_);

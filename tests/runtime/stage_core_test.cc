@@ -35,16 +35,17 @@ class FirstStage {
                .journal_bytes = 1 << 20},
               &memory_) {}
 
-  void Open(uint64_t number, int32_t decode_groups) {
+  void Open(uint64_t number, int32_t decode_groups, int64_t prompt_length = 1) {
     Receive(OpenStage{.sequence = Key(number),
                       .life = {},
                       .upstream = kGateway,
                       .next = {.address = "next", .incarnation = kNext},
-                      .prompt_length = 1,
+                      .prompt_length = prompt_length,
                       .max_length = 100,
                       .window_rows = 100,
                       .decode_groups = decode_groups});
   }
+  void ReachNext() { core_.Connected(kNext, now_); }
   void SendId(uint64_t number, int64_t position) {
     Steps steps;
     steps.steps.push_back(
@@ -79,15 +80,19 @@ class FirstStage {
 
   void Pass(milliseconds time) { now_ += time; }
   void LoseNext(const absl::Status& why) { core_.Disconnected(kNext, why, now_); }
-  void HearOfNext() { core_.Receive(kNext, Lane::kDecode, Lengths{}, now_); }
   // The sequences that it has ended since its last output was taken.
   std::vector<Refused> Ended() {
     core_.Tick(now_);
-    std::vector<Refused> ended;
+    return Sent<Refused>();
+  }
+  // What it has sent since its last output was taken, of this kind.
+  template <class M>
+  std::vector<M> Sent() {
+    std::vector<M> sent;
     for (Envelope& e : core_.TakeOutput().send) {
-      if (auto* r = std::get_if<Refused>(&e.message)) ended.push_back(*r);
+      if (auto* m = std::get_if<M>(&e.message)) sent.push_back(*m);
     }
-    return ended;
+    return sent;
   }
   StageCore& core() { return core_; }
   Instant now() const { return now_; }
@@ -158,13 +163,47 @@ TEST(StageCore, WithAGroupForEachDeviceNoneWaits) {
   EXPECT_EQ(stage.Run(), 1u);
 }
 
-TEST(StageCore, ALinkThatStaysBrokenEndsWhatNeedsIt) {
+// --- edges ---
+
+constexpr milliseconds kLimit = limits::DetectionLimits().broken_edge;
+constexpr milliseconds kBeat = limits::DetectionLimits().heartbeat;
+
+TEST(StageCore, AnOpenIsAnsweredWhenTheNextStageCanBeReached) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  EXPECT_TRUE(stage.Sent<Opened>().empty());
+  stage.ReachNext();
+  EXPECT_EQ(stage.Sent<Opened>().size(), 1u);
+  stage.Open(1, 1);  // the answer may have been lost
+  EXPECT_EQ(stage.Sent<Opened>().size(), 1u);
+  stage.Open(2, 1);
+  EXPECT_EQ(stage.Sent<Opened>().size(), 1u);
+}
+
+TEST(StageCore, AnOpenIsRefusedAtOnceWhereTheNextStageCannotBeReached) {
   FirstStage stage;
   stage.Open(1, 1);
   stage.LoseNext(absl::UnavailableError("refused"));
-  stage.Pass(limits::kNoProgress - milliseconds(1));
+  std::vector<Refused> refused = stage.Sent<Refused>();
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_TRUE(absl::IsUnavailable(refused[0].status)) << refused[0].status;
+  // And while it is known to be so, the next one, which names the edge.
+  stage.Pass(kLimit / 2);
+  stage.Open(2, 1);
+  refused = stage.Sent<Refused>();
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_EQ(refused[0].status.message(), "its link to next is broken: refused");
+  EXPECT_EQ(stage.core().load(stage.now()).sequences, 0);
+}
+
+TEST(StageCore, ALinkThatStaysBrokenEndsWhatNeedsIt) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.ReachNext();
+  stage.LoseNext(absl::UnavailableError("broke"));
+  stage.Pass(kLimit - milliseconds(1));
   EXPECT_TRUE(stage.Ended().empty());
-  stage.Pass(limits::kHeartbeat);
+  stage.Pass(kBeat);
   const std::vector<Refused> ended = stage.Ended();
   ASSERT_EQ(ended.size(), 1u);
   EXPECT_TRUE(absl::IsUnavailable(ended[0].status)) << ended[0].status;
@@ -173,20 +212,137 @@ TEST(StageCore, ALinkThatStaysBrokenEndsWhatNeedsIt) {
 TEST(StageCore, ALinkThatIsMadeAgainEndsNothing) {
   FirstStage stage;
   stage.Open(1, 1);
+  stage.ReachNext();
   stage.LoseNext(absl::UnavailableError("broke"));
   stage.Pass(milliseconds(1));
-  stage.HearOfNext();
-  stage.Pass(limits::kNoProgress + limits::kHeartbeat);
+  stage.ReachNext();
+  stage.Pass(kLimit + kBeat);
+  for (const Refused& r : stage.Ended()) ADD_FAILURE() << r.status;
+}
+
+// Nothing is open while the link heals, so nothing makes the stage look at the time.
+TEST(StageCore, ALinkThatHealedLongAgoDoesNotEndTheFirstThatUsesIt) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.ReachNext();
+  stage.Close(1);
+  stage.LoseNext(absl::UnavailableError("broke"));
+  stage.Pass(milliseconds(100));
+  stage.ReachNext();
+  stage.Pass(kLimit + milliseconds(6'000));
+  stage.Open(2, 1);
+  stage.Pass(kBeat);
   for (const Refused& r : stage.Ended()) ADD_FAILURE() << r.status;
 }
 
 TEST(StageCore, APeerThatRefusesTheLinkEndsWhatNeedsItAtOnce) {
   FirstStage stage;
   stage.Open(1, 1);
-  stage.Ended();
+  stage.ReachNext();
   stage.LoseNext(absl::FailedPreconditionError("another model"));
-  stage.Pass(limits::kHeartbeat);
   EXPECT_EQ(stage.Ended().size(), 1u);
+}
+
+TEST(StageCore, GatewaysHearOfEachChangeOfItsEdges) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.ReachNext();
+  EXPECT_TRUE(stage.Sent<Edges>().empty());
+  stage.LoseNext(absl::UnavailableError("broke"));
+  std::vector<Edges> edges = stage.Sent<Edges>();
+  ASSERT_EQ(edges.size(), 1u);
+  ASSERT_EQ(edges[0].broken.size(), 1u);
+  EXPECT_EQ(edges[0].broken[0].to, kNext);
+  EXPECT_EQ(stage.core().broken_edges().size(), 1u);
+  stage.ReachNext();
+  edges = stage.Sent<Edges>();
+  ASSERT_EQ(edges.size(), 1u);
+  EXPECT_TRUE(edges[0].broken.empty());
+  EXPECT_TRUE(stage.core().broken_edges().empty());
+}
+
+TEST(StageCore, WhatNobodyWantsIsForgotten) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.ReachNext();
+  stage.Close(1);
+  stage.LoseNext(absl::UnavailableError("it is gone"));
+  stage.core().Disconnected(77, absl::UnavailableError("some client"), stage.now());
+  EXPECT_EQ(stage.core().broken_edges().size(), 1u);
+  ASSERT_TRUE(stage.core().WakeAt());
+  stage.Pass(limits::kGiveUpLink + kBeat);
+  EXPECT_LE(*stage.core().WakeAt(), stage.now());
+  stage.core().Tick(stage.now());
+  EXPECT_TRUE(stage.core().broken_edges().empty());
+  EXPECT_FALSE(stage.core().WakeAt());  // it holds nothing, and sleeps
+}
+
+// --- the end ---
+
+TEST(StageCore, AStageThatDrainsTakesNothingNewAndEndsTheRestWhenTold) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.ReachNext();
+  stage.core().Drain();
+  EXPECT_TRUE(stage.core().draining());
+  stage.Open(2, 1);
+  std::vector<Refused> refused = stage.Sent<Refused>();
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_EQ(refused[0].sequence.number, 2u);
+  EXPECT_TRUE(absl::IsUnavailable(refused[0].status));
+  stage.Open(1, 1);  // asked again about an old one
+  EXPECT_EQ(stage.Sent<Opened>().size(), 1u);
+  stage.SendId(1, 0);
+  EXPECT_EQ(stage.Run(), 1u);
+  stage.core().EndAll(absl::UnavailableError("it stops"));
+  refused = stage.Sent<Refused>();
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_EQ(refused[0].sequence.number, 1u);
+  EXPECT_EQ(stage.core().load(stage.now()).sequences, 0);
+}
+
+// --- batches ---
+
+TEST(StageCore, ASlowBackendGetsSmallBatches) {
+  FirstStage stage;
+  stage.Open(1, 1, 90);
+  for (int64_t p = 0; p < 90; ++p) stage.SendId(1, p);
+  // A row takes 400 ms.
+  std::vector<int64_t> sizes;
+  while (const StageBatch* batch = stage.core().NextBatch(stage.now())) {
+    const int64_t rows = batch->rows();
+    sizes.push_back(rows);
+    stage.Pass(milliseconds(400) * rows);
+    EXPECT_GE(stage.core().load(stage.now()).oldest_step_ns, 1);
+    stage.core().Complete(std::string(static_cast<size_t>(rows * kRowBytes), 'x').data(),
+                          stage.now());
+  }
+  for (const int64_t rows : sizes) EXPECT_LE(rows, 2);
+  EXPECT_EQ(stage.core().load(stage.now()).oldest_step_ns, 0);
+}
+
+TEST(StageCore, APromptGoesOnWhereDecodesAloneWouldFillEveryBatch) {
+  FirstStage stage;
+  stage.StartDecoding(3, 1);
+  stage.Open(9, 1, 50);
+  stage.ReachNext();
+  for (int64_t p = 0; p < 50; ++p) stage.SendId(9, p);
+  int64_t position = 1;
+  // A row takes a second: there is room for one a batch.
+  for (int batch = 0; batch < 40; ++batch) {
+    if (batch % 6 == 0) {
+      ++position;
+      for (uint64_t n = 1; n <= 3; ++n) stage.SendId(n, position);
+    }
+    const StageBatch* running = stage.core().NextBatch(stage.now());
+    stage.Pass(milliseconds(1000));
+    if (running == nullptr) continue;
+    const auto bytes = static_cast<size_t>(running->rows() * kRowBytes);
+    stage.Pass(milliseconds(1000) * running->rows());
+    stage.core().Complete(std::string(bytes, 'x').data(), stage.now());
+  }
+  EXPECT_GT(stage.core().View({kGateway, 9})->length, 10);
+  EXPECT_GT(stage.core().View({kGateway, 1})->length, 4);
 }
 
 // A roll-back that comes while a batch runs: what the batch computes is of ids that are no more.
@@ -234,6 +390,7 @@ class StageBeforeHead {
                                 .max_length = 100,
                                 .window_rows = 100,
                                 .decode_groups = 1});
+    core_.Connected(kNext, now_);
     core_.TakeOutput();
   }
   void Receive(Incarnation from, ChainMessage message) {

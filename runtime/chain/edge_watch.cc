@@ -1,0 +1,73 @@
+#include "runtime/chain/edge_watch.h"
+
+#include <algorithm>
+
+#include "runtime/chain/limits.h"
+
+namespace catena {
+
+Instant EdgeWatch::ForgottenAt(const Watched& edge) { return edge.wanted + limits::kGiveUpLink; }
+
+absl::Status EdgeWatch::Want(Incarnation to, Instant now) {
+  auto it = edges_.find(to);
+  if (it == edges_.end()) {
+    if (static_cast<int64_t>(edges_.size()) >= limits::kMaxPeers) {
+      return absl::ResourceExhaustedError(
+          fmt::format("it has links to {} other stages, its limit", edges_.size()));
+    }
+    Watched edge;
+    edge.why = absl::UnavailableError("it does not answer");
+    edge.down_since = now;
+    it = edges_.emplace(to, std::move(edge)).first;
+  }
+  it->second.wanted = now;
+  return absl::OkStatus();
+}
+
+bool EdgeWatch::Up(Incarnation to) {
+  auto it = edges_.find(to);
+  if (it == edges_.end() || it->second.state == State::kUp) return false;
+  it->second.state = State::kUp;
+  it->second.final = false;
+  return true;
+}
+
+bool EdgeWatch::Broke(Incarnation to, const absl::Status& why, Instant now) {
+  auto it = edges_.find(to);
+  if (it == edges_.end()) return false;
+  Watched& edge = it->second;
+  const bool news = edge.state != State::kBroken || edge.why != why;
+  if (edge.state == State::kUp) edge.down_since = edge.wanted = now;
+  edge.state = State::kBroken;
+  edge.why = why;
+  edge.final = absl::IsFailedPrecondition(why);
+  return news;
+}
+
+std::vector<Edge> EdgeWatch::Broken() const {
+  std::vector<Edge> broken;
+  for (const auto& [to, edge] : edges_) {
+    if (edge.state == State::kBroken) broken.push_back({to, edge.why});
+  }
+  return broken;
+}
+
+std::vector<Edge> EdgeWatch::DownFor(Nanoseconds limit, Instant now) const {
+  std::vector<Edge> down;
+  for (const auto& [to, edge] : edges_) {
+    if (edge.state == State::kUp) continue;
+    if (edge.final || now - edge.down_since >= limit) down.push_back({to, edge.why});
+  }
+  return down;
+}
+
+std::optional<Instant> EdgeWatch::ForgetAt() const {
+  std::optional<Instant> at;
+  for (const auto& [to, edge] : edges_) {
+    if (edge.state == State::kUp) continue;
+    at = std::min(at.value_or(Instant::max()), ForgottenAt(edge));
+  }
+  return at;
+}
+
+}  // namespace catena
