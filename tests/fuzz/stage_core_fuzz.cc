@@ -85,7 +85,8 @@ void Drive(FuzzedDataProvider* data) {
         finish(make.Int(0, 9) > 0);
         break;
       case 3:
-        core.Disconnected(make.Peer(), absl::UnavailableError("broke"), now);
+        make.Int(0, 4) > 0 ? core.Connected(make.Peer(), now)
+                           : core.Disconnected(make.Peer(), absl::UnavailableError("broke"), now);
         break;
       case 4:
         if (running != nullptr || (running = core.NextBatch(now)) == nullptr) break;
@@ -101,6 +102,8 @@ void Drive(FuzzedDataProvider* data) {
   CATENA_CHECK(memory.empty());
   const ReplicaLoad load = core.load(now);
   CATENA_CHECK(load.sequences == 0 && load.queued_rows == 0 && load.journal_bytes == 0);
+  core.Tick(now += limits::kGiveUpLink);
+  CATENA_CHECK(core.broken_edges().empty() && !core.WakeAt());
 }
 
 }  // namespace
