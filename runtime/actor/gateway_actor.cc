@@ -21,9 +21,10 @@ void GatewayActor::Cancel(uint64_t ticket) {
   Post([this, ticket](Instant now) { core_.Cancel(ticket, now); });
 }
 
-void GatewayActor::SetReplicas(std::vector<ReplicaInfo> replicas) {
-  Post([this, replicas = std::move(replicas)](Instant now) mutable {
-    core_.SetReplicas(std::move(replicas), now);
+void GatewayActor::SetReplicas(std::vector<ReplicaInfo> replicas,
+                               std::vector<AbsentReplica> absent) {
+  Post([this, replicas = std::move(replicas), absent = std::move(absent)](Instant now) mutable {
+    core_.SetReplicas(std::move(replicas), now, std::move(absent));
   });
 }
 
@@ -36,15 +37,20 @@ void GatewayActor::UpdateView() {
   const std::lock_guard lock(mutex_);
   view_.waiting = core_.waiting();
   view_.running = core_.running();
+  view_.worked_at = core_.worked_at();
+  view_.trail = core_.trail();
   const Router& router = core_.router();
   if (router.version() == shown_version_) return;
   shown_version_ = router.version();
   view_.route = router.complete();
   view_.model = router.model();
   view_.refused.clear();
+  view_.broken.clear();
   for (const ReplicaInfo& r : router.replicas()) {
     std::string why = router.WhyRefused(r.replica.incarnation);
     if (!why.empty()) view_.refused[r.replica.incarnation] = std::move(why);
+    std::string broken = router.BrokenAt(r);
+    if (!broken.empty()) view_.broken[r.replica.incarnation] = std::move(broken);
   }
 }
 
@@ -62,6 +68,11 @@ GatewayView GatewayActor::view() const {
 
 void GatewayActor::View(PublicId id, std::function<void(std::optional<SequenceAtGateway>)> done) {
   Post([this, id, done = std::move(done)](Instant) { done(core_.View(id)); });
+}
+
+void GatewayActor::AskSequences(size_t most,
+                                std::function<void(std::vector<SequenceSummary>)> done) {
+  Post([this, most, done = std::move(done)](Instant now) { done(core_.Sequences(most, now)); });
 }
 
 }  // namespace catena

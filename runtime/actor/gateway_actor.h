@@ -21,7 +21,10 @@ struct GatewayView {
   absl::Status route;  // OK where there is a complete one
   ModelInfo model;
   std::map<Incarnation, std::string> refused;  // replicas that are not used, and why
+  std::map<Incarnation, std::string> broken;   // replicas with edges that are broken, and which
   int64_t waiting = 0, running = 0;
+  TokenTrail trail;   // of the replicas that are used
+  Instant worked_at;  // when a stage was last seen to make progress
 };
 
 class GatewayActor final : public Actor, public TokenLoop {
@@ -32,8 +35,8 @@ class GatewayActor final : public Actor, public TokenLoop {
   uint64_t Submit(LoopRequest request, std::shared_ptr<LoopListener> listener) override;
   void Cancel(uint64_t ticket) override;
 
-  // All shards and heads that answer now.
-  void SetReplicas(std::vector<ReplicaInfo> replicas);
+  // All shards and heads that may be used now, and those that fail.
+  void SetReplicas(std::vector<ReplicaInfo> replicas, std::vector<AbsentReplica> absent = {});
 
   // As of the last round.
   GatewayView view() const;
@@ -41,6 +44,8 @@ class GatewayActor final : public Actor, public TokenLoop {
   void AskView(std::function<void(const GatewayView&)> done);
   // Calls `done` on the actor's thread with the sequence as it is held here.
   void View(PublicId id, std::function<void(std::optional<SequenceAtGateway>)> done);
+  // Calls `done` on the actor's thread with the sequences that came first, `most` of them.
+  void AskSequences(size_t most, std::function<void(std::vector<SequenceSummary>)> done);
 
  private:
   void AfterRound(Instant now) override;

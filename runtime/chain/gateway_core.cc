@@ -8,27 +8,37 @@
 namespace catena {
 namespace {
 
-// Of links, while a request is opened: one that finds no stage which stays is ended.
+// Of links and the like, before a request has a token: one that finds no stage which stays is
+// ended.
 constexpr int kMaxBreaks = 5;
+// When what failed for want of a stage is to be sent again at the earliest.
+constexpr std::chrono::seconds kLeastRetryAfter{1};
+
+double Seconds(Nanoseconds n) { return std::chrono::duration<double>(n).count(); }
+
+// Whether the stage itself is to blame for ending a request so.
+bool IsFailure(const absl::Status& refused) {
+  return absl::IsInternal(refused) || absl::IsUnknown(refused) || absl::IsDataLoss(refused);
+}
 
 }  // namespace
 
-void Deliver(const LoopEvent& event) {
-  LoopListener& listener = *event.listener;
-  if (auto* start = std::get_if<LoopEvent::Start>(&event.what)) listener.OnStart(start->sequence);
-  if (auto* token = std::get_if<Token>(&event.what)) listener.OnToken(*token);
-  if (auto* end = std::get_if<LoopEvent::End>(&event.what)) {
-    listener.OnEnd(end->status, end->reason, end->stats);
-  }
-}
-
 GatewayCore::GatewayCore(const GatewayCoreOptions& options)
     : options_(options),
-      queue_({.max_waiting = options.max_waiting, .jitter_seed = options.jitter_seed}) {}
+      queue_({.max_waiting = options.max_waiting, .jitter_seed = options.jitter_seed}),
+      watchdog_(options.detection.no_progress) {}
 
-void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now) {
+void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now,
+                              std::vector<AbsentReplica> absent) {
+  router_.Pass(now);
+  watchdog_.Pass(now);
+  watchdog_.SetReplicas(replicas);
+  trail_.SetReplicas(replicas);
   router_.Update(std::move(replicas));
-  EndMissing(now);
+  // Whom we could not reach we try to reach again: a link that stayed down is forgotten.
+  for (const Replica& replica : router_.Unreachable()) Connect(replica);
+  absences_.Set(std::move(absent));
+  EndAbsent(now);
   Admit(now);
 }
 
@@ -78,9 +88,10 @@ void GatewayCore::Cancel(uint64_t ticket, Instant now) {
 }
 
 void GatewayCore::Admit(Instant now) {
+  router_.Pass(now);
   while (const std::optional<uint64_t> ticket = queue_.Next(now)) {
     Sequence* s = sequences_.at(*ticket).get();
-    absl::StatusOr<Route> route = router_.Choose();
+    absl::StatusOr<Route> route = router_.Choose(s->request.through);
     if (route.ok()) {
       Open(s, *std::move(route), now);
     } else {
@@ -109,39 +120,52 @@ void GatewayCore::Open(Sequence* s, Route route, Instant now) {
   const int64_t speculate = s->request.score ? 0 : s->request.params.speculate;
   s->ids.emplace(s->key, s->request.prompt, speculate, s->max_length,
                  s->route.stages[0].model.rotary_switch);
+  watchdog_.Pass(now);
+  s->progress = SequenceProgress(s->route.stages.size(), watchdog_.now());
   for (const ReplicaInfo& stage : s->route.stages) Connect(stage.replica);
   AskStages(s, now);
 }
 
+// Those that have not opened it yet.
 void GatewayCore::AskStages(Sequence* s, Instant now) {
-  const Life& life = s->ids->life();
   s->asked_at = now;
   for (size_t i = 0; i < s->opened.size(); ++i) {
     if (s->opened[i]) continue;
-    const Incarnation to = s->route.stages[i].replica.incarnation;
-    if (i < s->route.shards()) {
-      Send(to, Lane::kControl, MakeOpenStage(s->key, life, s->request, s->max_length, s->route, i));
-    } else {
-      Send(to, Lane::kControl, MakeOpenHead(s->key, life, s->request, s->max_length, s->route));
-    }
+    AskStage(*s, i);
     if (queue_.OneByOne(s->ticket)) return;
   }
 }
 
+void GatewayCore::AskStage(const Sequence& s, size_t stage) {
+  Send(s.route.stages[stage].replica.incarnation, Lane::kControl, s.MakeOpen(stage));
+}
+
 void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
   Sequence* s = Find(opened.sequence);
-  if (s == nullptr || s->state != State::kOpening || opened.life != s->ids->life()) return;
+  if (s == nullptr || opened.life.epoch != s->ids->life().epoch) return;
+  watchdog_.Pass(now);
   for (size_t i = 0; i < s->opened.size(); ++i) {
-    if (s->route.stages[i].replica.incarnation == from) s->opened[i] = true;
+    if (s->route.stages[i].replica.incarnation != from) continue;
+    if (s->state == State::kRunning) {
+      s->progress.OnAnswer(i, opened.length, watchdog_.now());
+    } else if (!s->opened[i]) {
+      s->opened[i] = true;
+      s->progress.Moved(watchdog_.now());
+    }
   }
-  if (!std::all_of(s->opened.begin(), s->opened.end(), [](bool o) { return o; })) {
-    if (queue_.OneByOne(s->ticket)) AskStages(s, now);
-    return;
+  if (s->state == State::kRunning) return;
+  if (s->is_open()) {
+    Run(s, now);
+  } else if (queue_.OneByOne(s->ticket)) {
+    AskStages(s, now);
   }
+}
+
+void GatewayCore::Run(Sequence* s, Instant now) {
   s->state = State::kRunning;
   queue_.Opened(s->ticket, now);
   s->started = now;
-  events_.push_back({s->listener, LoopEvent::Start{s->id}});
+  if (!std::exchange(s->told, true)) events_.push_back({s->listener, LoopEvent::Start{s->id}});
   CollectSteps(s);
   SendCollected();
   Admit(now);
@@ -151,10 +175,19 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   Sequence* s = Find(refused.sequence);
   // A stage may be a round behind.
   if (s == nullptr || refused.life.epoch != s->ids->life().epoch) return;
-  const ReplicaInfo* stage = s->route.Find(from);
-  if (stage == nullptr) return;
+  const auto& stages = s->route.stages;
+  const auto stage = std::find_if(stages.begin(), stages.end(), [from](const ReplicaInfo& r) {
+    return r.replica.incarnation == from;
+  });
+  if (stage == stages.end()) return;
   if (s->state == State::kOpening && absl::IsResourceExhausted(refused.status)) {
     return TryAgain(s, AdmissionQueue::Why::kNoMemory, now);
+  }
+  router_.Pass(now);
+  if (IsFailure(refused.status)) router_.Failed(*stage);
+  if (absl::IsUnavailable(refused.status)) {  // it does not reach the next one
+    if (stage + 1 != stages.end()) router_.EdgeFailed(*stage, *(stage + 1));
+    if (TryElsewhere(s, now)) return;
   }
   Fail(s, Annotate(refused.status, StageName(*stage)), now);
   Admit(now);
@@ -163,8 +196,34 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
 // Back to its place in the queue: whoever came first is served first.
 void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
   LeaveRoute(s);
+  if (s->state == State::kOpening) {
+    queue_.PutBack(s->ticket, why, now);
+  } else {
+    queue_.Add(s->ticket, now);
+  }
   s->state = State::kWaiting;
-  queue_.PutBack(s->ticket, why, now);
+}
+
+// On another route, where there is one, as long as nothing has come of it. False where it tried
+// often enough.
+bool GatewayCore::TryElsewhere(Sequence* s, Instant now) {
+  if (s->taken > 0 || ++s->breaks > kMaxBreaks) return false;
+  TryAgain(s, AdmissionQueue::Why::kBroken, now);
+  Admit(now);
+  return true;
+}
+
+void GatewayCore::On(Incarnation from, Edges& edges, Instant now) {
+  router_.SetBrokenEdges(from, std::move(edges.broken));
+  // What is only being opened need not wait for an edge to heal.
+  std::vector<Sequence*> hit;
+  for (const auto& [number, s] : by_number_) {
+    if (s->state == State::kOpening && router_.HasBrokenEdge(s->route)) hit.push_back(s);
+  }
+  for (Sequence* s : hit) {
+    if (++s->breaks <= kMaxBreaks) TryAgain(s, AdmissionQueue::Why::kBroken, now);
+  }
+  Admit(now);
 }
 
 // --- running ---
@@ -181,6 +240,7 @@ void GatewayCore::On(Incarnation from, Unknown& unknown, Instant now) {
 }
 
 void GatewayCore::On(Incarnation from, Tokens& tokens, Instant now) {
+  watchdog_.Pass(now);
   for (Token& token : tokens.tokens) {
     Sequence* s = Find(token.sequence);
     const bool ours = s != nullptr && s->state == State::kRunning && token.life == s->ids->life() &&
@@ -204,6 +264,8 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   if (token.position != expected) return;  // a repetition, or one was lost and will be repeated
   if (expected == (score ? 1 : s->prompt_length())) s->first_token = now;
   s->taken = expected;
+  s->progress.Moved(watchdog_.now());
+  trail_.Add(s->route, now);
   std::optional<FinishReason> finish;
   if (score) {
     if (expected == s->prompt_length()) finish = FinishReason::kLength;
@@ -218,31 +280,32 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
     CollectSteps(s);
   }
   events_.push_back({s->listener, std::move(token)});
-  if (finish) End(s, absl::OkStatus(), *finish, now);
+  if (!finish) return;
+  router_.Worked(s->route);
+  End(s, absl::OkStatus(), *finish, now);
 }
 
 // What the first stage has not been sent yet, together with other sequences'.
 void GatewayCore::CollectSteps(Sequence* s) {
+  const Incarnation to = s->route.stages[0].replica.incarnation;
   while (std::optional<std::pair<Lane, Step>> step = s->ids->NextStep()) {
-    const std::pair to(s->route.stages[0].replica.incarnation, step->first);
-    auto it = std::find_if(collected_.begin(), collected_.end(), [&](auto& c) {
-      return c.first == to && c.second.steps.size() < limits::kMaxMessageSteps;
-    });
-    if (it == collected_.end()) it = collected_.insert(it, {to, {}});
-    it->second.steps.push_back(std::move(step->second));
+    collected_.Add(to, step->first, std::move(step->second));
   }
 }
 
-void GatewayCore::SendCollected() {
-  for (auto& [to, steps] : collected_) Send(to.first, to.second, std::move(steps));
-  collected_.clear();
+void GatewayCore::SendCollected() { SendAll(collected_.Take()); }
+
+void GatewayCore::SendAll(std::vector<Envelope> envelopes) {
+  for (Envelope& e : envelopes) Send(e.to, e.lane, std::move(e.message));
 }
 
-void GatewayCore::On(Incarnation from, Lengths& lengths, Instant) {
+void GatewayCore::On(Incarnation from, Lengths& lengths, Instant now) {
+  watchdog_.Pass(now);
   for (const Length& l : lengths.lengths) {
     Sequence* s = Find(l.sequence);
     if (s == nullptr || s->state != State::kRunning) continue;
     if (s->route.stages[0].replica.incarnation != from) continue;
+    s->progress.OnFirstLength(l.life.round, l.length, watchdog_.now());
     if (s->ids->OnLength(l)) CollectSteps(s);
   }
   SendCollected();
@@ -278,56 +341,57 @@ void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reas
     queue_.MemoryWasFreed(now);
   }
   if (s->taken == 0) s->first_token = now;
-  LoopStats stats{.queue = s->started - s->submitted,
-                  .prefill = s->first_token - s->started,
-                  .decode = now - s->first_token};
-  if (s->ids) {
-    stats.drafted = s->ids->drafted();
-    stats.accepted = s->ids->accepted();
+  LoopStats stats = s->Stats(now);
+  if (absl::IsUnavailable(status) || absl::IsResourceExhausted(status)) {
+    stats.retry_after = std::max<Nanoseconds>(kLeastRetryAfter, queue_.ExpectedWait());
   }
   events_.push_back({s->listener, LoopEvent::End{status, reason, stats}});
   by_id_.erase(s->id);
   sequences_.erase(s->ticket);
 }
 
-// Replicas that no longer answer, or make no progress, are not among those of SetReplicas.
-// Sequences that need one get the time that a link would get.
-void GatewayCore::EndMissing(Instant now) {
-  std::set<Incarnation> present;
+// Replicas that no longer answer, or make no progress, are not among those that are used. What
+// needs one gets the time that a link would get.
+void GatewayCore::EndAbsent(Instant now) {
+  std::set<Incarnation> present, needed;
   for (const ReplicaInfo& r : router_.replicas()) present.insert(r.replica.incarnation);
-  std::set<Incarnation> needed;
   for (const auto& [number, s] : by_number_) {
     for (const ReplicaInfo& stage : s->route.stages) needed.insert(stage.replica.incarnation);
   }
-  std::erase_if(missing_, [&](const auto& m) {
-    return present.contains(m.first) || !needed.contains(m.first);
-  });
-  std::vector<Incarnation> gone;
-  for (const Incarnation peer : needed) {
-    if (present.contains(peer)) continue;
-    const Instant since = missing_.try_emplace(peer, now).first->second;
-    if (now - since >= limits::kNoProgress) gone.push_back(peer);
-  }
-  for (const Incarnation peer : gone) {
-    Disconnected(peer, absl::UnavailableError("it does not answer"), now);
+  const Nanoseconds limit = options_.detection.no_progress;
+  for (const AbsentReplica& a : absences_.Over(limit, needed, present, now)) {
+    FailReplica(a.incarnation, absl::UnavailableError(a.why), now);
   }
 }
 
+void GatewayCore::Connected(Incarnation peer, Instant now) {
+  router_.Connected(peer);
+  Admit(now);
+}
+
 void GatewayCore::Disconnected(Incarnation peer, const absl::Status& why, Instant now) {
-  router_.Lost(peer);
+  router_.Disconnected(peer, why);
+  FailReplica(peer, why, now);
+}
+
+// All that needs it ends, or tries elsewhere where it was only being opened: what runs may be what
+// made it fail.
+void GatewayCore::FailReplica(Incarnation replica, const absl::Status& why, Instant now) {
   std::vector<Sequence*> hit;
   for (const auto& [number, s] : by_number_) {
-    if (s->route.Find(peer) != nullptr) hit.push_back(s);
+    if (s->route.Find(replica) != nullptr) hit.push_back(s);
   }
+  router_.Pass(now);
+  if (!hit.empty()) router_.Failed(*hit[0]->route.Find(replica));
   for (Sequence* s : hit) {
     if (s->state == State::kOpening && ++s->breaks <= kMaxBreaks) {
       TryAgain(s, AdmissionQueue::Why::kBroken, now);
       continue;
     }
-    const std::string stage = StageName(*s->route.Find(peer));
+    const std::string stage = StageName(*s->route.Find(replica));
     Fail(s,
          absl::UnavailableError(
-             fmt::format("{} is gone ({}); send the request again", stage, Message(why))),
+             fmt::format("{} has failed ({}); send the request again", stage, Message(why))),
          now);
   }
   Admit(now);
@@ -345,18 +409,50 @@ void GatewayCore::EndLate(Instant now) {
   }
 }
 
+// --- watching ---
+
+void GatewayCore::Watch(Instant now) {
+  std::vector<std::pair<Sequence*, size_t>> stuck;
+  for (const auto& [number, s] : by_number_) {
+    if (s->state == State::kRunning && watchdog_.InDoubt(s->progress) &&
+        now - s->asked_at >= limits::kRetry) {
+      s->asked_at = now;
+      for (size_t i = 0; i < s->route.stages.size(); ++i) AskStage(*s, i);
+    }
+    if (!watchdog_.StandsStill(s->progress)) continue;
+    const size_t stage = s->StandsAt();
+    const Incarnation replica = s->route.stages[stage].replica.incarnation;
+    if (!watchdog_.Works(replica)) stuck.emplace_back(s, stage);
+  }
+  for (const auto& [s, stage] : stuck) EndStuck(s, stage, now);
+}
+
+void GatewayCore::EndStuck(Sequence* s, size_t stage, Instant now) {
+  const ReplicaInfo& at = s->route.stages[stage];
+  router_.Failed(at);
+  if (s->state == State::kOpening && TryElsewhere(s, now)) return;
+  Fail(s,
+       absl::UnavailableError(
+           fmt::format("{} has made no progress with the request for {:.3g} s; send it again",
+                       StageName(at), Seconds(watchdog_.limit()))),
+       now);
+}
+
 // --- time ---
 
 void GatewayCore::Tick(Instant now) {
+  router_.Pass(now);
+  watchdog_.Pass(now);
   EndLate(now);
   if (now >= heartbeat_at_) {
-    heartbeat_at_ = now + limits::kHeartbeat;
+    heartbeat_at_ = now + options_.detection.heartbeat;
     for (const auto& [number, s] : by_number_) {
       if (s->state == State::kOpening && now - s->asked_at >= limits::kRetry) AskStages(s, now);
     }
-    EndMissing(now);
-    SendHeartbeats();
-    SendSentLengths();
+    Watch(now);
+    EndAbsent(now);
+    SendAll(MakeHeartbeats(by_number_, next_number_ - 1));
+    SendAll(MakeSentLengths(by_number_));
   }
   Admit(now);
 }
@@ -370,29 +466,15 @@ std::optional<Instant> GatewayCore::WakeAt() const {
   return wake;
 }
 
-void GatewayCore::SendHeartbeats() {
-  std::map<Incarnation, Heartbeat> heartbeats;
-  for (const auto& [number, s] : by_number_) {
-    for (const ReplicaInfo& stage : s->route.stages) {
-      heartbeats[stage.replica.incarnation].open.push_back({s->key, s->taken + 1});
-    }
-  }
-  for (auto& [to, heartbeat] : heartbeats) {
-    heartbeat.newest = next_number_ - 1;
-    Send(to, Lane::kControl, std::move(heartbeat));
-  }
-}
+// --- what it tells of itself ---
 
-void GatewayCore::SendSentLengths() {
-  std::map<std::pair<Incarnation, Lane>, SentLengths> sent;
-  for (const auto& [number, s] : by_number_) {
-    if (s->state != State::kRunning) continue;
-    if (auto length = s->ids->Unacknowledged()) {
-      sent[{s->route.stages[0].replica.incarnation, length->first}].lengths.push_back(
-          length->second);
-    }
+std::vector<SequenceSummary> GatewayCore::Sequences(size_t most, Instant now) const {
+  std::vector<SequenceSummary> all;
+  for (const auto& [ticket, s] : sequences_) {
+    if (all.size() == most) break;
+    all.push_back(s->Summary(now, watchdog_.now()));
   }
-  for (auto& [to, message] : sent) Send(to.first, to.second, std::move(message));
+  return all;
 }
 
 std::optional<SequenceAtGateway> GatewayCore::View(PublicId id) const {

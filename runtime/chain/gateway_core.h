@@ -9,15 +9,19 @@
 #include <memory>
 #include <optional>
 #include <utility>
-#include <variant>
 #include <vector>
 
+#include "runtime/chain/absences.h"
 #include "runtime/chain/admission_queue.h"
 #include "runtime/chain/core.h"
+#include "runtime/chain/gateway_sequence.h"
 #include "runtime/chain/limits.h"
+#include "runtime/chain/loop_event.h"
 #include "runtime/chain/router.h"
-#include "runtime/chain/sequence_ids.h"
+#include "runtime/chain/step_collector.h"
 #include "runtime/chain/token_loop.h"
+#include "runtime/chain/token_trail.h"
+#include "runtime/chain/watchdog.h"
 
 namespace catena {
 
@@ -26,41 +30,23 @@ struct GatewayCoreOptions {
   int64_t max_waiting = 1024;  // sequences in the queue; past it, RESOURCE_EXHAUSTED
   uint64_t jitter_seed = 1;    // of the pauses after a refusal
   std::function<PublicId()> draw_id = DrawPublicId;
-};
-
-// What a listener is to be told, in order.
-struct LoopEvent {
-  struct Start {
-    PublicId sequence;
-  };
-  struct End {
-    absl::Status status;
-    FinishReason reason = FinishReason::kLength;
-    LoopStats stats;
-  };
-  std::shared_ptr<LoopListener> listener;
-  std::variant<Start, Token, End> what;
-};
-void Deliver(const LoopEvent& event);
-
-// A sequence as its gateway holds it, and its name at the stages.
-struct SequenceAtGateway {
-  SequenceKey key;
-  SequenceView view;
+  limits::DetectionLimits detection = {};
 };
 
 class GatewayCore : public Core {
  public:
   explicit GatewayCore(const GatewayCoreOptions& options);
 
-  void SetReplicas(std::vector<ReplicaInfo> replicas, Instant now);
+  // All shards and heads that may be used, and those of which is known why they may not.
+  void SetReplicas(std::vector<ReplicaInfo> replicas, Instant now,
+                   std::vector<AbsentReplica> absent = {});
   // `ticket` is the caller's, unique.
   void Submit(uint64_t ticket, LoopRequest request, std::shared_ptr<LoopListener> listener,
               Instant now);
   void Cancel(uint64_t ticket, Instant now);
 
   void Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) override;
-  void Connected(Incarnation, Instant) override {}
+  void Connected(Incarnation peer, Instant now) override;
   void Disconnected(Incarnation peer, const absl::Status& why, Instant now) override;
   void Tick(Instant now) override;
   std::optional<Instant> WakeAt() const override;
@@ -73,33 +59,20 @@ class GatewayCore : public Core {
   int64_t running() const { return static_cast<int64_t>(sequences_.size()) - waiting(); }
   // Of one that is on a route.
   std::optional<SequenceAtGateway> View(PublicId id) const;
+  // Those that came first, `most` of them.
+  std::vector<SequenceSummary> Sequences(size_t most, Instant now) const;
+  const TokenTrail& trail() const { return trail_; }
+  // When a replica last said that its work had gone on.
+  Instant worked_at() const { return watchdog_.worked_at(); }
 
  private:
-  enum class State { kWaiting, kOpening, kRunning };
-  struct Sequence {
-    uint64_t ticket = 0;
-    PublicId id{};
-    LoopRequest request;
-    std::shared_ptr<LoopListener> listener;
-    State state = State::kWaiting;
-    int breaks = 0;  // of links, while it was opened
-    Instant submitted, started, first_token;
-
-    // While it is on a route.
-    SequenceKey key;
-    Route route;
-    std::vector<bool> opened;  // by stage of the route
-    Instant asked_at;          // when Opens were last sent
-    int64_t max_length = 0;
-    std::optional<SequenceIds> ids;
-    int64_t taken = 0;  // positions below have their token (scored: their score)
-
-    int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
-  };
+  using Sequence = GatewaySequence;
+  using State = GatewaySequence::State;
 
   void On(Incarnation from, Opened& opened, Instant now);
   void On(Incarnation from, Refused& refused, Instant now);
   void On(Incarnation from, Unknown& unknown, Instant now);
+  void On(Incarnation from, Edges& edges, Instant now);
   void On(Incarnation from, Tokens& tokens, Instant now);
   void On(Incarnation from, Lengths& lengths, Instant now);
   void On(Incarnation from, NeedFrom& need, Instant now);
@@ -111,15 +84,17 @@ class GatewayCore : public Core {
   void Admit(Instant now);
   void Open(Sequence* s, Route route, Instant now);
   void AskStages(Sequence* s, Instant now);
+  void AskStage(const Sequence& s, size_t stage);
+  void Run(Sequence* s, Instant now);
   void TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now);
+  bool TryElsewhere(Sequence* s, Instant now);
 
   // Running.
   Sequence* Find(const SequenceKey& key);
   void TakeToken(Sequence* s, Token& token, Instant now);
   void CollectSteps(Sequence* s);
   void SendCollected();
-  void SendHeartbeats();
-  void SendSentLengths();
+  void SendAll(std::vector<Envelope> envelopes);
 
   // Ending.
   void LeaveRoute(Sequence* s);
@@ -128,7 +103,12 @@ class GatewayCore : public Core {
     End(s, status, FinishReason::kLength, now);
   }
   void EndLate(Instant now);
-  void EndMissing(Instant now);
+  void EndAbsent(Instant now);
+  void FailReplica(Incarnation replica, const absl::Status& why, Instant now);
+
+  // Watching (see Watchdog).
+  void Watch(Instant now);
+  void EndStuck(Sequence* s, size_t stage, Instant now);
 
   GatewayCoreOptions options_;
   Router router_;
@@ -137,10 +117,12 @@ class GatewayCore : public Core {
   std::map<PublicId, Sequence*> by_id_;
   std::map<uint64_t, Sequence*> by_number_;  // those on a route
   uint64_t next_number_ = 1;
-  std::vector<std::pair<std::pair<Incarnation, Lane>, Steps>> collected_;
+  StepCollector collected_;
   std::vector<LoopEvent> events_;
   Instant heartbeat_at_{};
-  std::map<Incarnation, Instant> missing_;  // replicas that sequences need, since when
+  Watchdog watchdog_;
+  Absences absences_;
+  TokenTrail trail_;
 };
 
 }  // namespace catena

@@ -1,8 +1,10 @@
 #include "runtime/chain/router.h"
 
 #include <algorithm>
-#include <limits>
+#include <set>
+#include <tuple>
 
+#include "runtime/chain/cheapest_route.h"
 #include "runtime/chain/limits.h"
 
 namespace catena {
@@ -10,12 +12,25 @@ namespace {
 
 // What one more hop costs, in layers of one sequence: a tie goes to the shorter chain.
 constexpr double kHopCost = 0.1;
-// A replica whose KV cache is full is taken only where there is no other.
+// A replica whose KV cache is full is taken only where there is no other: a place where sequences
+// fail is worse, for a while.
 constexpr double kFullCost = 1e6;
+static_assert(kFullCost < Penalties::kMost);
+// Edges that a message names.
+constexpr size_t kMaxNamedEdges = 3;
 
 std::string Describe(const ReplicaInfo& r) {
   return fmt::format("model {} ({}), arithmetic {}", Quoted(r.model.name), r.model.fingerprint,
                      r.numerics_id);
+}
+
+Place PlaceOf(const ReplicaInfo& r) { return {r.replica.address, ""}; }
+Place PlaceOf(const ReplicaInfo& from, const ReplicaInfo& to) {
+  return {from.replica.address, to.replica.address};
+}
+
+bool Overlap(const LayerRange& a, const LayerRange& b) {
+  return a.begin < b.end && b.begin < a.end;
 }
 
 }  // namespace
@@ -33,6 +48,8 @@ std::string StageName(const ReplicaInfo& stage) {
                      stage.replica.address);
 }
 
+// --- which replicas there are ---
+
 Router::Kind Router::KindOf(const ReplicaInfo& info) {
   return {info.model.fingerprint, info.numerics_id, info.row_bytes};
 }
@@ -44,14 +61,48 @@ void Router::Update(std::vector<ReplicaInfo> replicas) {
            std::tuple(b.layers.begin, b.layers.end, b.replica.address);
   });
   replicas_ = std::move(replicas);
-  lost_.clear();
+  broken_.clear();
+  for (const ReplicaInfo& r : replicas_) {
+    for (const Edge& e : r.broken_edges) broken_[{r.replica.incarnation, e.to}] = e.why;
+  }
+  std::erase_if(unreachable_, [this](const auto& u) { return Find(u.first) == nullptr; });
+  penalties_.Prune(now_);
   ChooseKind();
   Changed();
 }
 
-void Router::Lost(Incarnation replica) {
-  lost_.insert(replica);
+void Router::SetBrokenEdges(Incarnation from, std::vector<Edge> broken) {
+  if (Find(from) == nullptr) return;
+  std::erase_if(broken_, [from](const auto& edge) { return edge.first.first == from; });
+  for (Edge& e : broken) broken_[{from, e.to}] = std::move(e.why);
   Changed();
+}
+
+void Router::Disconnected(Incarnation replica, const absl::Status& why) {
+  unreachable_[replica] = why;
+  Changed();
+}
+
+void Router::Connected(Incarnation replica) {
+  if (unreachable_.erase(replica) > 0) Changed();
+}
+
+std::vector<Replica> Router::Unreachable() const {
+  std::vector<Replica> unreachable;
+  for (const auto& [replica, why] : unreachable_) {
+    if (const ReplicaInfo* r = Find(replica)) unreachable.push_back(r->replica);
+  }
+  return unreachable;
+}
+
+bool Router::HasBrokenEdge(const Route& route) const {
+  if (broken_.empty()) return false;
+  for (size_t i = 0; i + 1 < route.stages.size(); ++i) {
+    const std::pair edge(route.stages[i].replica.incarnation,
+                         route.stages[i + 1].replica.incarnation);
+    if (broken_.contains(edge)) return true;
+  }
+  return false;
 }
 
 void Router::Changed() {
@@ -59,14 +110,19 @@ void Router::Changed() {
   ++version_;
 }
 
+// An edge that breaks for a while does not change what is served.
+bool Router::Holds(const Kind& kind) const {
+  return ChooseOf({.kind = kind, .through = {}, .mind_edges = false}).ok();
+}
+
 // What is in use stays in use while it is complete; then whatever is complete, then whatever has
 // most replicas.
 void Router::ChooseKind() {
-  if (kind_ && ChooseOf(*kind_).ok()) return DescribeModel();
+  if (kind_ && Holds(*kind_)) return DescribeModel();
   std::map<Kind, int64_t> count;
   for (const ReplicaInfo& r : replicas_) ++count[KindOf(r)];
   const Kind* best = nullptr;
-  auto rank = [&](const Kind& kind) { return std::pair(ChooseOf(kind).ok(), count[kind]); };
+  auto rank = [&](const Kind& kind) { return std::pair(Holds(kind), count[kind]); };
   for (const auto& [kind, n] : count) {
     if (best == nullptr || rank(kind) > rank(*best)) best = &kind;
   }
@@ -86,11 +142,27 @@ void Router::DescribeModel() {
   }
 }
 
-std::vector<const ReplicaInfo*> Router::Usable(const Kind& kind, Role role) const {
+const ReplicaInfo* Router::Find(Incarnation replica) const {
+  const auto it = std::find_if(replicas_.begin(), replicas_.end(), [&](const ReplicaInfo& r) {
+    return r.replica.incarnation == replica;
+  });
+  return it == replicas_.end() ? nullptr : &*it;
+}
+
+// --- routes ---
+
+// Those that a route may take. One that goes through a replica goes through no other of its layers.
+std::vector<const ReplicaInfo*> Router::Usable(const Wish& wish, Role role) const {
+  const ReplicaInfo* through = wish.through ? Find(*wish.through) : nullptr;
   std::vector<const ReplicaInfo*> usable;
   for (const ReplicaInfo& r : replicas_) {
-    const bool ours = r.role == role && KindOf(r) == kind;
-    if (ours && !r.draining && !lost_.contains(r.replica.incarnation)) usable.push_back(&r);
+    if (r.role != role || KindOf(r) != wish.kind || r.draining) continue;
+    if (wish.mind_edges && unreachable_.contains(r.replica.incarnation)) continue;
+    if (through != nullptr && through != &r && through->role == role &&
+        (role == Role::kHead || Overlap(r.layers, through->layers))) {
+      continue;
+    }
+    usable.push_back(&r);
   }
   return usable;
 }
@@ -101,39 +173,37 @@ double Router::Cost(const ReplicaInfo& r) const {
   const auto sequences = static_cast<double>(std::max(own, r.load.sequences));
   const bool full = r.role == Role::kShard && r.load.kv_pages_used >= r.load.kv_pages;
   const int layers = r.role == Role::kShard ? r.layers.size() : 1;
-  return kHopCost + sequences * layers + (full ? kFullCost : 0);
+  return kHopCost + sequences * layers + (full ? kFullCost : 0) + penalties_.Of(PlaceOf(r), now_);
 }
 
-absl::StatusOr<Route> Router::ChooseOf(const Kind& kind) const {
-  const std::vector<const ReplicaInfo*> shards = Usable(kind, Role::kShard);
-  const std::vector<const ReplicaInfo*> heads = Usable(kind, Role::kHead);
-  if (shards.empty() || heads.empty()) return absl::UnavailableError(Missing(kind));
-  // The cheapest chain that ends at each boundary, and its last shard.
-  struct Best {
-    double cost = std::numeric_limits<double>::infinity();
-    const ReplicaInfo* last = nullptr;
+absl::StatusOr<Route> Router::ChooseOf(const Wish& wish) const {
+  const std::vector<const ReplicaInfo*> shards = Usable(wish, Role::kShard);
+  const std::vector<const ReplicaInfo*> heads = Usable(wish, Role::kHead);
+  RouteCosts costs;
+  costs.replica = [this](const ReplicaInfo& r) { return Cost(r); };
+  costs.edge = [&](const ReplicaInfo& from, const ReplicaInfo& to) -> std::optional<double> {
+    const std::pair edge(from.replica.incarnation, to.replica.incarnation);
+    if (wish.mind_edges && broken_.contains(edge)) return std::nullopt;
+    return penalties_.empty() ? 0 : penalties_.Of(PlaceOf(from, to), now_);
   };
-  const int n_layers = shards[0]->model.n_layers;
-  std::vector<Best> best(static_cast<size_t>(n_layers) + 1);
-  best[0].cost = 0;
-  for (const ReplicaInfo* r : shards) {
-    const auto [begin, end] = r->layers;
-    if (begin < 0 || end <= begin || end > n_layers) continue;
-    const double cost = best[begin].cost + Cost(*r);
-    if (cost < best[end].cost) best[end] = {cost, r};
-  }
-  if (best[n_layers].last == nullptr) return absl::UnavailableError(Missing(kind));
+  const int n_layers = shards.empty() ? 0 : shards[0]->model.n_layers;
   Route route;
-  for (int at = n_layers; at > 0; at = best[at].last->layers.begin) {
-    route.stages.insert(route.stages.begin(), *best[at].last);
+  for (const ReplicaInfo* r : CheapestRoute(shards, heads, n_layers, costs)) {
+    route.stages.push_back(*r);
   }
-  route.stages.push_back(**std::min_element(heads.begin(), heads.end(),
-                                            [&](auto* a, auto* b) { return Cost(*a) < Cost(*b); }));
+  if (route.stages.empty()) return absl::UnavailableError(WhyNone(wish));
   return route;
 }
 
-std::string Router::Missing(const Kind& kind) const {
-  const std::vector<const ReplicaInfo*> shards = Usable(kind, Role::kShard);
+std::string Router::WhyNone(const Wish& wish) const {
+  Wish without_edges = wish;
+  without_edges.mind_edges = false;
+  if (wish.mind_edges && ChooseOf(without_edges).ok()) return BrokenEdges(wish.kind);
+  return Missing(without_edges);
+}
+
+std::string Router::Missing(const Wish& wish) const {
+  const std::vector<const ReplicaInfo*> shards = Usable(wish, Role::kShard);
   std::string missing;
   int covered = 0;
   int n_layers = model_.n_layers;
@@ -151,14 +221,49 @@ std::string Router::Missing(const Kind& kind) const {
     return fmt::format("no shard that can be reached holds blocks {}; start one", missing);
   }
   if (shards.empty()) return "no shard can be reached; start some";
-  if (Usable(kind, Role::kHead).empty()) return "no head can be reached; start one";
+  if (Usable(wish, Role::kHead).empty()) return "no head can be reached; start one";
   return fmt::format(
       "no chain of the shards' ranges tiles [0, {}): start shards with matching cuts", n_layers);
 }
 
-absl::StatusOr<Route> Router::Choose() const {
+// All is there, but what is there cannot reach each other.
+std::string Router::BrokenEdges(const Kind& kind) const {
+  std::vector<std::string> edges;
+  for (const ReplicaInfo& r : replicas_) {
+    if (KindOf(r) != kind || r.draining) continue;
+    if (std::string broken = BrokenAt(r); !broken.empty()) edges.push_back(std::move(broken));
+  }
+  std::string named;
+  for (size_t i = 0; i < std::min(edges.size(), kMaxNamedEdges); ++i) {
+    named += (i == 0 ? "" : "; ") + edges[i];
+  }
+  if (edges.size() > kMaxNamedEdges) {
+    named += fmt::format("; and {} more like these", edges.size() - kMaxNamedEdges);
+  }
+  return named + "; see to the network between them";
+}
+
+std::string Router::BrokenAt(const ReplicaInfo& replica) const {
+  const auto own = unreachable_.find(replica.replica.incarnation);
+  if (own != unreachable_.end()) {
+    return fmt::format("the gateway cannot reach {} ({})", StageName(replica),
+                       Message(own->second));
+  }
+  for (const auto& [edge, why] : broken_) {
+    if (edge.first != replica.replica.incarnation) continue;
+    const ReplicaInfo* to = Find(edge.second);
+    if (to == nullptr) continue;  // it is gone: nobody needs it
+    return fmt::format("{} cannot reach {} ({})", StageName(replica), StageName(*to), Message(why));
+  }
+  return "";
+}
+
+absl::StatusOr<Route> Router::Choose(std::optional<Incarnation> through) const {
   if (!kind_) return absl::UnavailableError("no shard and no head can be reached; start some");
-  absl::StatusOr<Route> route = ChooseOf(*kind_);
+  if (through && Find(*through) == nullptr) {
+    return absl::UnavailableError("the replica that the route should go through is gone");
+  }
+  absl::StatusOr<Route> route = ChooseOf({.kind = *kind_, .through = through});
   if (route.ok()) return route;
   for (const ReplicaInfo& r : replicas_) {
     if (KindOf(r) == *kind_) continue;
@@ -169,17 +274,18 @@ absl::StatusOr<Route> Router::Choose() const {
 }
 
 std::string Router::WhyRefused(Incarnation replica) const {
-  const ReplicaInfo* other = nullptr;
   const ReplicaInfo* ours = nullptr;
   for (const ReplicaInfo& r : replicas_) {
     if (kind_ && KindOf(r) == *kind_) ours = &r;
-    if (r.replica.incarnation == replica) other = &r;
   }
+  const ReplicaInfo* other = Find(replica);
   if (other == nullptr || ours == nullptr || KindOf(*other) == KindOf(*ours)) return "";
   return fmt::format(
       "the {} at {} is of {}, and the cluster serves {}; start it with the same model and options",
       RoleName(other->role), other->replica.address, Describe(*other), Describe(*ours));
 }
+
+// --- load and failures ---
 
 void Router::Took(const Route& route) {
   for (const ReplicaInfo& r : route.stages) ++taken_[r.replica.incarnation];
@@ -189,6 +295,20 @@ void Router::Released(const Route& route) {
   for (const ReplicaInfo& r : route.stages) {
     auto it = taken_.find(r.replica.incarnation);
     if (it != taken_.end() && --it->second == 0) taken_.erase(it);
+  }
+}
+
+void Router::Failed(const ReplicaInfo& replica) { penalties_.Failed(PlaceOf(replica), now_); }
+
+void Router::EdgeFailed(const ReplicaInfo& from, const ReplicaInfo& to) {
+  penalties_.Failed(PlaceOf(from, to), now_);
+}
+
+void Router::Worked(const Route& route) {
+  if (penalties_.empty()) return;
+  for (size_t i = 0; i < route.stages.size(); ++i) {
+    penalties_.Worked(PlaceOf(route.stages[i]));
+    if (i > 0) penalties_.Worked(PlaceOf(route.stages[i - 1], route.stages[i]));
   }
 }
 

@@ -1,16 +1,19 @@
 // Which replicas there are and which chain of them a new sequence takes: any whose ranges tile
-// [0, n_layers), then a head, all of one model and one arithmetic (DESIGN section 2).
+// [0, n_layers), then a head, all of one model and one arithmetic (DESIGN section 2), each of which
+// can reach the next.
 //
 // Thread rules: plain state, one thread at a time.
 #pragma once
 
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/base/status.h"
+#include "runtime/chain/instant.h"
+#include "runtime/chain/penalties.h"
 #include "runtime/chain/replica_info.h"
 
 namespace catena {
@@ -28,14 +31,22 @@ std::string StageName(const ReplicaInfo& stage);
 
 class Router {
  public:
-  // All shards and heads that answer now; what is not among them is gone.
+  // All shards and heads that answer now, and which others each of them cannot reach; what is not
+  // among them is gone.
   void Update(std::vector<ReplicaInfo> replicas);
-  // A link to a replica broke: it is not used again before the next Update has it.
-  void Lost(Incarnation replica);
+  // The same of one, as soon as it changes: all that it cannot reach.
+  void SetBrokenEdges(Incarnation from, std::vector<Edge> broken);
+  // Our own link to a replica broke, or is up.
+  void Disconnected(Incarnation replica, const absl::Status& why);
+  void Connected(Incarnation replica);
+  // Replicas to which our own link is broken.
+  std::vector<Replica> Unreachable() const;
+  bool HasBrokenEdge(const Route& route) const;
 
-  // The least loaded complete route. UNAVAILABLE that names the missing blocks, FAILED_PRECONDITION
-  // where they are there, but of another model or format.
-  absl::StatusOr<Route> Choose() const;
+  // The cheapest complete route, or the cheapest that goes through `through`. UNAVAILABLE that
+  // names the missing blocks, or the edges that are broken; FAILED_PRECONDITION where all is there,
+  // but of another model or format.
+  absl::StatusOr<Route> Choose(std::optional<Incarnation> through = {}) const;
   // OK where Choose finds a route.
   const absl::Status& complete() const { return complete_; }
   // Raised whenever something above may have changed.
@@ -45,11 +56,20 @@ class Router {
   const ModelInfo& model() const { return model_; }
   // Why a replica is not used: "" where it is.
   std::string WhyRefused(Incarnation replica) const;
+  // Which others a replica cannot reach, or that we cannot reach it: "" where all is well.
+  std::string BrokenAt(const ReplicaInfo& replica) const;
   const std::vector<ReplicaInfo>& replicas() const { return replicas_; }
 
   // This gateway's own sequences, by which load is known before a replica tells.
   void Took(const Route& route);
   void Released(const Route& route);
+  // A sequence failed at a replica, or on its edge to another: others pass by for a while. One got
+  // through: they need not.
+  void Failed(const ReplicaInfo& replica);
+  void EdgeFailed(const ReplicaInfo& from, const ReplicaInfo& to);
+  void Worked(const Route& route);
+  // Failures fade as time passes.
+  void Pass(Instant now) { now_ = now; }
 
  private:
   // What all stages of a route share.
@@ -60,17 +80,31 @@ class Router {
   };
   static Kind KindOf(const ReplicaInfo& info);
 
+  // What a route is to be like.
+  struct Wish {
+    Kind kind;
+    std::optional<Incarnation> through;
+    bool mind_edges = true;
+  };
+
+  bool Holds(const Kind& kind) const;
   void ChooseKind();
   void DescribeModel();
   void Changed();
-  absl::StatusOr<Route> ChooseOf(const Kind& kind) const;
-  std::string Missing(const Kind& kind) const;
-  std::vector<const ReplicaInfo*> Usable(const Kind& kind, Role role) const;
+  absl::StatusOr<Route> ChooseOf(const Wish& wish) const;
+  std::string WhyNone(const Wish& wish) const;
+  std::string Missing(const Wish& wish) const;
+  std::string BrokenEdges(const Kind& kind) const;
+  std::vector<const ReplicaInfo*> Usable(const Wish& wish, Role role) const;
+  const ReplicaInfo* Find(Incarnation replica) const;
   double Cost(const ReplicaInfo& info) const;
 
   std::vector<ReplicaInfo> replicas_;
-  std::set<Incarnation> lost_;
+  std::map<std::pair<Incarnation, Incarnation>, absl::Status> broken_;  // edges: from, to
+  std::map<Incarnation, absl::Status> unreachable_;                     // from here
   std::map<Incarnation, int64_t> taken_;
+  Penalties penalties_;
+  Instant now_{};
   std::optional<Kind> kind_;
   ModelInfo model_;
   absl::Status complete_ = absl::UnavailableError("no replica has been found yet");

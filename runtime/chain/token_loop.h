@@ -29,11 +29,15 @@ struct LoopRequest {
   bool score = false;
   int32_t score_top = 0;
   std::optional<LoopClock::time_point> deadline;
+  // A route through this replica and no other will do: for probes.
+  std::optional<Incarnation> through = std::nullopt;
 };
 
 struct LoopStats {
   std::chrono::nanoseconds queue{}, prefill{}, decode{};  // as Finish of generation.proto
   int64_t drafted = 0, accepted = 0;                      // tokens guessed, and right
+  // Of a status that says to send it again: when, as far as the queue tells; 0: it does not say so.
+  std::chrono::nanoseconds retry_after{};
 };
 
 class LoopListener {

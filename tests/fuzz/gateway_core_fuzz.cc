@@ -46,6 +46,7 @@ LoopRequest Request(MessageMaker* make, Instant now) {
   if (make->Int(0, 1) == 0) {
     request.deadline = now + std::chrono::milliseconds(make->Int(-10, 2000));
   }
+  if (make->Int(0, 3) == 0) request.through = make->Peer();
   return request;
 }
 

@@ -196,20 +196,6 @@ TEST_F(RouterTest, WhatDrainsTakesNothingNew) {
   ExpectNone(StatusCode::kUnavailable, "no head");
 }
 
-TEST_F(RouterTest, WhatWasLostIsNotUsedUntilTheNextUpdateHasIt) {
-  const std::vector<ReplicaInfo> both = {Shard(1, 0, 8), Shard(2, 0, 8, 5), Head()};
-  router_.Update(both);
-  ASSERT_THAT(Chosen(), ElementsAre(1, kHead));
-  router_.Lost(1);
-  EXPECT_THAT(Chosen(), ElementsAre(2, kHead));
-  router_.Lost(2);
-  ExpectNone(StatusCode::kUnavailable, "[0, 8)");
-  router_.Update(both);
-  EXPECT_THAT(Chosen(), ElementsAre(1, kHead));
-  router_.Lost(kHead);
-  ExpectNone(StatusCode::kUnavailable, "no head");
-}
-
 TEST_F(RouterTest, StagesOfOneRouteAreOfOneModelAndArithmetic) {
   ReplicaInfo arithmetic = Shard(2, 4, 8);
   arithmetic.numerics_id = "other";
@@ -294,7 +280,7 @@ TEST_F(RouterTest, TheVersionTellsThatSomethingMayHaveChanged) {
   uint64_t before = router_.version();
   router_.Update({Shard(1, 0, 8), Head()});
   EXPECT_GT(router_.version(), std::exchange(before, router_.version()));
-  router_.Lost(1);
+  router_.Disconnected(1, absl::UnavailableError("broke"));
   EXPECT_GT(router_.version(), before);
 }
 

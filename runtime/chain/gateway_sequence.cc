@@ -1,0 +1,80 @@
+#include "runtime/chain/gateway_sequence.h"
+
+#include "runtime/chain/limits.h"
+#include "runtime/chain/open_messages.h"
+
+namespace catena {
+
+ChainMessage GatewaySequence::MakeOpen(size_t stage) const {
+  const Life& life = ids->life();
+  if (stage < route.shards()) return MakeOpenStage(key, life, request, max_length, route, stage);
+  return MakeOpenHead(key, life, request, max_length, route);
+}
+
+size_t GatewaySequence::StandsAt() const {
+  if (state == State::kRunning) return progress.StandsAt(ids->size());
+  const auto unopened = std::find(opened.begin(), opened.end(), false);
+  return static_cast<size_t>(unopened - opened.begin());
+}
+
+SequenceSummary GatewaySequence::Summary(Instant now, WatchTime watched) const {
+  SequenceSummary summary{.id = id,
+                          .state = state,
+                          .age = now - submitted,
+                          .prompt_tokens = prompt_length(),
+                          .output_tokens = 0,
+                          .still = now - submitted,
+                          .route = {}};
+  if (state == State::kWaiting) return summary;
+  if (!request.score) summary.output_tokens = ids->known() - prompt_length();
+  summary.still = watched - progress.moved_at();
+  for (const ReplicaInfo& r : route.stages) {
+    summary.route.push_back({r.role, r.layers, r.replica.address});
+  }
+  return summary;
+}
+
+LoopStats GatewaySequence::Stats(Instant now) const {
+  LoopStats stats{
+      .queue = started - submitted, .prefill = first_token - started, .decode = now - first_token};
+  if (!ids) return stats;
+  stats.drafted = ids->drafted();
+  stats.accepted = ids->accepted();
+  return stats;
+}
+
+std::vector<Envelope> MakeHeartbeats(const SequencesOnRoutes& sequences, uint64_t newest) {
+  std::map<Incarnation, Heartbeat> heartbeats;
+  for (const auto& [number, s] : sequences) {
+    for (const ReplicaInfo& stage : s->route.stages) {
+      heartbeats[stage.replica.incarnation].open.push_back({s->key, s->taken + 1});
+    }
+  }
+  std::vector<Envelope> envelopes;
+  for (auto& [to, heartbeat] : heartbeats) {
+    heartbeat.newest = newest;
+    envelopes.push_back({to, Lane::kControl, std::move(heartbeat)});
+  }
+  return envelopes;
+}
+
+std::vector<Envelope> MakeSentLengths(const SequencesOnRoutes& sequences) {
+  std::map<std::pair<Incarnation, Lane>, std::vector<SentLengths>> sent;
+  for (const auto& [number, s] : sequences) {
+    if (s->state != GatewaySequence::State::kRunning) continue;
+    if (auto length = s->ids->Unacknowledged()) {
+      auto& messages = sent[{s->route.stages[0].replica.incarnation, length->first}];
+      if (messages.empty() || messages.back().lengths.size() == limits::kMaxMessageSteps) {
+        messages.emplace_back();
+      }
+      messages.back().lengths.push_back(length->second);
+    }
+  }
+  std::vector<Envelope> envelopes;
+  for (auto& [to, messages] : sent) {
+    for (SentLengths& m : messages) envelopes.push_back({to.first, to.second, std::move(m)});
+  }
+  return envelopes;
+}
+
+}  // namespace catena

@@ -1,0 +1,404 @@
+// What a gateway does about sequences that stand still, and about edges that break.
+#include <algorithm>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/chain/gateway_core.h"
+
+namespace catena {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr Incarnation kSelf = 99;
+constexpr int64_t kPrompt = 40;
+
+struct Outcome : LoopListener {
+  void OnStart(PublicId) override { ++starts; }
+  void OnToken(const Token&) override { ++tokens; }
+  void OnEnd(const absl::Status& s, FinishReason, const LoopStats& st) override {
+    ended = true;
+    status = s;
+    stats = st;
+  }
+  int starts = 0, tokens = 0;
+  bool ended = false;
+  absl::Status status;
+  LoopStats stats;
+};
+
+// A gateway whose stages do what a test says. Shards 1 and 2 hold blocks [0, 2), 3 and 4 blocks
+// [2, 4), 5 and 6 are heads, of which a test says how far their work has come.
+class GatewayWatch : public ::testing::Test {
+ protected:
+  struct Sequence {
+    std::vector<Incarnation> route;
+    SequenceKey key;
+  };
+
+  GatewayWatch() {
+    for (const Incarnation i : {1, 2, 3, 4, 5, 6}) {
+      ReplicaInfo& r = replicas_.emplace_back();
+      r.replica = {.address = fmt::format("host{}:1", i), .incarnation = i};
+      r.role = i < 5 ? Role::kShard : Role::kHead;
+      if (i < 5) r.layers = i < 3 ? LayerRange{0, 2} : LayerRange{2, 4};
+      r.model.n_layers = 4;
+      r.model.vocab_size = 10;
+      r.model.context_length = 100;
+      r.load.kv_pages = 1;
+    }
+    replica(2).load.sequences = 3;  // so that no two routes cost the same
+    replica(4).load.sequences = 1;
+    replica(6).load.sequences = 1;
+    Describe();
+  }
+  ReplicaInfo& replica(Incarnation i) { return replicas_[i - 1]; }
+  void Keep(std::set<Incarnation> kept) {
+    std::erase_if(replicas_,
+                  [&](const ReplicaInfo& r) { return !kept.contains(r.replica.incarnation); });
+    Describe();
+  }
+  void Describe() {
+    core_.SetReplicas(replicas_, now_);
+    Settle();
+  }
+
+  std::shared_ptr<Outcome> Submit(std::optional<Incarnation> through = {}) {
+    auto outcome = std::make_shared<Outcome>();
+    LoopRequest request;
+    request.prompt.assign(kPrompt, 1);
+    request.params.max_tokens = 5;
+    request.through = through;
+    core_.Submit(next_ticket_++, request, outcome, now_);
+    Settle();
+    return outcome;
+  }
+  // All stages open what they are asked to open.
+  std::shared_ptr<Outcome> SubmitAndOpen() {
+    auto outcome = Submit();
+    OpenAll();
+    return outcome;
+  }
+  void OpenAll() {
+    for (const auto& [to, key] : std::exchange(asked_, {})) {
+      if (!silent_.contains(to)) Receive(to, Opened{key, {}, computed_[to]});
+    }
+  }
+  // Whom stages were asked to open something, since the last call.
+  std::vector<Incarnation> Asked() {
+    std::vector<Incarnation> to;
+    for (const auto& ask : std::exchange(asked_, {})) to.push_back(ask.first);
+    return to;
+  }
+  SequenceKey LastKey() const { return last_key_; }
+
+  void Receive(Incarnation from, ChainMessage message) {
+    core_.Receive(from, Lane::kControl, std::move(message), now_);
+    Settle();
+  }
+  void Say(Incarnation first_stage, int64_t length) {
+    Receive(first_stage, Lengths{{{last_key_, {}, length}}});
+  }
+  void SayToken(Incarnation head, int64_t position) {
+    Receive(head, Tokens{{{last_key_, {}, position, {.id = 1, .logprob = 0, .top = {}}}}});
+  }
+
+  // Seconds in which replicas of `working` make progress and all that are not silent answer.
+  void Pass(int seconds, std::set<Incarnation> working = {}) {
+    for (int i = 0; i < 2 * seconds; ++i) {
+      now_ += milliseconds(500);
+      core_.Tick(now_);
+      Settle();
+      OpenAll();
+      if (i % 2 == 0) continue;
+      for (const Incarnation w : working) ++replica(w).load.progress;
+      Describe();
+    }
+  }
+
+  void Settle() {
+    const CoreOutput output = core_.TakeOutput();
+    for (const Envelope& e : output.send) {
+      const auto* stage = std::get_if<OpenStage>(&e.message);
+      const auto* head = std::get_if<OpenHead>(&e.message);
+      if (stage == nullptr && head == nullptr) continue;
+      last_key_ = stage != nullptr ? stage->sequence : head->sequence;
+      upstream_[e.to] = stage != nullptr ? stage->upstream : head->upstream;
+      asked_.emplace_back(e.to, last_key_);
+    }
+    for (const Replica& r : output.connect) connected_.push_back(r.incarnation);
+    for (const LoopEvent& event : core_.TakeEvents()) Deliver(event);
+  }
+
+  GatewayCore core_{{.self = kSelf}};
+  Instant now_{std::chrono::hours(1)};
+  std::vector<ReplicaInfo> replicas_;
+  std::map<Incarnation, int64_t> computed_;  // what each stage says when it is asked
+  std::set<Incarnation> silent_;             // answer nothing
+  uint64_t next_ticket_ = 1;
+  std::vector<std::pair<Incarnation, SequenceKey>> asked_;
+  std::map<Incarnation, Incarnation> upstream_;
+  std::vector<Incarnation> connected_;
+  SequenceKey last_key_;
+};
+
+std::string Text(const absl::Status& status) { return std::string(status.message()); }
+
+// --- standing still ---
+
+TEST_F(GatewayWatch, AStageThatMakesNoProgressEndsWhatStandsThereByName) {
+  const auto outcome = SubmitAndOpen();
+  Say(1, kPrompt);
+  computed_ = {{1, kPrompt}, {3, 10}, {5, 10}};
+  Pass(9);
+  EXPECT_FALSE(outcome->ended);
+  Pass(2);
+  ASSERT_TRUE(outcome->ended) << "a request without a deadline must not stand still unnoticed";
+  EXPECT_TRUE(absl::IsUnavailable(outcome->status));
+  EXPECT_THAT(Text(outcome->status),
+              AllOf(HasSubstr("the shard of blocks [2, 4) at host3:1"), HasSubstr("no progress")));
+  EXPECT_GT(outcome->stats.retry_after, Nanoseconds(0));
+}
+
+TEST_F(GatewayWatch, AHeadThatGivesNoTokenIsNamed) {
+  const auto outcome = SubmitAndOpen();
+  Say(1, kPrompt);
+  computed_ = {{1, kPrompt}, {3, kPrompt}, {5, kPrompt}};
+  Pass(11);
+  EXPECT_THAT(Text(outcome->status), HasSubstr("the head at host5:1"));
+}
+
+TEST_F(GatewayWatch, AStageThatAnswersNothingIsNamed) {
+  const auto outcome = SubmitAndOpen();
+  Say(1, kPrompt);
+  computed_ = {{1, kPrompt}};
+  silent_ = {3};
+  Pass(11);
+  EXPECT_THAT(Text(outcome->status), HasSubstr("host3:1"));
+}
+
+TEST_F(GatewayWatch, AStageWhoseWindowIsClosedIsNotToBlame) {
+  const auto outcome = SubmitAndOpen();
+  Say(1, 20);
+  computed_ = {{1, 20}, {3, 0}};  // the first one waits for the second
+  Pass(11);
+  EXPECT_THAT(Text(outcome->status), HasSubstr("host3:1"));
+}
+
+TEST_F(GatewayWatch, SlowIsNotDead) {
+  const auto outcome = SubmitAndOpen();
+  computed_ = {{1, 0}};
+  Pass(120, {1});  // it computes, whatever it is, and says nothing of this sequence
+  EXPECT_FALSE(outcome->ended) << outcome->status;
+  const auto listed = core_.Sequences(10, now_);
+  ASSERT_EQ(listed.size(), 1u);
+  EXPECT_GE(listed[0].still, seconds(100)) << "it is noticed all the same";
+  Pass(11);  // it stops
+  EXPECT_TRUE(outcome->ended);
+}
+
+TEST_F(GatewayWatch, ALongPrefillInALaterStageIsProgress) {
+  const auto outcome = SubmitAndOpen();
+  Say(1, kPrompt);
+  computed_ = {{1, kPrompt}, {3, 0}};
+  for (int i = 0; i < 10; ++i) {
+    Pass(6);
+    ++computed_[3];  // only its answers say so
+  }
+  EXPECT_FALSE(outcome->ended) << outcome->status;
+}
+
+TEST_F(GatewayWatch, ItsFirstStageAndItsTokensShowThatASequenceMoves) {
+  const auto outcome = SubmitAndOpen();
+  computed_ = {{1, 0}};
+  for (int i = 1; i <= 4; ++i) {
+    Pass(8);
+    Say(1, i * 10);
+  }
+  for (int i = 0; i < 3; ++i) {
+    Pass(8);
+    SayToken(5, kPrompt + i);
+  }
+  EXPECT_FALSE(outcome->ended) << outcome->status;
+  EXPECT_EQ(outcome->tokens, 3);
+}
+
+TEST_F(GatewayWatch, AGatewayThatWasStoppedHasSeenNobodyStandStill) {
+  const auto outcome = SubmitAndOpen();
+  Pass(2);
+  now_ += std::chrono::minutes(10);
+  core_.Tick(now_);
+  Settle();
+  EXPECT_FALSE(outcome->ended) << outcome->status;
+}
+
+TEST_F(GatewayWatch, AStageThatDoesNotOpenIsPassedBy) {
+  silent_ = {1};
+  const auto outcome = SubmitAndOpen();
+  EXPECT_EQ(outcome->starts, 0);
+  Pass(12);
+  EXPECT_EQ(outcome->starts, 1) << outcome->status;
+  EXPECT_FALSE(outcome->ended);
+}
+
+TEST_F(GatewayWatch, AStageThatNeverOpensEndsWhatHasNoOtherWay) {
+  Keep({1, 3, 5});
+  silent_ = {1};
+  const auto outcome = SubmitAndOpen();
+  Pass(100);
+  ASSERT_TRUE(outcome->ended);
+  EXPECT_TRUE(absl::IsUnavailable(outcome->status));
+  EXPECT_THAT(Text(outcome->status), HasSubstr("host1:1"));
+}
+
+TEST_F(GatewayWatch, WhatStoodStillAtAStageIsFollowedElsewhere) {
+  SubmitAndOpen();
+  computed_ = {{1, 0}};
+  Pass(11);
+  EXPECT_THAT(Asked(), IsEmpty());
+  Submit();
+  EXPECT_THAT(Asked(), ElementsAre(2, 3, 5));
+}
+
+TEST_F(GatewayWatch, AnAbsentReplicaEndsWhatNeedsItByTheTimeItWasWellForTheLastTime) {
+  const auto outcome = SubmitAndOpen();
+  std::vector<ReplicaInfo> others(replicas_.begin() + 1, replicas_.end());
+  now_ += seconds(5);
+  const AbsentReplica absent{1, now_ - seconds(6), "its work stands still"};
+  core_.SetReplicas(others, now_, {absent});
+  Settle();
+  EXPECT_FALSE(outcome->ended);
+  now_ += seconds(4);
+  core_.SetReplicas(others, now_, {absent});
+  Settle();
+  ASSERT_TRUE(outcome->ended);
+  EXPECT_THAT(Text(outcome->status), AllOf(HasSubstr("host1:1"), HasSubstr("stands still")));
+}
+
+// --- edges ---
+
+TEST_F(GatewayWatch, OpensNameWhoSendsTheSteps) {
+  Submit();
+  EXPECT_EQ(upstream_[1], kSelf);
+  EXPECT_EQ(upstream_[3], 1u);
+  EXPECT_EQ(upstream_[5], 3u);
+}
+
+TEST_F(GatewayWatch, ABrokenEdgeIsPassedByAsSoonAsItIsSaid) {
+  Receive(1, Edges{{{3, absl::UnavailableError("no way")}}});
+  Submit();
+  EXPECT_THAT(Asked(), ElementsAre(1, 4, 5));
+  Receive(1, Edges{});
+  Submit();
+  EXPECT_THAT(Asked()[1], 3u);
+}
+
+TEST_F(GatewayWatch, WhatIsBeingOpenedOverABrokenEdgeGoesElsewhere) {
+  const auto outcome = Submit();
+  EXPECT_THAT(Asked(), ElementsAre(1, 3, 5));
+  Receive(1, Edges{{{3, absl::UnavailableError("no way")}}});
+  Pass(1);
+  EXPECT_EQ(outcome->starts, 1) << outcome->status;
+  EXPECT_FALSE(outcome->ended);
+}
+
+TEST_F(GatewayWatch, WithoutARouteThatHasNoBrokenEdgeRequestsEndAtOnceAndNameIt) {
+  Keep({1, 3, 5});
+  Receive(1, Edges{{{3, absl::UnavailableError("no way")}}});
+  const auto outcome = Submit();
+  ASSERT_TRUE(outcome->ended);
+  EXPECT_TRUE(absl::IsUnavailable(outcome->status));
+  EXPECT_THAT(Text(outcome->status), AllOf(HasSubstr("host1:1 cannot reach"), HasSubstr("no way")));
+}
+
+TEST_F(GatewayWatch, AStageThatCannotReachTheNextOneLosesWhatHasNoTokenYet) {
+  const auto outcome = SubmitAndOpen();
+  Receive(1, Refused{LastKey(), {}, absl::UnavailableError("its link broke")});
+  EXPECT_FALSE(outcome->ended) << outcome->status;
+  EXPECT_THAT(Asked(), ElementsAre(1, 4, 5)) << "the edge has failed, its ends have not";
+  EXPECT_EQ(outcome->starts, 1);
+}
+
+TEST_F(GatewayWatch, WhatHasATokenIsNotBegunAnew) {
+  const auto outcome = SubmitAndOpen();
+  SayToken(5, kPrompt);
+  Receive(1, Refused{LastKey(), {}, absl::UnavailableError("its link broke")});
+  EXPECT_TRUE(absl::IsUnavailable(outcome->status));
+}
+
+TEST_F(GatewayWatch, AStageThatFailsWithTheLeastLoadDoesNotGetAllThatComes) {
+  for (const Incarnation i : {2, 3, 4, 5, 6}) replica(i).load.sequences = 30;
+  Describe();
+  for (int i = 0; i < 5; ++i) {
+    Submit();
+    const std::vector<Incarnation> asked = Asked();
+    EXPECT_EQ(asked[0], i == 0 ? 1u : 2u);
+    if (asked[0] == 1) Receive(1, Refused{LastKey(), {}, absl::InternalError("not a number")});
+  }
+}
+
+TEST_F(GatewayWatch, AReplicaWeDoNotReachIsCalledAgainUntilItIsReached) {
+  connected_.clear();
+  core_.Disconnected(1, absl::UnavailableError("broke"), now_);
+  Describe();
+  EXPECT_THAT(connected_, ElementsAre(1));
+  Submit();
+  EXPECT_THAT(Asked()[0], 2u);
+  core_.Connected(1, now_);
+  connected_.clear();
+  Describe();
+  EXPECT_THAT(connected_, IsEmpty());
+  Submit();
+  EXPECT_THAT(Asked()[0], 1u);
+}
+
+TEST_F(GatewayWatch, AProbeGoesThroughTheReplicaThatItIsFor) {
+  Submit(4);
+  EXPECT_THAT(Asked(), ElementsAre(1, 4, 5));
+  Submit(6);
+  EXPECT_THAT(Asked().back(), 6u);
+}
+
+TEST_F(GatewayWatch, TokensLeaveATrailOnTheReplicasOfTheirRoute) {
+  SubmitAndOpen();
+  SayToken(5, kPrompt);
+  EXPECT_EQ(core_.trail().tokens(), 1);
+  for (const TokenTrail::Entry& e : core_.trail().entries()) {
+    const bool on_route = e.replica == 1 || e.replica == 3 || e.replica == 5;
+    EXPECT_EQ(e.at, on_route ? now_ : Instant()) << e.replica;
+  }
+  Keep({1, 4, 6});
+  ASSERT_EQ(core_.trail().entries().size(), 3u);
+  EXPECT_EQ(core_.trail().entries()[0].at, now_);
+}
+
+// --- what it tells ---
+
+TEST_F(GatewayWatch, AListOfAllSaysWhereEachIs) {
+  SubmitAndOpen();
+  SayToken(5, kPrompt);
+  Pass(2);
+  silent_ = {1, 2, 3, 4, 5, 6};
+  Submit();
+  const auto all = core_.Sequences(10, now_);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].state, SequenceSummary::State::kRunning);
+  EXPECT_EQ(all[0].prompt_tokens, kPrompt);
+  EXPECT_EQ(all[0].output_tokens, 1);
+  EXPECT_EQ(all[0].age, seconds(2));
+  EXPECT_EQ(all[0].still, seconds(2));
+  ASSERT_EQ(all[0].route.size(), 3u);
+  EXPECT_EQ(all[0].route[2].address, "host5:1");
+  EXPECT_EQ(all[1].state, SequenceSummary::State::kOpening);
+  EXPECT_EQ(core_.Sequences(1, now_).size(), 1u);
+}
+
+}  // namespace
+}  // namespace catena
