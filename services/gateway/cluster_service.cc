@@ -23,6 +23,16 @@ bool Before(const KnownReplica& a, const KnownReplica& b) {
   return rank(a) < rank(b);
 }
 
+// What is wrong with a replica, used or not: "" where all is well.
+std::string ProblemOf(const KnownReplica& replica, const ClusterServiceOptions& o,
+                      const GatewayView& view) {
+  if (!replica.answers) return replica.problem;
+  if (std::string refused = WhyRefused(replica, view); !refused.empty()) return refused;
+  const Incarnation incarnation = replica.info.replica.incarnation;
+  const auto broken = view.broken.find(incarnation);
+  return broken != view.broken.end() ? broken->second : o.readiness->Trouble(incarnation);
+}
+
 void FillStatus(const ClusterServiceOptions& o, const GatewayView& view,
                 v1::GetStatusResponse* response) {
   // What the replicas have just said is newer than the last look at them.
@@ -44,7 +54,7 @@ void FillStatus(const ClusterServiceOptions& o, const GatewayView& view,
     info.role = replica.role;
     EncodeReplicaInfo(info, out->mutable_replica());
     out->set_health(HealthOf(replica, why));
-    out->set_problem(replica.answers ? why : replica.problem);
+    out->set_problem(ProblemOf(replica, o, view));
   }
 }
 

@@ -12,14 +12,12 @@
 #include "services/common/channel.h"
 #include "services/common/replica_description.h"
 #include "services/common/status.h"
+#include "services/gateway/replica_health.h"
 
 namespace catena {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Probes in a row without an answer: a busy machine may miss one.
-constexpr int kProbesToLose = 2;
 
 std::vector<std::string> AllTargets(const DiscoveryOptions& o) {
   std::vector<std::string> all = o.tokenizers;
@@ -48,16 +46,14 @@ std::string WhyRefused(const KnownReplica& replica, const GatewayView& view) {
 }
 
 struct Discovery::Member {
+  explicit Member(const ReplicaHealth& h) : health(h) {}
   KnownReplica known;
   std::shared_ptr<grpc::Channel> channel;
   bool named = true;  // by the list or DNS
-  int failures = 0;   // probes in a row
+  ReplicaHealth health;
   bool was_answering = false;
   bool was_refused = false;
-  Incarnation published = 0;  // as the token loop has it
-  // Since when its work has stood still.
-  int64_t batches = -1;
-  Clock::time_point moved_at;
+  Incarnation published = 0;                // as the token loop has it
   std::shared_ptr<const ModelFacts> facts;  // a tokenizer's
 };
 
@@ -107,7 +103,8 @@ void Discovery::Loop() {
     // Quicker while something is missing, so that a cluster starts as fast as its slowest part.
     const bool complete = gateway_->view().route.ok() && Facts().ok();
     std::unique_lock lock(mutex_);
-    const auto pause = complete ? options_.probe_every : options_.probe_every / 10;
+    const auto pause =
+        complete ? options_.detection.probe_every : options_.detection.probe_every / 10;
     wake_.wait_for(lock, pause, [this] { return stopped_ || !waiting_.empty(); });
     if (!stopped_) continue;
     lock.unlock();
@@ -131,7 +128,7 @@ void Discovery::Answer(Clock::time_point round_began) {
   std::vector<Waiter> answered;
   {
     const std::lock_guard lock(mutex_);
-    const Clock::time_point another_ends = Clock::now() + options_.probe_timeout;
+    const Clock::time_point another_ends = Clock::now() + options_.detection.probe_timeout;
     const auto wait_on =
         std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Waiter& w) {
           return w.asked_at <= round_began || another_ends > w.asked_at + options_.answer_within;
@@ -158,10 +155,10 @@ void Discovery::UpdateMembers() {
   for (auto& [address, member] : members_) member->named = seen.contains(address);
   for (const auto& [address, role] : seen) {
     if (members_.contains(address)) continue;
-    auto member = std::make_unique<Member>();
+    auto member = std::make_unique<Member>(ReplicaHealth(options_.detection));
     member->known.address = address;
     member->known.role = role;
-    member->known.problem = "has not answered yet";
+    member->known.problem = member->health.problem();
     member->channel = MakeChannel(address, options_.credentials);
     members_[address] = std::move(member);
   }
@@ -172,7 +169,7 @@ void Discovery::UpdateMembers() {
 
 std::shared_ptr<Discovery::Probe> Discovery::StartProbe(Member* member) {
   auto probe = std::make_shared<Probe>();
-  probe->context.set_deadline(std::chrono::system_clock::now() + options_.probe_timeout);
+  probe->context.set_deadline(std::chrono::system_clock::now() + options_.detection.probe_timeout);
   auto done = [probe](grpc::Status status) { probe->done.set_value(std::move(status)); };
   Probe& p = *probe;
   if (member->known.role == Role::kTokenizer) {
@@ -201,16 +198,21 @@ void Discovery::ProbeAll() {
       TakeAnswer(member, *probe);
       continue;
     }
-    ++member->failures;
-    const bool refused = status.error_code() == grpc::StatusCode::UNAVAILABLE;
-    if (!refused && member->failures < kProbesToLose) continue;
-    member->known.answers = false;
-    member->known.problem = fmt::format("does not answer: {}", status.error_message());
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+      member->health.Refused(status.error_message());
+    } else {
+      member->health.Missed(status.error_message());
+    }
+    Judge(member);
   }
 }
 
+void Discovery::Judge(Member* member) {
+  member->known.answers = member->health.answers();
+  member->known.problem = member->health.problem();
+}
+
 void Discovery::TakeAnswer(Member* member, const Probe& probe) {
-  member->failures = 0;
   KnownReplica& known = member->known;
   absl::StatusOr<ReplicaInfo> info = DecodeReplicaInfo(probe.replica(known.role));
   if (info.ok() && info->role != known.role) {
@@ -224,26 +226,14 @@ void Discovery::TakeAnswer(Member* member, const Probe& probe) {
       info = facts.status();
     }
   }
-  known.answers = info.ok();
-  if (!info.ok()) {
-    known.problem = std::string(Message(info.status()));
-    return;
+  if (info.ok()) {
+    member->health.Answered(info->replica.incarnation, info->load, Clock::now());
+    known.info = *std::move(info);
+    known.info.replica.address = known.address;  // as it is reached from here
+  } else {
+    member->health.Misspoke(std::string(Message(info.status())));
   }
-  const ReplicaLoad& load = info->load;
-  const Clock::time_point now = Clock::now();
-  const bool idle = load.oldest_step_ns == 0;
-  if (idle || load.batches != member->batches ||
-      info->replica.incarnation != known.info.replica.incarnation) {
-    member->moved_at = now;
-  }
-  member->batches = load.batches;
-  known.info = *std::move(info);
-  known.info.replica.address = known.address;  // as it is reached from here
-  known.problem.clear();
-  if (now - member->moved_at > limits::kNoProgress) {
-    known.answers = false;
-    known.problem = "answers, but its work stands still; restart it";
-  }
+  Judge(member);
 }
 
 // What has changed goes to the log, once.
@@ -268,6 +258,7 @@ void Discovery::LogChanges(const GatewayView& view, Member* member) {
 
 void Discovery::Publish() {
   std::vector<ReplicaInfo> stages;
+  std::vector<AbsentReplica> absent;
   const GatewayView view = gateway_->view();
   {
     const std::lock_guard lock(mutex_);
@@ -275,13 +266,18 @@ void Discovery::Publish() {
       LogChanges(view, member.get());
       const KnownReplica& known = member->known;
       member->published = 0;
-      if (!known.answers || known.role == Role::kTokenizer) continue;
+      if (known.role == Role::kTokenizer) continue;
+      const Incarnation incarnation = known.info.replica.incarnation;
+      if (!known.answers) {
+        absent.push_back({incarnation, member->health.well_at(), known.problem});
+        continue;
+      }
       stages.push_back(known.info);
       stages.back().draining |= !member->named;
-      member->published = known.info.replica.incarnation;
+      member->published = incarnation;
     }
   }
-  gateway_->SetReplicas(std::move(stages));
+  gateway_->SetReplicas(std::move(stages), std::move(absent));
 }
 
 std::vector<TokenizerReplica> Discovery::Serving() {

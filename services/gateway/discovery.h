@@ -3,9 +3,8 @@
 // learns goes to the token loop (shards and heads) and to the front (tokenizers).
 //
 // Names are resolved beside (target_addresses.h): a name server that fails or hangs changes nothing
-// of what is known. A replica that refuses the connection is gone at once; one that does not answer
-// is gone after kProbesToLose probes; one that answers but has had work for limits::kNoProgress
-// without finishing a batch has failed. A name that vanishes from DNS means no new sequences there.
+// of what is known. When a replica is gone, or has failed, replica_health.h says. A name that
+// vanishes from DNS means no new sequences there.
 //
 // Thread rules: Start and Stop by the owner; the rest from any thread. It has a thread of its own.
 #pragma once
@@ -33,8 +32,7 @@ struct DiscoveryOptions {
   // Targets: host:port (all addresses of the name), unix:/path.
   std::vector<std::string> tokenizers, shards, heads;
   std::shared_ptr<grpc::ChannelCredentials> credentials;
-  std::chrono::milliseconds probe_every{1'000};
-  std::chrono::milliseconds probe_timeout{1'000};
+  limits::DetectionLimits detection = {};
   std::chrono::milliseconds resolve_every{3'000};
   Resolver resolve = ResolveBySystem;
   // Whoever asks with AskNow waits no longer than this or than a probe, whatever is longer:
@@ -91,6 +89,7 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   void ProbeAll();
   std::shared_ptr<Probe> StartProbe(Member* member);
   void TakeAnswer(Member* member, const Probe& probe);
+  void Judge(Member* member);
   void LogChanges(const GatewayView& view, Member* member);
   void Publish();
 

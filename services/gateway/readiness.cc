@@ -1,23 +1,31 @@
 #include "services/gateway/readiness.h"
 
-#include <future>
-
 namespace catena {
 
 class Readiness::Listener final : public LoopListener {
  public:
+  Listener(std::shared_ptr<Ends> ends, uint64_t probe) : ends_(std::move(ends)), probe_(probe) {}
   void OnStart(PublicId) override {}
   void OnToken(const Token&) override {}
   void OnEnd(const absl::Status& status, FinishReason, const LoopStats&) override {
-    done.set_value(status);
+    const std::lock_guard lock(ends_->mutex);
+    ends_->ended.emplace_back(probe_, status);
   }
-  std::promise<absl::Status> done;
+
+ private:
+  const std::shared_ptr<Ends> ends_;
+  const uint64_t probe_;
 };
 
 Readiness::Readiness(const ReadinessOptions& options, GatewayActor* gateway,
                      const ModelFactsSource* facts,
                      std::function<void(const absl::Status&)> on_change)
-    : options_(options), gateway_(gateway), facts_(facts), on_change_(std::move(on_change)) {}
+    : options_(options),
+      gateway_(gateway),
+      facts_(facts),
+      on_change_(std::move(on_change)),
+      judge_(options),
+      status_(judge_.status()) {}
 
 Readiness::~Readiness() { Stop(); }
 
@@ -32,6 +40,7 @@ void Readiness::Stop() {
   }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
+  for (const auto& [probe, ticket] : std::exchange(tickets_, {})) gateway_->Cancel(ticket);
 }
 
 absl::Status Readiness::status() const {
@@ -39,52 +48,57 @@ absl::Status Readiness::status() const {
   return status_;
 }
 
+std::string Readiness::Trouble(Incarnation replica) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = troubles_.find(replica);
+  return it == troubles_.end() ? "" : it->second;
+}
+
 void Readiness::Loop() {
   while (true) {
-    const absl::Status now = Look();
+    Look();
     std::unique_lock lock(mutex_);
-    const bool changed = now != status_;
-    status_ = now;
+    const bool changed = judge_.status() != status_;
+    status_ = judge_.status();
+    troubles_ = judge_.troubles();
     if (changed) {
       lock.unlock();
-      on_change_(now);
+      on_change_(judge_.status());
       lock.lock();
     }
     if (wake_.wait_for(lock, options_.look_every, [this] { return stopped_; })) return;
   }
 }
 
-absl::Status Readiness::Look() {
-  const GatewayView view = gateway_->view();
-  CATENA_RETURN_IF_ERROR(view.route);
-  CATENA_ASSIGN_OR_RETURN(const auto facts, facts_->Facts());
-  const bool was_ready = status().ok();
-  const Clock::time_point now = Clock::now();
-  // Requests that run are proof enough, and a token would wait behind them.
-  if (was_ready && (now < token_at_ || view.running > 0)) return absl::OkStatus();
-  absl::Status sent = SendToken(*facts);
-  token_at_ = Clock::now() + options_.token_every;
-  // No room is no fault.
-  if (absl::IsResourceExhausted(sent)) sent = absl::OkStatus();
-  return Annotate(sent, "no token came through the chain");
+void Readiness::Look() {
+  GatewayView view = gateway_->view();
+  const Instant now = std::chrono::steady_clock::now();
+  std::vector<std::pair<uint64_t, absl::Status>> ended;
+  {
+    const std::lock_guard lock(ends_->mutex);
+    ended.swap(ends_->ended);
+  }
+  ReadinessJudge::Seen seen{.now = now,
+                            .complete = view.route.ok() ? facts_->Facts().status() : view.route,
+                            .replicas = view.trail.entries(),
+                            .worked_at = view.worked_at};
+  std::erase_if(seen.replicas, [&](const auto& e) { return view.refused.contains(e.replica); });
+  for (const auto& [probe, status] : ended) {
+    judge_.Ended(probe, status, now);
+    tickets_.erase(probe);
+  }
+  for (const ReadinessJudge::Probe& probe : judge_.Look(seen)) Send(probe);
 }
 
-absl::Status Readiness::SendToken(const ModelFacts& facts) {
+// One token for a prompt of one. Nothing hurries it: where it stands still the token loop ends it.
+void Readiness::Send(const ReadinessJudge::Probe& probe) {
   LoopRequest request;
-  request.prompt = {static_cast<int32_t>(facts.model.vocab_size > 1 ? 1 : 0)};
+  request.prompt = {0};
   request.params.max_tokens = 1;
   request.params.ignore_eos = true;
-  request.deadline = Clock::now() + options_.token_timeout;
-  auto listener = std::make_shared<Listener>();
-  std::future<absl::Status> done = listener->done.get_future();
-  const uint64_t ticket = gateway_->Submit(std::move(request), listener);
-  while (done.wait_for(options_.look_every) != std::future_status::ready) {
-    const std::lock_guard lock(mutex_);
-    if (!stopped_) continue;
-    gateway_->Cancel(ticket);
-    return absl::CancelledError("it is stopping");
-  }
-  return done.get();
+  request.through = probe.through;
+  tickets_[probe.number] =
+      gateway_->Submit(std::move(request), std::make_shared<Listener>(ends_, probe.number));
 }
 
 }  // namespace catena

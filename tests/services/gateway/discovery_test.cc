@@ -175,7 +175,7 @@ TEST_F(DiscoveryTest, OfTwoTokenizersTheOneOfTheServedModelIsUsed) {
 }
 
 TEST_F(DiscoveryTest, AFrozenReplicaDoesNotMakeOneWhoAsksWaitForTwoRounds) {
-  options_.answer_within = options_.probe_timeout = std::chrono::milliseconds(2'000);
+  options_.answer_within = options_.detection.probe_timeout = std::chrono::milliseconds(2'000);
   const auto tokenizer = Make(Role::kTokenizer);
   tokenizer->Freeze(true);
   StartWith({tokenizer.get()});
