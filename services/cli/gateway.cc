@@ -23,6 +23,7 @@ constexpr std::chrono::milliseconds kLastWords{500};
 struct GatewayRoleOptions {
   RoleOptions role;
   DiscoveryOptions replicas;
+  DetectionOptions detection;
   std::string api_keys, operator_keys;
   int64_t max_waiting = GatewayCoreOptions().max_waiting;
 };
@@ -69,8 +70,16 @@ class ReadyReport {
   int ready_fd_;
 };
 
+GatewayCoreOptions CoreOptions(const GatewayRoleOptions& o, Incarnation self) {
+  return {.self = self,
+          .max_waiting = o.max_waiting,
+          .jitter_seed = self,
+          .detection = o.detection.limits};
+}
+
 absl::Status RunGateway(GatewayRoleOptions o) {
   StopSignals stop;
+  CATENA_RETURN_IF_ERROR(o.detection.Check());
   CATENA_RETURN_IF_ERROR(InitLog("gateway", o.role.log_level));
   CATENA_ASSIGN_OR_RETURN(const TlsOptions public_tls, PublicTls(o.role.tls));
   CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(public_tls));
@@ -82,7 +91,8 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   RunningCalls cluster_calls(limits::kMaxClusterCalls, "questions about the cluster");
   ReplicaInfo info = DescribeProcess(Role::kGateway, o.role.listen, NewIncarnation());
   const Incarnation self = info.replica.incarnation;
-  GatewayActor actor({.self = self, .max_waiting = o.max_waiting, .jitter_seed = self});
+  o.replicas.detection = o.detection.limits;
+  GatewayActor actor(CoreOptions(o, self));
   GrpcTransport transport({.self = {.incarnation = self,
                                     .role = Role::kGateway,
                                     .fingerprint = "",
@@ -142,6 +152,7 @@ absl::Status RunGateway(GatewayRoleOptions o) {
 Action DeclareGateway(App& app) {
   auto o = std::make_shared<GatewayRoleOptions>();
   o->role.Declare(app);
+  o->detection.DeclareForGateway(app);
   const char* where = "Where to find them: host:port (every address of the name) or unix:/path";
   app.AddOption("--tokenizer", &o->replicas.tokenizers, where).Delimiter(',').Required();
   app.AddOption("--shard", &o->replicas.shards, where).Delimiter(',').Required();

@@ -45,6 +45,7 @@ void StageOptionsOfRole::Declare(App& app) {
   app.AddOption("--context", &context, "Positions a sequence may have (default: the model's)")
       .Positive();
   compute.Declare(app);
+  detection.DeclareForStage(app);
   role.Declare(app);
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 
+#include "services/cli/detection_options.h"
 #include "services/cli/model_options.h"
 #include "services/common/credentials.h"
 
@@ -26,6 +27,7 @@ struct StageOptionsOfRole {
   std::string name;  // of the model, as clients ask for it
   int64_t context = 0;
   ComputeOptions compute;
+  DetectionOptions detection;
   RoleOptions role;
 
   void Declare(App& app);

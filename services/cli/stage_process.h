@@ -24,6 +24,7 @@ struct StageModel {
 };
 
 inline absl::StatusOr<StageModel> OpenStageModel(const StageOptionsOfRole& o) {
+  CATENA_RETURN_IF_ERROR(o.detection.Check());
   StageModel m;
   CATENA_ASSIGN_OR_RETURN(m.model, OpenModel(o.model));
   CATENA_ASSIGN_OR_RETURN(m.context, o.Context(m.model.config()));

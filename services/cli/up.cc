@@ -148,6 +148,14 @@ void DeclareHandedOn(App& app, UpOptions* o) {
   HandOn(app, "--operator-keys", "File of the keys that `status` and `debug` need",
          &o->gateway_flags);
   HandOn(app, "--log-level", "trace, debug, info (default), warn, error or off", &o->role_flags);
+  DeclareDetection(app, [o](DetectionUser user, const std::string& flag, const std::string& value) {
+    if (user != DetectionUser::kStage) {
+      o->gateway_flags.insert(o->gateway_flags.end(), {flag, value});
+    }
+    if (user != DetectionUser::kGateway) {
+      o->stage_flags.insert(o->stage_flags.end(), {flag, value});
+    }
+  });
   const char* tls = "TLS, of all roles";
   HandOn(app, "--tls-cert", "PEM file: their certificate", &o->role_flags).Group(tls);
   HandOn(app, "--tls-key", "PEM file: its key", &o->role_flags).Group(tls);
