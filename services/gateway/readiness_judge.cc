@@ -90,6 +90,7 @@ void ReadinessJudge::Ended(uint64_t probe, const absl::Status& status, Instant n
     const auto it = replicas_.find(*through_one_->probe.through);
     if (it != replicas_.end()) {
       it->second.tried_at = now;
+      if (status.ok()) troubles_.erase(it->first);
       if (failed) {
         troubles_[it->first] = fmt::format("no token came by way of it: {}", Message(status));
       }
