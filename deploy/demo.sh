@@ -11,22 +11,15 @@ build_dir=${BUILD_DIR:-build/release}
 
 progress() { echo "== $*" >&2; }
 
-# Builds the catena command; what the compiler says is shown where it fails, or on a terminal.
+# Builds the catena command. What the tools say is shown where they fail.
 build() {
-  local log=$build_dir/demo-build.log
+  local log=$build_dir/demo-build.log generator=(-G Ninja)
   mkdir -p "$build_dir"
-  if [ -t 2 ]; then
-    configure_and_compile >&2
-  else
-    configure_and_compile >"$log" 2>&1 || { cat "$log" >&2; return 1; }
-  fi
-}
-
-configure_and_compile() {
-  local generator=(-G Ninja)
   [ ! -f "$build_dir/CMakeCache.txt" ] || generator=()  # an existing folder keeps its own
-  cmake -S . -B "$build_dir" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release || return 1
-  cmake --build "$build_dir" --target catena --parallel "$(nproc)"
+  cmake -S . -B "$build_dir" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release >"$log" 2>&1 ||
+    { cat "$log" >&2; return 1; }
+  cmake --build "$build_dir" --target catena --parallel "$(nproc)" 2>&1 |
+    deploy/build_progress.sh "$log"
 }
 
 # Starts the cluster; it ends with this script, however that ends. Its log is shown where it fails.
