@@ -1,4 +1,5 @@
-// Element types of tensors as they lie in files: plain floats, and GGUF's blocks of 32 values.
+// Element types of tensors as they lie in files: plain floats, and GGUF's blocks of 32 or 256
+// values.
 //
 // Block layouts are GGUF's (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and
 // ggml-common.h), little-endian, along the row:
@@ -6,6 +7,11 @@
 //   Q4_0: fp16 d, uint8 q[16]                      value = d * (nibble - 8)
 //   Q4_1: fp16 d, fp16 m, uint8 q[16]              value = d * nibble + m
 // Nibbles: low nibbles are values 0-15 of the block, high nibbles values 16-31.
+//   Q6_K: uint8 low[128], uint8 high[64], int8 scale[16], fp16 d   (256 values)
+//                                                  value = d * scale[i / 16] * (q - 32)
+// Of each half of a Q6_K block (128 values, 64 bytes of low, 32 of high), value 32 j + l has as its
+// low four bits nibble j / 2 of low[32 (j % 2) + l], and as its high two bits those at 2 j of
+// high[l].
 #pragma once
 
 #include <cstdint>
@@ -14,16 +20,19 @@
 
 namespace catena {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1 };
+enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1, kQ6_K };
 
+// Those that linear layers compute with, each in its own layout; Q6_K is read, and widened
+// (tensor.h).
 inline constexpr DType kAllDTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,
                                        DType::kQ8_0, DType::kQ4_0, DType::kQ4_1};
 
-inline constexpr int kQuantBlock = 32;  // values a block of every quantised type
+inline constexpr int kQuantBlock = 32;  // values a block of every quantised type of kAllDTypes
+inline constexpr int kQuantSuperBlock = 256;  // of Q6_K
 
 struct DTypeInfo {
   std::string_view name;  // as flags and messages spell it
-  int block_values;       // 1, or kQuantBlock
+  int block_values;       // 1, kQuantBlock or kQuantSuperBlock
   int block_bytes;
 };
 
@@ -41,6 +50,8 @@ constexpr DTypeInfo Info(DType t) {
       return {"q4_0", kQuantBlock, 18};
     case DType::kQ4_1:
       return {"q4_1", kQuantBlock, 20};
+    case DType::kQ6_K:
+      return {"q6_k", kQuantSuperBlock, 210};
   }
   return {"?", 1, 0};
 }

@@ -118,6 +118,8 @@ void PackPanel(DType dtype, const PanelRows& rows, int64_t cols, uint8_t* panel)
       return PackInt8Panel<DType::kQ4_0>(rows, cols, panel);
     case DType::kQ4_1:
       return PackInt8Panel<DType::kQ4_1>(rows, cols, panel);
+    case DType::kQ6_K:  // CommonDType widens it
+      CATENA_CHECK(false);
   }
 }
 

@@ -90,6 +90,8 @@ class GgufWriter {
         return 2;
       case DType::kQ4_1:
         return 3;
+      case DType::kQ6_K:
+        return 14;
     }
     return 0;
   }
