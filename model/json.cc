@@ -1,31 +1,43 @@
 #include "model/json.h"
 
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
-#include <memory>
 #include <unordered_set>
 #include <vector>
+
+#include "model/read_file.h"
 
 namespace catena {
 namespace {
 
 using nlohmann::json;
 
-// Forwards to nlohmann's own DOM builder, and refuses depth and duplicate keys on the way.
+// What a value costs in memory, about and rather more: a value has 16 bytes, in an array up to as
+// much again in reserve; strings, arrays and objects lie on the heap; a key is a node of a tree
+// with its text, and while its object is open an entry of the set of keys seen.
+constexpr uint64_t kScalarBytes = 24;
+constexpr uint64_t kStringBytes = 72;     // and its text
+constexpr uint64_t kContainerBytes = 96;  // array, object
+constexpr uint64_t kKeyBytes = 160;       // and its text, twice
+
+// Forwards to nlohmann's own DOM builder, and refuses depth, memory and duplicate keys on the way.
 class LimitedSax {
  public:
-  LimitedSax(json* out, int max_depth) : dom_(*out, false), max_depth_(max_depth) {}
+  LimitedSax(json* out, const JsonLimits& limits)
+      : dom_(*out, false), limits_(limits), memory_left_(limits.max_memory) {}
 
-  bool null() { return dom_.null(); }
-  bool boolean(bool v) { return dom_.boolean(v); }
-  bool number_integer(json::number_integer_t v) { return dom_.number_integer(v); }
-  bool number_unsigned(json::number_unsigned_t v) { return dom_.number_unsigned(v); }
-  bool number_float(json::number_float_t v, const std::string& text) {
-    return dom_.number_float(v, text);
+  bool null() { return Spend(kScalarBytes) && dom_.null(); }
+  bool boolean(bool v) { return Spend(kScalarBytes) && dom_.boolean(v); }
+  bool number_integer(json::number_integer_t v) {
+    return Spend(kScalarBytes) && dom_.number_integer(v);
   }
-  bool string(std::string& v) { return dom_.string(v); }
-  bool binary(json::binary_t& v) { return dom_.binary(v); }
+  bool number_unsigned(json::number_unsigned_t v) {
+    return Spend(kScalarBytes) && dom_.number_unsigned(v);
+  }
+  bool number_float(json::number_float_t v, const std::string& text) {
+    return Spend(kScalarBytes) && dom_.number_float(v, text);
+  }
+  bool string(std::string& v) { return Spend(kStringBytes + v.size()) && dom_.string(v); }
+  bool binary(json::binary_t& v) { return dom_.binary(v); }  // JSON text has none
 
   bool start_object(size_t n) {
     if (!Enter()) return false;
@@ -33,6 +45,7 @@ class LimitedSax {
     return dom_.start_object(n);
   }
   bool key(std::string& v) {
+    if (!Spend(kKeyBytes + 2 * v.size())) return false;
     if (!keys_.back().insert(v).second) {
       error_ = fmt::format("the key {} appears twice in one object", Quoted(v));
       return false;
@@ -58,13 +71,23 @@ class LimitedSax {
 
  private:
   bool Enter() {
-    if (++depth_ <= max_depth_) return true;
-    error_ = fmt::format("JSON nested deeper than {}", max_depth_);
+    if (++depth_ <= limits_.max_depth) return Spend(kContainerBytes);
+    error_ = fmt::format("JSON nested deeper than {}", limits_.max_depth);
+    return false;
+  }
+  bool Spend(uint64_t bytes) {
+    if (bytes <= memory_left_) {
+      memory_left_ -= bytes;
+      return true;
+    }
+    error_ = fmt::format("its JSON has more values than fit in {} MiB; is it the right file?",
+                         limits_.max_memory >> 20);
     return false;
   }
 
   nlohmann::detail::json_sax_dom_parser<json> dom_;
-  int max_depth_;
+  const JsonLimits limits_;
+  uint64_t memory_left_;
   int depth_ = 0;
   std::vector<std::unordered_set<std::string>> keys_;
   std::string error_;
@@ -89,7 +112,7 @@ absl::StatusOr<json> ParseJson(std::string_view text, std::string_view source,
                                            source, text.size(), limits.max_bytes));
   }
   json out;
-  LimitedSax sax(&out, limits.max_depth);
+  LimitedSax sax(&out, limits);
   if (!json::sax_parse(text.begin(), text.end(), &sax)) {
     return absl::DataLossError(fmt::format("{}: {}", source, sax.error()));
   }
@@ -97,30 +120,30 @@ absl::StatusOr<json> ParseJson(std::string_view text, std::string_view source,
 }
 
 absl::StatusOr<json> ReadJsonFile(const std::string& path, const JsonLimits& limits) {
-  std::error_code ignored;  // a named pipe would wait for a writer
-  if (!std::filesystem::is_regular_file(path, ignored)) {
-    return absl::NotFoundError(fmt::format("{}: no such file", path));
-  }
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> f(std::fopen(path.c_str(), "rb"), &std::fclose);
-  if (f == nullptr) return absl::NotFoundError(fmt::format("{}: cannot be opened", path));
-  std::string text;
-  char buf[1 << 16];
-  while (size_t n = std::fread(buf, 1, sizeof buf, f.get())) {
-    text.append(buf, n);
-    if (text.size() > limits.max_bytes) break;  // ParseJson says so
-  }
-  if (std::ferror(f.get())) return absl::DataLossError(fmt::format("{}: cannot be read", path));
+  CATENA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, limits.max_bytes));
   return ParseJson(text, path, limits);
+}
+
+std::optional<int64_t> AsInt(const json& value) {
+  if (value.is_number_unsigned()) {
+    const uint64_t v = value.get<uint64_t>();
+    return v <= uint64_t{INT64_MAX} ? std::optional<int64_t>(v) : std::nullopt;
+  }
+  if (value.is_number_integer()) return value.get<int64_t>();
+  if (!value.is_number_float()) return std::nullopt;
+  constexpr double kExact = 9007199254740992.0;  // 2^53: above, not every integer is a double
+  const double v = value.get<double>();
+  if (!(std::abs(v) <= kExact) || v != std::floor(v)) return std::nullopt;
+  return static_cast<int64_t>(v);
 }
 
 absl::StatusOr<std::optional<int64_t>> GetInt(const json& object, const char* key,
                                               std::string_view source) {
   const json* v = Find(object, key);
   if (v == nullptr) return std::nullopt;
-  const bool fits = v->is_number_integer() &&
-                    !(v->is_number_unsigned() && v->get<uint64_t>() > uint64_t{INT64_MAX});
-  if (!fits) return WrongType(source, key, "an integer");
-  return v->get<int64_t>();
+  const std::optional<int64_t> value = AsInt(*v);
+  if (!value) return WrongType(source, key, "an integer");
+  return value;
 }
 
 absl::StatusOr<std::optional<double>> GetDouble(const json& object, const char* key,

@@ -1,48 +1,34 @@
 #include "model/weights/mapped_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "model/read_file.h"
+
 namespace catena {
-namespace {
-
-// Closes a descriptor at the end of a scope; a mapping outlives its descriptor.
-struct ScopedFd {
-  int fd;
-  ~ScopedFd() {
-    if (fd >= 0) close(fd);
-  }
-};
-
-absl::Status OpenError(const std::string& path, int error) {
-  if (error == ENOENT || error == ENOTDIR) {
-    return absl::NotFoundError(fmt::format("{}: no such file; check the path", path));
-  }
-  return absl::InvalidArgumentError(fmt::format("{}: {}", path, std::strerror(error)));
-}
-
-}  // namespace
 
 absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
-  // O_NONBLOCK: opening a named pipe must not wait for a writer.
-  const ScopedFd file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0) return OpenError(path, errno);
-  struct stat info;
-  if (fstat(file.fd, &info) != 0) return OpenError(path, errno);
-  if (!S_ISREG(info.st_mode)) {
-    return absl::InvalidArgumentError(fmt::format("{}: not a regular file", path));
+  CATENA_ASSIGN_OR_RETURN(const RegularFile file, RegularFile::Open(path));
+  if (file.size() == 0) {
+    return absl::DataLossError(fmt::format("{}: the file is empty; fetch it again", path));
   }
-  if (info.st_size == 0) return absl::DataLossError(fmt::format("{}: the file is empty", path));
-  const size_t size = static_cast<size_t>(info.st_size);
-  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (data == MAP_FAILED) return OpenError(path, errno);
-  return std::shared_ptr<const MappedFile>(
+  const size_t size = static_cast<size_t>(file.size());
+  void* data =
+      mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd(), 0);  // outlives the descriptor
+  if (data == MAP_FAILED) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: cannot be mapped: {}", path, std::strerror(errno)));
+  }
+  std::shared_ptr<const MappedFile> mapped(
       new MappedFile(path, {static_cast<const uint8_t*>(data), size}));
+  constexpr size_t kLongestStandIn = 1024;
+  const std::string_view start(static_cast<const char*>(data), std::min(size, kLongestStandIn));
+  CATENA_RETURN_IF_ERROR(CheckNoStandIn(start, path));
+  return mapped;
 }
 
 MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size()); }

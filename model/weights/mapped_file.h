@@ -20,7 +20,7 @@ namespace catena {
 class MappedFile {
  public:
   // NOT_FOUND where there is no such file, INVALID_ARGUMENT where it is not a regular file or may
-  // not be read, DATA_LOSS where it is empty.
+  // not be read, DATA_LOSS where it is empty or a stand-in (read_file.h).
   static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(const std::string& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
