@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 
 #include "model/arch/arch.h"
+#include "model/file_limits.h"
 #include "model/side_files.h"
 #include "model/weights/gguf.h"
 #include "model/weights/random_weights.h"
@@ -53,9 +55,8 @@ class OpenCheckpoint final : public Checkpoint {
   std::optional<std::string> tokenizer_json_path() const override {
     return parts_.side.tokenizer_json_path;
   }
-  const std::string& chat_template() const override { return parts_.side.chat_template; }
-  const std::string& bos_token() const override { return parts_.side.bos_token; }
-  const std::string& eos_token() const override { return parts_.side.eos_token; }
+  const TokenizerConfig& tokenizer_config() const override { return parts_.side.tokenizer; }
+  const std::vector<std::string>& warnings() const override { return parts_.side.warnings; }
 
  private:
   absl::StatusOr<TensorView> Get(const TensorSpec& spec) const;
@@ -122,6 +123,82 @@ absl::StatusOr<BlockTensors> OpenCheckpoint::Block(int layer) const {
   return block;
 }
 
+// A name without the blocks: "model.layers." of "model.layers.{}.self_attn.q_proj.weight".
+std::string_view BeforeNumber(std::string_view pattern) {
+  return pattern.substr(0, pattern.find("{}"));
+}
+
+// Computing with fewer blocks than the file has would give other text without a word.
+absl::Status CheckNoMoreBlocks(const Parts& parts) {
+  const std::string_view prefix = BeforeNumber(parts.names->attention_norm);
+  for (const std::string& name : parts.tensors->Names()) {
+    if (!std::string_view(name).starts_with(prefix)) continue;
+    int64_t block = -1;
+    const char *digits = name.data() + prefix.size(), *end = name.data() + name.size();
+    const auto parsed = std::from_chars(digits, end, block);
+    if (parsed.ec != std::errc() || parsed.ptr == end || *parsed.ptr != '.') continue;
+    if (block < parts.config.n_layers) continue;
+    return absl::DataLossError(
+        fmt::format("{}: the config has {} blocks, but the weights hold {} of block {} as well: "
+                    "they do not belong "
+                    "together; fetch both again, or correct the count of blocks",
+                    parts.path, parts.config.n_layers, Quoted(name), block));
+  }
+  return absl::OkStatus();
+}
+
+bool SameValues(const TensorView& a, const TensorView& b) {
+  return a.dtype == b.dtype && a.rows == b.rows && a.cols == b.cols &&
+         a.bytes.size() == b.bytes.size() &&
+         std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
+}
+
+// A config that ties the head to the embedding beside weights with a head of their own: a finetune
+// may have untied them. The weights are right, as for transformers 5 and vLLM; where the head is a
+// copy, one of the two will do.
+absl::Status UntieOwnHead(Parts* parts) {
+  const std::string head_name(parts->names->lm_head);
+  if (!parts->config.tied_embeddings || !parts->tensors->Has(head_name)) return absl::OkStatus();
+  CATENA_ASSIGN_OR_RETURN(const TensorView head, parts->tensors->Find(head_name));
+  CATENA_ASSIGN_OR_RETURN(const TensorView embedding,
+                          parts->tensors->Find(std::string(parts->names->embedding)));
+  const bool same = SameValues(head, embedding);
+  parts->tensors->Release(head);
+  parts->tensors->Release(embedding);
+  if (same) return absl::OkStatus();
+  parts->config.tied_embeddings = false;
+  parts->side.warnings.push_back(fmt::format(
+      "{}: config.json ties the head to the embedding, but the weights have another {}; "
+      "the weights' own is used",
+      parts->path, head_name));
+  return absl::OkStatus();
+}
+
+// Tells where memory will go that the file's size does not show.
+void WarnOfWidening(Parts* parts) {
+  int64_t stored = 0, widened = 0;
+  for (const std::string& name : parts->tensors->Names()) {
+    const auto tensor = parts->tensors->Find(name);
+    const bool looked_up = name == parts->names->embedding && !parts->config.tied_embeddings;
+    if (!tensor.ok() || tensor->dtype != DType::kQ6_K || looked_up) continue;
+    stored += static_cast<int64_t>(tensor->bytes.size());
+    widened += tensor->rows * RowBytes(DType::kF32, tensor->cols);
+  }
+  if (stored == 0) return;
+  parts->side.warnings.push_back(fmt::format(
+      "{}: its Q6_K matrices are widened to float32 in memory: {} bytes become {}; a Q8_0 "
+      "file needs less",
+      parts->path, stored, widened));
+}
+
+// What can be said of weights that are at hand.
+absl::Status CheckWeights(Parts* parts) {
+  CATENA_RETURN_IF_ERROR(CheckNoMoreBlocks(*parts));
+  CATENA_RETURN_IF_ERROR(UntieOwnHead(parts));
+  WarnOfWidening(parts);
+  return absl::OkStatus();
+}
+
 // "random:SEED" to SEED.
 absl::StatusOr<uint64_t> ParseSeed(std::string_view weights) {
   uint64_t seed = 0;
@@ -156,13 +233,15 @@ absl::StatusOr<Parts> OpenGguf(const std::string& path, const CheckpointOptions&
   }
   parts.names = &parts.architecture->gguf;
   parts.tensors = file;
+  CATENA_RETURN_IF_ERROR(CheckWeights(&parts));
   return parts;
 }
 
 // A folder, by its config.json.
 absl::StatusOr<Parts> OpenFolder(const std::string& path, const std::string& config_path,
                                  const CheckpointOptions& options) {
-  CATENA_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonFile(config_path));
+  CATENA_ASSIGN_OR_RETURN(const nlohmann::json json,
+                          ReadJsonFile(config_path, limits::kConfigJson));
   CATENA_ASSIGN_OR_RETURN(ArchitectureAndConfig read, ReadConfig(json, config_path));
   Parts parts{.path = path, .architecture = read.architecture, .config = std::move(read.config)};
   const std::string folder = fs::path(config_path).parent_path().string();
@@ -173,6 +252,7 @@ absl::StatusOr<Parts> OpenFolder(const std::string& path, const std::string& con
   }
   parts.names = &parts.architecture->hf;
   CATENA_ASSIGN_OR_RETURN(parts.tensors, OpenSafetensorsFolder(folder.empty() ? "." : folder));
+  CATENA_RETURN_IF_ERROR(CheckWeights(&parts));
   return parts;
 }
 
@@ -217,6 +297,8 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(
   }
   auto parts = fs::is_directory(status) ? OpenDirectory(path, options) : OpenFile(path, options);
   if (!parts.ok()) return parts.status();
+  std::vector<std::string>& warnings = parts->side.warnings;
+  warnings.insert(warnings.begin(), parts->config.warnings.begin(), parts->config.warnings.end());
   return std::make_shared<OpenCheckpoint>(*std::move(parts));
 }
 

@@ -2,7 +2,8 @@
 // what its files say of tokenizer, chat and generation. Nothing is read until it is asked for.
 //
 //   Hugging Face folder  config.json, model.safetensors or model.safetensors.index.json with its
-//                        shards, tokenizer.json, tokenizer_config.json, generation_config.json
+//                        shards, generation_config.json, tokenizer.json and what
+//                        tokenizer_config.h lists
 //   GGUF file            all in one; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 //   random:SEED          any config.json, its weights generated tensor by tensor
 //
@@ -18,6 +19,9 @@
 #include "kernels/base/status.h"
 #include "kernels/base/tensor.h"
 #include "model/config.h"
+#include "model/generation_config.h"
+#include "model/tokenizer/gguf_vocabulary.h"
+#include "model/tokenizer/tokenizer_config.h"
 #include "model/weights/tensor_source.h"
 
 namespace catena {
@@ -31,27 +35,6 @@ struct BlockTensors {
   TensorView mlp_norm;              // (hidden)
   std::vector<TensorView> gate_up;  // rows together: 2 * intermediate; cols: hidden
   TensorView down;                  // (hidden, intermediate)
-};
-
-// generation_config.json (or its place in GGUF); absent fields stay empty.
-struct GenerationConfig {
-  bool do_sample = false;
-  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty;
-  std::optional<int64_t> top_k;
-  std::vector<int32_t> eos_ids;  // joined with the config's, without duplicates
-};
-
-// A GGUF file's vocabulary, copied out and checked: what model/tokenizer/ builds from.
-struct GgufVocabulary {
-  std::string model;                // tokenizer.ggml.model: "llama" (SentencePiece) or "gpt2"
-  std::string pre;                  // tokenizer.ggml.pre, "" where absent
-  std::vector<std::string> tokens;  // by id
-  std::vector<float> scores;        // by id, or empty
-  // By id, or empty: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
-  std::vector<int32_t> types;
-  std::vector<std::string> merges;  // "left right", best first; empty for "llama"
-  int32_t bos_id = -1, eos_id = -1, unk_id = -1;
-  std::optional<bool> add_bos, add_space_prefix;
 };
 
 struct CheckpointOptions {
@@ -83,10 +66,10 @@ class Checkpoint {
   // where the files are absent (commands that take ids work without).
   virtual const GgufVocabulary* gguf_vocabulary() const = 0;
   virtual std::optional<std::string> tokenizer_json_path() const = 0;
-  // The model's own chat template (Jinja text), and the special tokens it may name; "" if absent.
-  virtual const std::string& chat_template() const = 0;
-  virtual const std::string& bos_token() const = 0;
-  virtual const std::string& eos_token() const = 0;
+  // The model's own chat template, and the special tokens that its files name beside those.
+  virtual const TokenizerConfig& tokenizer_config() const = 0;
+  // What is odd in the files and does no harm, a line each that begins with the file: for the user.
+  virtual const std::vector<std::string>& warnings() const = 0;
 };
 
 }  // namespace catena

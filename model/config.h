@@ -39,9 +39,12 @@ struct ModelConfig {
   int64_t context_length = 0;    // positions
   int64_t sliding_window = 0;    // a query at p sees (p - window, p]; 0: no window
   bool tied_embeddings = false;  // the head reads the embedding's matrix
-  // Ids below 0: the model names none. `eos_ids` are config.json's; generation_config adds its own.
+  // Below vocab_size. -1: the model names none. `eos_ids` are config.json's; generation_config.json
+  // adds its own.
   int32_t bos_id = -1;
   std::vector<int32_t> eos_ids;
+  // What is odd in the file but does no harm, a line each, for the user.
+  std::vector<std::string> warnings;
 
   int64_t q_cols() const { return int64_t{n_heads} * head_dim; }
   int64_t kv_cols() const { return int64_t{n_kv_heads} * head_dim; }

@@ -27,12 +27,12 @@ inline constexpr double kMinNormEps = 1e-12, kMaxNormEps = 0.1;
 inline constexpr uint64_t kMaxTensors = uint64_t{1} << 16;
 inline constexpr uint64_t kMaxTensorNameBytes = 512;
 inline constexpr uint64_t kMaxMetadataKeys = uint64_t{1} << 16;
-inline constexpr uint64_t kMaxMetadataKeyBytes = 65535;                     // GGUF's own
-inline constexpr uint64_t kMaxSafetensorsHeaderBytes = uint64_t{16} << 20;  // kMaxTensors entries
+inline constexpr uint64_t kMaxMetadataKeyBytes = 65535;                // GGUF's own
+inline constexpr uint64_t kMaxMetadataEntries = uint64_t{1} << 22;     // of one array: kMaxVocab
+inline constexpr uint64_t kMaxMetadataValueBytes = uint64_t{1} << 27;  // Gemma 3's merges: 12 MB
 inline constexpr uint64_t kMaxShards = 1024;
 
-// Texts beside the weights.
-inline constexpr uint64_t kMaxChatTemplateBytes = uint64_t{1} << 20;
+// Texts beside the weights; how large the files are that hold them says file_limits.h.
 inline constexpr uint64_t kMaxSpecialTokenBytes = 4096;
 
 }  // namespace catena::limits

@@ -7,7 +7,9 @@
 #include <string>
 
 #include "model/arch/arch.h"
-#include "model/checkpoint.h"
+#include "model/generation_config.h"
+#include "model/tokenizer/gguf_vocabulary.h"
+#include "model/tokenizer/tokenizer_config.h"
 #include "model/weights/gguf.h"
 
 namespace catena {
@@ -16,11 +18,12 @@ struct SideFiles {
   GenerationConfig generation;
   std::optional<GgufVocabulary> vocabulary;        // GGUF only
   std::optional<std::string> tokenizer_json_path;  // a folder's only
-  std::string chat_template, bos_token, eos_token;
+  TokenizerConfig tokenizer;                       // of a GGUF file: its texts and end_ids
+  std::vector<std::string> warnings;               // a line each, for the user
 };
 
-// generation_config.json, tokenizer_config.json, chat_template.jinja and tokenizer.json of a
-// folder, each of which may be absent.
+// generation_config.json, what ReadTokenizerConfig reads, and where tokenizer.json is; each may be
+// absent.
 absl::StatusOr<SideFiles> ReadFolderSide(const std::string& folder, const ModelConfig& config);
 
 // The tokenizer.* and general.sampling.* metadata of a GGUF file, which may be absent.

@@ -25,6 +25,16 @@ std::string OfLayer(std::string_view pattern, int layer) {
   return fmt::format(fmt::runtime(pattern), layer);
 }
 
+// What "architectures" says where there is no "model_type": ["LlamaForCausalLM"].
+std::string_view NameByClass(const nlohmann::json& config) {
+  const auto classes = config.find("architectures");
+  if (classes == config.end() || !classes->is_array() || classes->empty()) return "";
+  for (const Architecture* a : kArchitectures) {
+    if ((*classes)[0] == a->hf_class) return a->name;
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<ArchitectureAndConfig> ReadConfig(const nlohmann::json& config,
@@ -32,8 +42,9 @@ absl::StatusOr<ArchitectureAndConfig> ReadConfig(const nlohmann::json& config,
   if (!config.is_object()) {
     return absl::DataLossError(fmt::format("{}: not a JSON object", source));
   }
-  CATENA_ASSIGN_OR_RETURN(const auto model_type, GetString(config, "model_type", source));
-  if (!model_type.has_value()) {
+  CATENA_ASSIGN_OR_RETURN(auto model_type, GetString(config, "model_type", source));
+  if (!model_type.has_value()) model_type = NameByClass(config);
+  if (model_type->empty()) {
     return absl::InvalidArgumentError(
         fmt::format("{}: \"model_type\" is missing; is this a model's config.json?", source));
   }

@@ -31,17 +31,20 @@ struct TensorNames {
 };
 
 struct Architecture {
-  std::string_view name;  // config.json's model_type and GGUF's general.architecture
+  std::string_view name;      // config.json's model_type and GGUF's general.architecture
+  std::string_view hf_class;  // in config.json's "architectures"
   TensorNames hf, gguf;
   // Both check everything they read: whoever holds the result may trust it.
   absl::StatusOr<ModelConfig> (*from_json)(const nlohmann::json& config, const std::string& source);
   absl::StatusOr<ModelConfig> (*from_gguf)(const GgufFile& file);
-  // Texts of control tokens that end a turn: GGUF has no generation_config to name them.
+  // Texts of control tokens that end a turn of this architecture alone, besides those that end one
+  // everywhere (tokenizer/end_tokens.h): GGUF has no generation_config to name them.
   absl::Span<const std::string_view> gguf_end_tokens;
 };
 
-// The architecture of a config.json (an object, by its model_type) or of a GGUF file, and the
-// config it reads there. INVALID_ARGUMENT that lists those we know where it is not one of them.
+// The architecture of a config.json (an object, by its model_type, or else by the class of its
+// "architectures") or of a GGUF file, and the config it reads there. INVALID_ARGUMENT that lists
+// those we know where it is not one of them.
 struct ArchitectureAndConfig {
   const Architecture* architecture = nullptr;
   ModelConfig config;

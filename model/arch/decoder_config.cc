@@ -30,16 +30,30 @@ constexpr SizeKeys kGgufKeys = {"embedding_length",
                                 "context_length",
                                 "attention.layer_norm_rms_epsilon"};
 
-absl::Status ReadSizes(const Fields& fields, const SizeKeys& keys, ModelConfig* c) {
+// `defaults` null: a missing size is an error.
+absl::Status ReadSizes(const Fields& fields, const SizeKeys& keys, const JsonDefaults* defaults,
+                       ModelConfig* c) {
   using namespace limits;
-  CATENA_ASSIGN_OR_RETURN(c->hidden_size, fields.Int(keys.hidden, 1, kMaxHidden));
-  CATENA_ASSIGN_OR_RETURN(c->intermediate_size, fields.Int(keys.intermediate, 1, kMaxIntermediate));
-  CATENA_ASSIGN_OR_RETURN(c->n_layers, fields.Int(keys.layers, 1, kMaxLayers));
-  CATENA_ASSIGN_OR_RETURN(c->n_heads, fields.Int(keys.heads, 1, kMaxHeads));
+  const auto read = [&](const char* key, int64_t max, int64_t JsonDefaults::*absent) {
+    return fields.Int(
+        key, 1, max,
+        defaults == nullptr ? std::nullopt : std::optional<int64_t>(defaults->*absent));
+  };
+  using D = JsonDefaults;
+  CATENA_ASSIGN_OR_RETURN(c->hidden_size, read(keys.hidden, kMaxHidden, &D::hidden_size));
+  CATENA_ASSIGN_OR_RETURN(c->intermediate_size,
+                          read(keys.intermediate, kMaxIntermediate, &D::intermediate_size));
+  CATENA_ASSIGN_OR_RETURN(c->n_layers, read(keys.layers, kMaxLayers, &D::num_hidden_layers));
+  CATENA_ASSIGN_OR_RETURN(c->n_heads, read(keys.heads, kMaxHeads, &D::num_attention_heads));
   CATENA_ASSIGN_OR_RETURN(c->n_kv_heads, fields.Int(keys.kv_heads, 1, kMaxHeads, c->n_heads));
   CATENA_ASSIGN_OR_RETURN(c->head_dim, fields.Int(keys.head_dim, 2, kMaxHeadDim, 0));
-  CATENA_ASSIGN_OR_RETURN(c->context_length, fields.Int(keys.context, 1, kMaxContext));
-  CATENA_ASSIGN_OR_RETURN(c->rms_norm_eps, fields.Double(keys.norm_eps, kMinNormEps, kMaxNormEps));
+  CATENA_ASSIGN_OR_RETURN(c->context_length,
+                          read(keys.context, kMaxContext, &D::max_position_embeddings));
+  CATENA_ASSIGN_OR_RETURN(
+      c->rms_norm_eps,
+      fields.Double(
+          keys.norm_eps, kMinNormEps, kMaxNormEps,
+          defaults == nullptr ? std::nullopt : std::optional<double>(defaults->rms_norm_eps)));
   if (c->n_heads % c->n_kv_heads != 0) {
     return Unsupported(fields, fmt::format("\"{}\" ({}) is not a multiple of \"{}\" ({})",
                                            fields.Spell(keys.heads), c->n_heads,
@@ -105,19 +119,44 @@ absl::Status ReadGgufVocabSize(const GgufFields& fields, ModelConfig* config) {
   return absl::OkStatus();
 }
 
+std::string OutOfRange(std::string_view source, std::string_view key, std::string_view id,
+                       int64_t vocab_size) {
+  return fmt::format(
+      "{}: \"{}\" names the token {}, which a vocabulary of {} does not have; it is "
+      "left out",
+      source, key, id.substr(0, 40), vocab_size);
+}
+
+// BOS and EOS, which SentencePiece numbers alike wherever the file does not say (llama.cpp's
+// llama-vocab.cpp).
+absl::Status ReadGgufIds(const GgufFile& file, ModelConfig* c) {
+  CATENA_ASSIGN_OR_RETURN(const auto model, file.GetString("tokenizer.ggml.model"));
+  const auto read = [&](const char* key, int32_t sentencepiece) -> absl::StatusOr<int32_t> {
+    if (file.HasKey(key) || model != "llama" || sentencepiece >= c->vocab_size) {
+      return ReadGgufTokenId(file, key, c->vocab_size, &c->warnings);
+    }
+    return sentencepiece;
+  };
+  CATENA_ASSIGN_OR_RETURN(c->bos_id, read("tokenizer.ggml.bos_token_id", 1));
+  CATENA_ASSIGN_OR_RETURN(const int32_t eos, read("tokenizer.ggml.eos_token_id", 2));
+  if (eos >= 0) c->eos_ids.push_back(eos);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::StatusOr<int32_t> ReadGgufTokenId(const GgufFile& file, const char* key, int64_t vocab_size) {
+absl::StatusOr<int32_t> ReadGgufTokenId(const GgufFile& file, const char* key, int64_t vocab_size,
+                                        std::vector<std::string>* warnings) {
   CATENA_ASSIGN_OR_RETURN(const auto id, file.GetInt(key));
-  if (!id.has_value() || *id == -1 || *id == UINT32_MAX) return -1;
-  if (*id >= 0 && *id < vocab_size) return static_cast<int32_t>(*id);
-  return absl::InvalidArgumentError(
-      fmt::format("{}: metadata \"{}\" is {}, not below the vocabulary's {}", file.source(), key,
-                  *id, vocab_size));
+  if (!id.has_value() || *id < 0 || *id == UINT32_MAX) return -1;
+  if (*id < vocab_size) return static_cast<int32_t>(*id);
+  warnings->push_back(OutOfRange(file.source(), key, fmt::format("{}", *id), vocab_size));
+  return -1;
 }
 
 absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const JsonFields& fields, const char* key,
-                                                  int64_t vocab_size) {
+                                                  int64_t vocab_size,
+                                                  std::vector<std::string>* warnings) {
   std::vector<int32_t> ids;
   const auto it = fields.object().find(key);
   if (it == fields.object().end() || it->is_null()) return ids;
@@ -127,34 +166,48 @@ absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const JsonFields& fields, cons
                        fmt::format("\"{}\" lists more than {} ids", key, limits::kMaxEosIds));
   }
   for (const json& id : list) {
-    if (!id.is_number_integer() ||
-        (id.is_number_unsigned() && id.get<uint64_t>() >= uint64_t(vocab_size))) {
-      return Unsupported(
-          fields, fmt::format("\"{}\" must be ids below the vocabulary's {}", key, vocab_size));
+    const std::optional<int64_t> value = AsInt(id);
+    if (!value && !id.is_number_unsigned()) {
+      return absl::DataLossError(fmt::format("{}: \"{}\" must be a token id or a list of them",
+                                             fields.source(), fields.Spell(key)));
     }
-    if (id.get<int64_t>() >= 0) ids.push_back(id.get<int32_t>());
+    if (value.value_or(INT64_MAX) >= vocab_size) {
+      warnings->push_back(OutOfRange(fields.source(), fields.Spell(key), id.dump(), vocab_size));
+    } else if (*value >= 0) {
+      ids.push_back(static_cast<int32_t>(*value));
+    }
   }
   return ids;
 }
 
-absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name) {
+absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name,
+                                            const JsonDefaults& defaults) {
   CATENA_RETURN_IF_ERROR(RefuseJsonVariants(fields));
   ModelConfig c;
   c.architecture = name;
-  CATENA_RETURN_IF_ERROR(ReadSizes(fields, kJsonKeys, &c));
-  CATENA_ASSIGN_OR_RETURN(c.vocab_size, fields.Int("vocab_size", 1, limits::kMaxVocab));
+  CATENA_RETURN_IF_ERROR(ReadSizes(fields, kJsonKeys, &defaults, &c));
+  CATENA_ASSIGN_OR_RETURN(c.vocab_size,
+                          fields.Int("vocab_size", 1, limits::kMaxVocab, defaults.vocab_size));
   CATENA_ASSIGN_OR_RETURN(const auto tied, fields.FindBool("tie_word_embeddings"));
   c.tied_embeddings = tied.value_or(false);
-  CATENA_ASSIGN_OR_RETURN(const auto bos, ReadTokenIds(fields, "bos_token_id", c.vocab_size));
+  // null says that there is none, which is not the same as no word.
+  const auto ids = [&](const char* key, int32_t absent) -> absl::StatusOr<std::vector<int32_t>> {
+    if (fields.object().contains(key)) {
+      return ReadTokenIds(fields, key, c.vocab_size, &c.warnings);
+    }
+    if (absent >= c.vocab_size) return std::vector<int32_t>();
+    return std::vector<int32_t>{absent};
+  };
+  CATENA_ASSIGN_OR_RETURN(const auto bos, ids("bos_token_id", defaults.bos_token_id));
   if (!bos.empty()) c.bos_id = bos[0];
-  CATENA_ASSIGN_OR_RETURN(c.eos_ids, ReadTokenIds(fields, "eos_token_id", c.vocab_size));
+  CATENA_ASSIGN_OR_RETURN(c.eos_ids, ids("eos_token_id", defaults.eos_token_id));
   return c;
 }
 
 absl::StatusOr<ModelConfig> ReadGgufDecoder(const GgufFields& fields, std::string_view name) {
   ModelConfig c;
   c.architecture = name;
-  CATENA_RETURN_IF_ERROR(ReadSizes(fields, kGgufKeys, &c));
+  CATENA_RETURN_IF_ERROR(ReadSizes(fields, kGgufKeys, nullptr, &c));
   CATENA_RETURN_IF_ERROR(RefuseGgufVariants(fields, c));
   CATENA_RETURN_IF_ERROR(ReadGgufVocabSize(fields, &c));
   CATENA_ASSIGN_OR_RETURN(c.rope_theta,
@@ -163,12 +216,7 @@ absl::StatusOr<ModelConfig> ReadGgufDecoder(const GgufFields& fields, std::strin
                           fields.Int("rope.dimension_count", 1, limits::kMaxHeadDim, c.head_dim));
   CATENA_RETURN_IF_ERROR(SetRotaryDim(fields, rotary_dim, &c));
   c.tied_embeddings = !fields.file().Has("output.weight");
-  CATENA_ASSIGN_OR_RETURN(
-      c.bos_id, ReadGgufTokenId(fields.file(), "tokenizer.ggml.bos_token_id", c.vocab_size));
-  CATENA_ASSIGN_OR_RETURN(
-      const int32_t eos,
-      ReadGgufTokenId(fields.file(), "tokenizer.ggml.eos_token_id", c.vocab_size));
-  if (eos >= 0) c.eos_ids.push_back(eos);
+  CATENA_RETURN_IF_ERROR(ReadGgufIds(fields.file(), &c));
   return c;
 }
 

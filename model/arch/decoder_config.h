@@ -9,20 +9,35 @@
 
 namespace catena {
 
-// Sizes, norm epsilon, ids and tying of a config.json. head_dim defaults to hidden / heads. Refuses
-// what no architecture here supports: biases, other activations than silu, quantised checkpoints.
-absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name);
+// What transformers' configuration class of an architecture takes for a key that config.json lacks:
+// save_pretrained may leave out what has its default.
+struct JsonDefaults {
+  int64_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
+  int64_t max_position_embeddings;
+  double rms_norm_eps;
+  int32_t bos_token_id, eos_token_id;
+};
+
+// Sizes, norm epsilon, ids and tying of a config.json. Key-value heads default to the heads,
+// head_dim to hidden / heads. Refuses what no architecture here supports: biases, other activations
+// than silu, quantised checkpoints.
+absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name,
+                                            const JsonDefaults& defaults);
 
 // The same of a GGUF file, with rope_theta and rotary_dim. Refuses split files and experts.
 absl::StatusOr<ModelConfig> ReadGgufDecoder(const GgufFields& fields, std::string_view name);
 
-// A token id or a list of them (config.json's and generation_config.json's eos_token_id), each
-// below vocab_size; absent or negative ids are left out.
+// A token id or a list of them (config.json's and generation_config.json's eos_token_id). Absent
+// and negative ids are left out; so, with a warning, are those that are not below vocab_size: they
+// never come.
 absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const JsonFields& fields, const char* key,
-                                                  int64_t vocab_size);
+                                                  int64_t vocab_size,
+                                                  std::vector<std::string>* warnings);
 
-// A special token's id in GGUF metadata ("tokenizer.ggml.eos_token_id"), -1 where there is none.
-absl::StatusOr<int32_t> ReadGgufTokenId(const GgufFile& file, const char* key, int64_t vocab_size);
+// A special token's id in GGUF metadata ("tokenizer.ggml.eos_token_id"), -1 where there is none or,
+// with a warning, where it is not below vocab_size.
+absl::StatusOr<int32_t> ReadGgufTokenId(const GgufFile& file, const char* key, int64_t vocab_size,
+                                        std::vector<std::string>* warnings);
 
 // The rotary settings of a config.json: transformers 5's "rope_parameters" or, before it,
 // "rope_theta", "partial_rotary_factor" and "rope_scaling".

@@ -71,7 +71,7 @@ class GgufFields final : public Fields {
   const std::string& source() const override { return file_.source(); }
   std::string Spell(const char* key) const override { return prefix_ + key; }
   absl::StatusOr<std::optional<int64_t>> FindInt(const char* key) const override {
-    return file_.GetInt(Spell(key));
+    return file_.GetUniformInt(Spell(key));
   }
   absl::StatusOr<std::optional<double>> FindDouble(const char* key) const override {
     return file_.GetDouble(Spell(key));

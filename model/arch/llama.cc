@@ -12,7 +12,16 @@ namespace catena {
 namespace {
 
 constexpr char kName[] = "llama";
-constexpr std::string_view kEndTokens[] = {"<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"};
+// transformers' LlamaConfig.
+constexpr JsonDefaults kDefaults = {.vocab_size = 32000,
+                                    .hidden_size = 4096,
+                                    .intermediate_size = 11008,
+                                    .num_hidden_layers = 32,
+                                    .num_attention_heads = 32,
+                                    .max_position_embeddings = 2048,
+                                    .rms_norm_eps = 1e-6,
+                                    .bos_token_id = 1,
+                                    .eos_token_id = 2};
 constexpr char kRopeDivisors[] = "rope_freqs.weight";
 
 absl::Status ReadJsonScaling(const JsonFields& fields, const JsonRope& rope, ModelConfig* c) {
@@ -45,7 +54,7 @@ absl::Status ReadJsonScaling(const JsonFields& fields, const JsonRope& rope, Mod
 
 absl::StatusOr<ModelConfig> FromJson(const nlohmann::json& config, const std::string& source) {
   const JsonFields fields(config, source);
-  CATENA_ASSIGN_OR_RETURN(ModelConfig c, ReadJsonDecoder(fields, kName));
+  CATENA_ASSIGN_OR_RETURN(ModelConfig c, ReadJsonDecoder(fields, kName, kDefaults));
   CATENA_ASSIGN_OR_RETURN(const JsonRope rope, ReadJsonRope(fields));
   c.rope_theta = rope.theta;
   if (rope.partial_rotary_factor != 1.0) {
@@ -98,6 +107,7 @@ absl::StatusOr<ModelConfig> FromGguf(const GgufFile& file) {
 extern const Architecture kLlamaArchitecture;
 constinit const Architecture kLlamaArchitecture = {
     .name = kName,
+    .hf_class = "LlamaForCausalLM",
     .hf = {.embedding = "model.embed_tokens.weight",
            .final_norm = "model.norm.weight",
            .lm_head = "lm_head.weight",
@@ -125,7 +135,7 @@ constinit const Architecture kLlamaArchitecture = {
              .interleaved_qk = true},
     .from_json = &FromJson,
     .from_gguf = &FromGguf,
-    .gguf_end_tokens = kEndTokens,
+    .gguf_end_tokens = {},
 };
 
 }  // namespace catena

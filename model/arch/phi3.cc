@@ -14,8 +14,18 @@ namespace catena {
 namespace {
 
 constexpr char kName[] = "phi3";
-constexpr int64_t kDefaultOriginalMaxPositions = 4096;  // Phi3Config's
-constexpr std::string_view kEndTokens[] = {"<|endoftext|>", "<|assistant|>", "<|end|>"};
+// transformers' Phi3Config.
+constexpr JsonDefaults kDefaults = {.vocab_size = 32064,
+                                    .hidden_size = 3072,
+                                    .intermediate_size = 8192,
+                                    .num_hidden_layers = 32,
+                                    .num_attention_heads = 32,
+                                    .max_position_embeddings = 4096,
+                                    .rms_norm_eps = 1e-5,
+                                    .bos_token_id = 1,
+                                    .eos_token_id = 32000};
+constexpr int64_t kDefaultOriginalMaxPositions = 4096;
+constexpr std::string_view kEndTokens[] = {"<|assistant|>"};
 constexpr char kLongFactors[] = "rope_factors_long.weight";
 constexpr char kShortFactors[] = "rope_factors_short.weight";
 
@@ -46,12 +56,13 @@ absl::Status ReadJsonLongRope(const JsonFields& fields, const JsonRope& rope, Mo
 
 absl::StatusOr<ModelConfig> FromJson(const nlohmann::json& config, const std::string& source) {
   const JsonFields fields(config, source);
-  CATENA_ASSIGN_OR_RETURN(ModelConfig c, ReadJsonDecoder(fields, kName));
+  CATENA_ASSIGN_OR_RETURN(ModelConfig c, ReadJsonDecoder(fields, kName, kDefaults));
   CATENA_ASSIGN_OR_RETURN(const JsonRope rope, ReadJsonRope(fields));
   c.rope_theta = rope.theta;
   CATENA_RETURN_IF_ERROR(
       SetRotaryDim(fields, static_cast<int64_t>(c.head_dim * rope.partial_rotary_factor), &c));
-  if (rope.kind == "longrope" || rope.kind == "su") {
+  // "su" and "yarn" are what early checkpoints call it.
+  if (rope.kind == "longrope" || rope.kind == "su" || rope.kind == "yarn") {
     CATENA_RETURN_IF_ERROR(ReadJsonLongRope(fields, rope, &c));
   } else if (rope.kind != "default") {
     return UnsupportedRope(fields, rope.kind, "default, longrope (su)");
@@ -104,6 +115,7 @@ absl::StatusOr<ModelConfig> FromGguf(const GgufFile& file) {
 extern const Architecture kPhi3Architecture;
 constinit const Architecture kPhi3Architecture = {
     .name = kName,
+    .hf_class = "Phi3ForCausalLM",
     .hf = {.embedding = "model.embed_tokens.weight",
            .final_norm = "model.norm.weight",
            .lm_head = "lm_head.weight",

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "kernels/base/status.h"
-#include "model/checkpoint.h"
+#include "model/generation_config.h"
 
 namespace catena {
 

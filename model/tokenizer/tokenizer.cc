@@ -1,10 +1,11 @@
 #include "model/tokenizer/tokenizer.h"
 
-#include <fstream>
 #include <optional>
-#include <sstream>
 #include <utility>
 
+#include "model/checkpoint.h"
+#include "model/file_limits.h"
+#include "model/read_file.h"
 #include "model/tokenizer/utf8.h"
 
 namespace catena {
@@ -22,9 +23,9 @@ AddedTokenMatcher MakeMatcher(const std::vector<AddedToken>& added, const Normal
   return AddedTokenMatcher(std::move(entries));
 }
 
-std::vector<int32_t> SpecialIds(const std::vector<AddedToken>& added) {
-  std::vector<int32_t> ids;
-  for (const AddedToken& t : added) {
+std::vector<int32_t> HiddenIds(const TokenizerParts& parts) {
+  std::vector<int32_t> ids = parts.end_ids;
+  for (const AddedToken& t : parts.added) {
     if (t.special) ids.push_back(t.id);
   }
   return ids;
@@ -35,18 +36,16 @@ std::vector<int32_t> SpecialIds(const std::vector<AddedToken>& added) {
 absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromCheckpoint(
     const Checkpoint& checkpoint) {
   if (const GgufVocabulary* vocabulary = checkpoint.gguf_vocabulary()) {
-    return FromGguf(*vocabulary, checkpoint.path());
+    return FromGguf(*vocabulary, checkpoint.path(), checkpoint.tokenizer_config().end_ids);
   }
   const std::optional<std::string> path = checkpoint.tokenizer_json_path();
   if (!path) {
     return absl::NotFoundError(
         fmt::format("{}: no tokenizer; add the model's tokenizer.json", checkpoint.path()));
   }
-  std::ifstream file(*path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return absl::NotFoundError(fmt::format("{}: cannot be read", *path));
-  return FromTokenizerJson(text.str(), *path);
+  CATENA_ASSIGN_OR_RETURN(const std::string text,
+                          ReadFile(*path, limits::kTokenizerJson.max_bytes));
+  return FromTokenizerJson(text, *path, checkpoint.tokenizer_config());
 }
 
 struct Tokenizer::EncodeState {
@@ -63,10 +62,11 @@ Tokenizer::Tokenizer(TokenizerParts parts)
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       raw_added_(MakeMatcher(parts.added, normalizer_, false)),
       normalized_added_(MakeMatcher(parts.added, normalizer_, true)),
-      decoder_(std::make_shared<const TokenDecoder>(vocabulary_, SpecialIds(parts.added),
+      decoder_(std::make_shared<const TokenDecoder>(vocabulary_, HiddenIds(parts),
                                                     std::move(parts.decoder))),
       bos_id_(parts.bos_id),
-      add_bos_(parts.add_bos) {}
+      add_bos_(parts.add_bos),
+      end_ids_(std::move(parts.end_ids)) {}
 
 std::vector<int32_t> Tokenizer::Encode(std::string_view bytes, const EncodeOptions& options) const {
   std::string replaced;

@@ -16,15 +16,18 @@
 #include "absl/types/span.h"
 
 #include "kernels/base/status.h"
-#include "model/checkpoint.h"
 #include "model/tokenizer/added_tokens.h"
 #include "model/tokenizer/bpe.h"
+#include "model/tokenizer/gguf_vocabulary.h"
 #include "model/tokenizer/normalizer.h"
 #include "model/tokenizer/pre_tokenizer.h"
 #include "model/tokenizer/token_decoder.h"
+#include "model/tokenizer/tokenizer_config.h"
 #include "model/tokenizer/vocabulary.h"
 
 namespace catena {
+
+class Checkpoint;
 
 // What a tokenizer is made of; a reader of one file format fills it.
 struct TokenizerParts {
@@ -37,6 +40,7 @@ struct TokenizerParts {
   DecoderOptions decoder;
   int32_t bos_id = -1;  // -1: none is named
   bool add_bos = false;
+  std::vector<int32_t> end_ids = {};  // that end a text; hidden like special tokens
 };
 
 struct EncodeOptions {
@@ -50,9 +54,11 @@ class Tokenizer {
   // `source` (a path) starts every message. DATA_LOSS where the text is damaged, INVALID_ARGUMENT
   // where it asks for what is not supported, naming it.
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromTokenizerJson(
-      std::string_view text, std::string_view source);
-  static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromGguf(const GgufVocabulary& vocabulary,
-                                                                   std::string_view source);
+      std::string_view text, std::string_view source, const TokenizerConfig& config = {});
+  // `end_ids`: at which the file says that a text ends, besides the vocabulary's own.
+  static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromGguf(
+      const GgufVocabulary& vocabulary, std::string_view source,
+      absl::Span<const int32_t> end_ids = {});
   // From whichever of the two the model's files hold. NOT_FOUND where they hold neither.
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> FromCheckpoint(
       const Checkpoint& checkpoint);
@@ -85,7 +91,11 @@ class Tokenizer {
   int32_t vocab_size() const { return vocabulary_.size(); }
   // The id of the token that is spelled so in the file, or -1.
   int32_t IdOf(std::string_view token) const { return vocabulary_.FindAny(token); }
+  // Left out of a decode that skips special tokens: special tokens, and those that end a text,
+  // whatever their file marks them as.
   bool IsSpecial(int32_t id) const { return decoder_->Has(id) && decoder_->IsSpecial(id); }
+  // Tokens that end a text: those that the files name, and those known by their texts.
+  absl::Span<const int32_t> end_ids() const { return end_ids_; }
   // Whether the model was trained with a BOS before every text, and which; -1: none is named.
   bool add_bos() const { return add_bos_; }
   int32_t bos_id() const { return bos_id_; }
@@ -102,6 +112,7 @@ class Tokenizer {
   std::shared_ptr<const TokenDecoder> decoder_;
   int32_t bos_id_;
   bool add_bos_;
+  std::vector<int32_t> end_ids_;
 };
 
 }  // namespace catena

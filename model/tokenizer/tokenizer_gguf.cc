@@ -4,20 +4,12 @@
 #include <string>
 #include <utility>
 
+#include "model/generation_config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/utf8.h"
 
 namespace catena {
 namespace {
-
-enum TokenType {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6
-};
 
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
@@ -30,22 +22,62 @@ struct PreTokenizerName {
   bool add_bos;  // where the file does not say
 };
 
+// Names with one pattern: llama.cpp's src/llama-vocab.cpp, by its patterns' texts.
 constexpr PreTokenizerName kPreTokenizers[] = {
     {"", false, SplitPattern::kGpt2, false, false},
     {"default", false, SplitPattern::kGpt2, false, false},
     {"gpt-2", false, SplitPattern::kGpt2, false, false},
+    {"phi-2", false, SplitPattern::kGpt2, false, false},
+    {"mpt", false, SplitPattern::kGpt2, false, false},
+    {"olmo", false, SplitPattern::kGpt2, false, false},
+    {"jais", false, SplitPattern::kGpt2, false, false},
+    {"gigachat", false, SplitPattern::kGpt2, false, false},
+    {"a.x-4.0", false, SplitPattern::kGpt2, false, false},
+    {"mellum", false, SplitPattern::kGpt2, false, false},
+    {"modern-bert", false, SplitPattern::kGpt2, false, false},
+    {"exaone4", false, SplitPattern::kGpt2, false, false},
+    {"trillion", false, SplitPattern::kGpt2, false, false},
+    {"granite-docling", false, SplitPattern::kGpt2, false, false},
     {"smollm", true, SplitPattern::kGpt2, false, false},
     {"starcoder", true, SplitPattern::kGpt2, false, false},
     {"refact", true, SplitPattern::kGpt2, false, false},
+    {"command-r", true, SplitPattern::kGpt2, false, false},
+    {"codeshell", true, SplitPattern::kGpt2, false, false},
+    {"exaone", true, SplitPattern::kGpt2, false, false},
+    {"minerva-7b", true, SplitPattern::kGpt2, false, false},
+    {"mellum2", true, SplitPattern::kGpt2, false, false},
     {"llama3", false, SplitPattern::kLlama3, true, true},
     {"llama-v3", false, SplitPattern::kLlama3, true, true},
     {"llama-bpe", false, SplitPattern::kLlama3, true, true},
+    {"falcon3", false, SplitPattern::kLlama3, true, true},
+    {"falcon-h1", false, SplitPattern::kLlama3, true, true},
+    {"pixtral", false, SplitPattern::kLlama3, true, true},
+    {"midm-2.0", false, SplitPattern::kLlama3, true, true},
+    {"lfm2", false, SplitPattern::kLlama3, true, true},
+    {"jina-v5-nano", false, SplitPattern::kLlama3, true, true},
+    {"dbrx", false, SplitPattern::kLlama3, false, false},
+    {"smaug-bpe", false, SplitPattern::kLlama3, false, false},
+    {"glm4", false, SplitPattern::kLlama3, false, false},
+    {"chatglm-bpe", false, SplitPattern::kLlama3, false, false},
     {"qwen2", false, SplitPattern::kQwen2, false, false},
     {"deepseek-r1-qwen", false, SplitPattern::kQwen2, false, false},
+    {"kormo", false, SplitPattern::kQwen2, false, false},
+    {"f2llmv2", false, SplitPattern::kQwen2, false, false},
+    {"megrez", false, SplitPattern::kQwen2, false, false},
+    {"stablelm2", false, SplitPattern::kQwen2, false, false},
+    {"hunyuan", false, SplitPattern::kQwen2, false, false},
+    {"solar-open", false, SplitPattern::kQwen2, false, false},
+    {"grok-2", false, SplitPattern::kQwen2, false, false},
     {"gpt-4o", false, SplitPattern::kGpt4o, false, false},
+    {"llama4", false, SplitPattern::kGpt4o, false, false},
+    {"kanana2", false, SplitPattern::kGpt4o, false, false},
+    {"talkie", false, SplitPattern::kGpt4o, false, false},
+    {"minimax-m2", false, SplitPattern::kGpt4o, false, false},
 };
 
-int TypeOf(const GgufVocabulary& v, size_t id) { return v.types.empty() ? kNormal : v.types[id]; }
+int TypeOf(const GgufVocabulary& v, size_t id) {
+  return v.types.empty() ? kNormalToken : v.types[id];
+}
 
 absl::Status Check(const GgufVocabulary& v, std::string_view source) {
   if (v.tokens.empty()) {
@@ -64,7 +96,7 @@ absl::StatusOr<Vocabulary> MakeVocabulary(const GgufVocabulary& v, std::string_v
   repaired.reserve(v.tokens.size());  // the entries point into it
   std::vector<VocabularyEntry> entries;
   for (size_t id = 0; id < v.tokens.size(); ++id) {
-    if (TypeOf(v, id) == kUnused) continue;
+    if (TypeOf(v, id) == kUnusedToken) continue;
     std::string_view text = v.tokens[id];
     if (!IsValidUtf8(text)) {
       repaired.emplace_back();
@@ -89,9 +121,9 @@ std::vector<AddedToken> MakeAdded(const GgufVocabulary& v, const Vocabulary& voc
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
     const int type = TypeOf(v, id);
     const std::string_view text = vocabulary.Text(id);
-    const bool added = type == kControl || type == kUserDefined || type == kUnknown;
+    const bool added = type == kControlToken || type == kUserToken || type == kUnknownToken;
     if (!added || text.empty() || text.size() > kMaxAddedTokenBytes) continue;
-    AddedToken t{.content = std::string(text), .id = id, .special = type != kUserDefined};
+    AddedToken t{.content = std::string(text), .id = id, .special = type != kUserToken};
     if (phi3) t.rstrip = id == 2 || id > 32000;
     if (phi3 && id == 2) t.special = false;
     out.push_back(std::move(t));
@@ -113,7 +145,7 @@ std::vector<BpeMerge> MergesFromScores(const GgufVocabulary& v, const Vocabulary
   std::vector<size_t> starts;
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
     const std::string_view text = vocabulary.Text(id);
-    if (TypeOf(v, id) != kNormal || text.size() > kLongestMerged) continue;
+    if (TypeOf(v, id) != kNormalToken || text.size() > kLongestMerged) continue;
     if (vocabulary.Find(text) != id) continue;
     starts.clear();
     for (size_t i = 0; i < text.size(); i += ReadCodePoint(text, i).size) starts.push_back(i);
@@ -223,8 +255,8 @@ absl::Status FillByteLevel(const GgufVocabulary& v, std::string_view source,
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromGguf(const GgufVocabulary& v,
-                                                                     std::string_view source) {
+absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromGguf(
+    const GgufVocabulary& v, std::string_view source, absl::Span<const int32_t> end_ids) {
   CATENA_RETURN_IF_ERROR(Check(v, source));
   TokenizerParts parts;
   CATENA_ASSIGN_OR_RETURN(parts.vocabulary, MakeVocabulary(v, source));
@@ -241,6 +273,8 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromGguf(const GgufV
   parts.added = MakeAdded(v, parts.vocabulary);
   if (parts.vocabulary.Has(v.bos_id)) parts.bos_id = v.bos_id;
   parts.add_bos = parts.add_bos && parts.bos_id >= 0;
+  parts.end_ids.assign(end_ids.begin(), end_ids.end());
+  for (const int32_t id : v.end_ids) AddId(id, &parts.end_ids);
   return std::make_shared<const Tokenizer>(std::move(parts));
 }
 

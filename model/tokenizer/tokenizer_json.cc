@@ -2,11 +2,15 @@
 // (https://github.com/huggingface/tokenizers, tokenizers/src/tokenizer/serialization.rs). What it
 // may name and we do not support is an INVALID_ARGUMENT that names it.
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "model/file_limits.h"
+#include "model/generation_config.h"
 #include "model/json.h"
+#include "model/tokenizer/end_tokens.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/utf8.h"
 
@@ -258,6 +262,65 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(const json& v, const Pla
   return out;
 }
 
+// Joins the tokens that other files name to those of tokenizer.json, as transformers adds them when
+// it loads the folder. A token without an id, or whose id is another's, needs one of the
+// vocabulary.
+void AddNamed(const std::vector<AddedToken>& named, const json& vocab,
+              std::vector<AddedToken>* added) {
+  std::set<int32_t> used;
+  std::map<std::string_view, size_t> place;  // in `added`, which has room for all
+  added->reserve(added->size() + named.size());
+  for (size_t i = 0; i < added->size(); ++i) place.emplace((*added)[i].content, i);
+  for (const AddedToken& token : named) {
+    if (const auto known = place.find(token.content); known != place.end()) {
+      (*added)[known->second].special |= token.special;
+      continue;
+    }
+    AddedToken t = token;
+    if (const auto piece = vocab.find(t.content); piece != vocab.end()) {
+      t.id = static_cast<int32_t>(AsInt(*piece).value_or(-1));
+    } else if (t.id >= 0) {
+      if (used.empty()) {  // seldom: tokenizer.json names its added tokens itself
+        for (const json& id : vocab) used.insert(static_cast<int32_t>(AsInt(id).value_or(-1)));
+        for (const AddedToken& a : *added) used.insert(a.id);
+      }
+      if (!used.insert(t.id).second) continue;
+    }
+    if (t.id < 0) continue;
+    added->push_back(std::move(t));
+    place.emplace(added->back().content, added->size() - 1);
+  }
+}
+
+// Tokens that end a turn by their texts become special ones, and are listed.
+void FindEnds(TokenizerParts* parts) {
+  std::set<std::string_view> added;
+  for (AddedToken& t : parts->added) {
+    added.insert(t.content);
+    if (!EndsTurn(t.content, t.special)) continue;
+    t.special = true;
+    AddId(t.id, &parts->end_ids);
+  }
+  std::vector<AddedToken> plain;
+  for (int32_t id = 0; id < parts->vocabulary.size(); ++id) {
+    const std::string_view text = parts->vocabulary.Text(id);
+    if (!EndsTurn(text, false) || added.count(text) != 0) continue;
+    plain.push_back({.content = std::string(text), .id = id, .special = true});
+    AddId(id, &parts->end_ids);
+  }
+  parts->added.insert(parts->added.end(), plain.begin(), plain.end());
+}
+
+// What the folder's other files say of BOS and EOS.
+void ApplyConfig(const TokenizerConfig& config, TokenizerParts* parts) {
+  for (const int32_t id : config.end_ids) AddId(id, &parts->end_ids);
+  const int32_t eos = parts->vocabulary.FindAny(config.eos_token);
+  if (eos >= 0) AddId(eos, &parts->end_ids);
+  const int32_t bos = parts->vocabulary.FindAny(config.bos_token);
+  if (parts->bos_id < 0) parts->bos_id = bos;
+  if (config.add_bos) parts->add_bos = *config.add_bos && parts->bos_id >= 0;
+}
+
 absl::StatusOr<Vocabulary> ReadVocabulary(const json& vocab, const std::vector<AddedToken>& added,
                                           const Place& p) {
   if (!vocab.is_object()) return p.Damaged("must be an object");
@@ -317,7 +380,8 @@ absl::StatusOr<std::vector<BpeMerge>> ReadMerges(const json& merges, const Vocab
   return out;
 }
 
-absl::Status ReadModel(const json& model, const Place& p, TokenizerParts* parts) {
+absl::Status ReadModel(const json& model, const Place& p, const TokenizerConfig& config,
+                       TokenizerParts* parts) {
   if (!model.is_object()) return p.Damaged("must be an object");
   CATENA_ASSIGN_OR_RETURN(const auto type, GetString(model, "type", p.source));
   if (type.value_or("BPE") != "BPE") return p.Unsupported(type->substr(0, 40));
@@ -334,6 +398,7 @@ absl::Status ReadModel(const json& model, const Place& p, TokenizerParts* parts)
   if (bpe.byte_level && bpe.byte_fallback) {
     return (p / "byte_fallback").Unsupported("together with ByteLevel");
   }
+  AddNamed(config.added, Member(model, "vocab"), &parts->added);
   CATENA_ASSIGN_OR_RETURN(parts->vocabulary,
                           ReadVocabulary(Member(model, "vocab"), parts->added, p / "vocab"));
   CATENA_ASSIGN_OR_RETURN(const auto unk, GetString(model, "unk_token", p.source));
@@ -370,8 +435,8 @@ absl::Status ReadPostProcessor(const json& v, const Place& p, TokenizerParts* pa
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromTokenizerJson(
-    std::string_view text, std::string_view source) {
-  CATENA_ASSIGN_OR_RETURN(const json root, ParseJson(text, source));
+    std::string_view text, std::string_view source, const TokenizerConfig& config) {
+  CATENA_ASSIGN_OR_RETURN(const json root, ParseJson(text, source, limits::kTokenizerJson));
   if (!root.is_object()) {
     return absl::DataLossError(fmt::format("{}: not a tokenizer.json object", source));
   }
@@ -386,9 +451,11 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromTokenizerJson(
   CATENA_ASSIGN_OR_RETURN(parts.decoder, ReadDecoder(Member(root, "decoder"), place("decoder")));
   CATENA_ASSIGN_OR_RETURN(parts.added,
                           ReadAddedTokens(Member(root, "added_tokens"), place("added_tokens")));
-  CATENA_RETURN_IF_ERROR(ReadModel(Member(root, "model"), place("model"), &parts));
+  CATENA_RETURN_IF_ERROR(ReadModel(Member(root, "model"), place("model"), config, &parts));
   CATENA_RETURN_IF_ERROR(
       ReadPostProcessor(Member(root, "post_processor"), place("post_processor"), &parts));
+  FindEnds(&parts);
+  ApplyConfig(config, &parts);
   return std::make_shared<const Tokenizer>(std::move(parts));
 }
 

@@ -47,7 +47,7 @@ constexpr TensorType kTensorTypes[] = {
     {3, "Q4_1", DType::kQ4_1},    {6, "Q5_0", std::nullopt},     {7, "Q5_1", std::nullopt},
     {8, "Q8_0", DType::kQ8_0},    {9, "Q8_1", std::nullopt},     {10, "Q2_K", std::nullopt},
     {11, "Q3_K", std::nullopt},   {12, "Q4_K", std::nullopt},    {13, "Q5_K", std::nullopt},
-    {14, "Q6_K", std::nullopt},   {15, "Q8_K", std::nullopt},    {16, "IQ2_XXS", std::nullopt},
+    {14, "Q6_K", DType::kQ6_K},   {15, "Q8_K", std::nullopt},    {16, "IQ2_XXS", std::nullopt},
     {17, "IQ2_XS", std::nullopt}, {18, "IQ3_XXS", std::nullopt}, {19, "IQ1_S", std::nullopt},
     {20, "IQ4_NL", std::nullopt}, {21, "IQ3_S", std::nullopt},   {22, "IQ2_S", std::nullopt},
     {23, "IQ4_XS", std::nullopt}, {24, "I8", std::nullopt},      {25, "I16", std::nullopt},
@@ -107,6 +107,11 @@ class GgufParser {
   absl::Status Truncated() const {
     return Corrupt("truncated or corrupt in {} at byte {} of {}; fetch the file again", where_,
                    position_, bytes_.size());
+  }
+
+  absl::Status TooLong(uint64_t bytes) const {
+    return Corrupt("{} has {} bytes or more, where at most {} are allowed", where_, bytes,
+                   limits::kMaxMetadataValueBytes);
   }
 
   template <typename T>
@@ -179,6 +184,10 @@ class GgufParser {
       if (value.type == kArray) return Corrupt("{} nests arrays", where_);
     }
     if (value.type >= kValueTypes) return Corrupt("{} has unknown type {}", where_, value.type);
+    if (value.count > limits::kMaxMetadataEntries) {
+      return Corrupt("{} claims {} entries, where at most {} are allowed", where_, value.count,
+                     limits::kMaxMetadataEntries);
+    }
     CATENA_RETURN_IF_ERROR(TakeValue(&value));
     if (!out_.metadata_.emplace(std::move(key), value).second) {
       return Corrupt("{} appears twice", where_);
@@ -196,6 +205,7 @@ class GgufParser {
     if (!value->is_array) {
       uint64_t size = 0;
       CATENA_RETURN_IF_ERROR(Read(&size));
+      if (size > limits::kMaxMetadataValueBytes) return TooLong(size);
       return Take(size, &value->bytes);
     }
     if (value->count > remaining() / sizeof(uint64_t)) return Truncated();
@@ -205,6 +215,7 @@ class GgufParser {
       const uint64_t size = Load<uint64_t>(bytes_.data() + position_);
       if (size > remaining() - sizeof(uint64_t)) return Truncated();
       position_ += sizeof(uint64_t) + size;
+      if (position_ - begin > limits::kMaxMetadataValueBytes) return TooLong(position_ - begin);
     }
     value->bytes = bytes_.subspan(begin, position_ - begin);
     return absl::OkStatus();
@@ -229,12 +240,12 @@ class GgufParser {
     where_ = fmt::format("tensor {}", Quoted(pending.name));
     uint32_t n_dims = 0;
     CATENA_RETURN_IF_ERROR(Read(&n_dims));
-    if (n_dims < 1 || n_dims > tensor.dims.size()) {
-      return Corrupt("{} has {} dimensions, where 1 to 4 are allowed", where_, n_dims);
+    if (n_dims > tensor.dims.size()) {
+      return Corrupt("{} has {} dimensions, where at most 4 are allowed", where_, n_dims);
     }
-    for (uint32_t d = 0; d < n_dims; ++d) {
+    for (uint32_t d = 0; d < n_dims; ++d) {  // none: a scalar; one of 0: no values
       CATENA_RETURN_IF_ERROR(Read(&tensor.dims[d]));
-      if (tensor.dims[d] <= 0)
+      if (tensor.dims[d] < 0)
         return Corrupt("{} has a dimension of size {}", where_, tensor.dims[d]);
     }
     CATENA_RETURN_IF_ERROR(Read(&tensor.type));
@@ -285,6 +296,7 @@ class GgufParser {
     uint64_t end = 0;
     const std::string* before = nullptr;
     for (const Pending& p : pending_) {
+      if (p.size == 0) continue;  // no values, or of a type that is not read: it may lie anywhere
       if (p.offset > data_bytes || p.size > data_bytes - p.offset) {
         return Corrupt(
             "tensor {} ends past the end of the file ({} + {} + {} > {} bytes); it is "
@@ -296,8 +308,7 @@ class GgufParser {
       }
       end = p.offset + p.size;
       before = &p.name;
-      if (p.size > 0)
-        out_.tensors_.find(p.name)->second.bytes = bytes_.subspan(start + p.offset, p.size);
+      out_.tensors_.find(p.name)->second.bytes = bytes_.subspan(start + p.offset, p.size);
     }
     return absl::OkStatus();
   }
@@ -379,7 +390,9 @@ absl::StatusOr<std::optional<double>> GgufFile::GetDouble(std::string_view key) 
   const Value* v = FindValue(key);
   if (v == nullptr) return std::nullopt;
   if (v->is_array || (v->type != kFloat32 && v->type != kFloat64)) {
-    return WrongType(key, "a floating-point number");
+    const auto integer = GetInt(key);  // some writers drop a fraction of zero
+    if (!integer.ok()) return WrongType(key, "a number");
+    return static_cast<double>(**integer);
   }
   const double value =
       v->type == kFloat32 ? double{Load<float>(v->bytes.data())} : Load<double>(v->bytes.data());
@@ -426,6 +439,17 @@ absl::StatusOr<std::optional<std::vector<float>>> GgufFile::GetFloats(std::strin
   return out;
 }
 
+absl::StatusOr<std::optional<int64_t>> GgufFile::GetUniformInt(std::string_view key) const {
+  const Value* v = FindValue(key);
+  if (v == nullptr || !v->is_array) return GetInt(key);
+  CATENA_ASSIGN_OR_RETURN(const auto values, GetInt32s(key));
+  const bool uniform =
+      !values->empty() &&
+      std::all_of(values->begin(), values->end(), [&](int32_t i) { return i == values->front(); });
+  if (!uniform) return WrongType(key, "one number, or a list of equal ones: layers alike");
+  return values->front();
+}
+
 absl::StatusOr<std::optional<std::vector<int32_t>>> GgufFile::GetInt32s(
     std::string_view key) const {
   const Value* v = FindValue(key);
@@ -448,7 +472,7 @@ absl::StatusOr<TensorView> GgufFile::Find(const std::string& name) const {
   if (!type.dtype.has_value()) {
     return absl::InvalidArgumentError(fmt::format(
         "{}: tensor {} is of type {} ({}), which is not supported; use a file quantised to Q8_0, "
-        "Q4_0, Q4_1, F16, BF16 or F32",
+        "Q6_K, Q4_0, Q4_1, F16, BF16 or F32",
         source_, Quoted(name), type.name, type.number));
   }
   if (tensor.dims[2] != 1 || tensor.dims[3] != 1) {

@@ -38,7 +38,9 @@ class GgufFile final : public TensorSource {
 
   // Metadata. An absent key is nullopt; a value of another type is DATA_LOSS that names the key.
   std::vector<std::string> Keys() const;
-  absl::StatusOr<std::optional<int64_t>> GetInt(std::string_view key) const;    // any integer type
+  absl::StatusOr<std::optional<int64_t>> GetInt(std::string_view key) const;  // any integer type
+  // A number, or an array of one value a layer where all are equal.
+  absl::StatusOr<std::optional<int64_t>> GetUniformInt(std::string_view key) const;
   absl::StatusOr<std::optional<double>> GetDouble(std::string_view key) const;  // finite
   absl::StatusOr<std::optional<bool>> GetBool(std::string_view key) const;
   absl::StatusOr<std::optional<std::string>> GetString(std::string_view key) const;

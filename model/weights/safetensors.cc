@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "model/file_limits.h"
 #include "model/model_limits.h"
 
 namespace catena {
@@ -12,7 +13,6 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kLengthBytes = 8;  // the header's length, a little-endian uint64
-constexpr int kMaxHeaderDepth = 4;    // {tensor: {shape: [...]}}
 constexpr int kMaxDims = 8;           // published tensors have at most 5
 
 // Element types by the header's spelling. Those without a DType have a size only.
@@ -89,18 +89,16 @@ absl::Status SafetensorsFile::ParseHeader(absl::Span<const uint8_t> bytes) {
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
   const uint64_t max_bytes =
-      std::min<uint64_t>(bytes.size() - kLengthBytes, limits::kMaxSafetensorsHeaderBytes);
+      std::min<uint64_t>(bytes.size() - kLengthBytes, limits::kTensorsJson.max_bytes);
   if (header_bytes > max_bytes) {
     return absl::DataLossError(
         fmt::format("{}: claims a header of {} bytes, where at most {} can be; truncated or no "
-                    "safetensors file",
+                    "safetensors file, fetch it again",
                     source_, header_bytes, max_bytes));
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes,
                               header_bytes);
-  const JsonLimits json_limits = {.max_bytes = limits::kMaxSafetensorsHeaderBytes,
-                                  .max_depth = kMaxHeaderDepth};
-  CATENA_ASSIGN_OR_RETURN(const json header, ParseJson(text, source_, json_limits));
+  CATENA_ASSIGN_OR_RETURN(const json header, ParseJson(text, source_, limits::kTensorsJson));
   if (!header.is_object()) {
     return absl::DataLossError(fmt::format("{}: the header is not a JSON object", source_));
   }
@@ -209,66 +207,89 @@ void SafetensorsFile::Release(const TensorView& view) const {
 
 absl::StatusOr<std::shared_ptr<const ShardedSafetensors>> ShardedSafetensors::Open(
     const std::string& index_path) {
-  const JsonLimits json_limits = {.max_bytes = limits::kMaxSafetensorsHeaderBytes,
-                                  .max_depth = kMaxHeaderDepth};
-  CATENA_ASSIGN_OR_RETURN(const json index, ReadJsonFile(index_path, json_limits));
-  const auto corrupt = [&](std::string_view why) {
-    return absl::DataLossError(fmt::format("{}: {}", index_path, why));
-  };
+  CATENA_ASSIGN_OR_RETURN(const json index, ReadJsonFile(index_path, limits::kTensorsJson));
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-    return corrupt("lacks a \"weight_map\" object");
+    return absl::DataLossError(fmt::format("{}: lacks a \"weight_map\" object", index_path));
   }
-  const json& weight_map = index["weight_map"];
+  std::shared_ptr<ShardedSafetensors> out(new ShardedSafetensors);
+  out->source_ = index_path;
+  CATENA_RETURN_IF_ERROR(out->Place(index["weight_map"]));
+  CATENA_RETURN_IF_ERROR(out->OpenShards());
+  return out;
+}
+
+absl::Status ShardedSafetensors::Place(const json& weight_map) {
+  const auto corrupt = [&](std::string_view why) {
+    return absl::DataLossError(fmt::format("{}: {}", source_, why));
+  };
   if (weight_map.size() > limits::kMaxTensors) {
     return corrupt(fmt::format("{} tensors, more than the limit of {}", weight_map.size(),
                                limits::kMaxTensors));
   }
-  const std::filesystem::path folder = std::filesystem::path(index_path).parent_path();
-  std::shared_ptr<ShardedSafetensors> out(new ShardedSafetensors);
-  out->source_ = index_path;
   for (const auto& [name, file] : weight_map.items()) {
     if (!file.is_string() || !IsPlainFileName(file.get_ref<const std::string&>())) {
       return corrupt(
           fmt::format("places tensor {} in {}, which is not a plain file name", Quoted(name),
                       Quoted(file.is_string() ? file.get<std::string>() : file.type_name())));
     }
-    std::shared_ptr<const SafetensorsFile>& shard = out->shards_[file.get<std::string>()];
-    if (out->shards_.size() > limits::kMaxShards) {
+    shards_.emplace(file.get<std::string>(), absl::UnknownError("not opened"));
+    if (shards_.size() > limits::kMaxShards) {
       return corrupt(fmt::format("names more than {} files", limits::kMaxShards));
     }
-    if (shard == nullptr) {
-      auto opened = SafetensorsFile::Open((folder / file.get<std::string>()).string());
-      if (absl::IsNotFound(opened.status())) {
-        return absl::NotFoundError(fmt::format("{} (named by {}); fetch the missing file",
-                                               Message(opened.status()), index_path));
-      }
-      if (!opened.ok()) return opened.status();
-      shard = *std::move(opened);
-    }
-    if (!shard->Has(name)) {
-      return corrupt(fmt::format("places tensor {} in {}, which does not hold it", Quoted(name),
-                                 Quoted(file.get<std::string>())));
-    }
-    out->shard_of_.emplace(name, shard.get());
+    file_of_.emplace(name, file.get<std::string>());
   }
-  return out;
+  return absl::OkStatus();
+}
+
+absl::Status ShardedSafetensors::OpenShards() {
+  const std::filesystem::path folder = std::filesystem::path(source_).parent_path();
+  absl::Status first_error;
+  bool any = shards_.empty();
+  for (auto& [file, shard] : shards_) {
+    shard = SafetensorsFile::Open((folder / file).string());
+    if (!shard.ok()) {
+      const std::string_view advice = absl::IsNotFound(shard.status()) ? "; fetch it" : "";
+      shard =
+          absl::Status(shard.status().code(),
+                       fmt::format("{} (named by {}){}", Message(shard.status()), source_, advice));
+      if (first_error.ok()) first_error = shard.status();
+      continue;
+    }
+    any = true;
+    for (const std::string& name : (*shard)->Names()) holder_of_.emplace(name, shard->get());
+  }
+  // Of several that hold a tensor, the one that the index names.
+  for (const auto& [name, file] : file_of_) {
+    const auto& shard = shards_.at(file);
+    if (shard.ok() && (*shard)->Has(name)) holder_of_[name] = shard->get();
+  }
+  return any ? absl::OkStatus() : first_error;
 }
 
 absl::StatusOr<TensorView> ShardedSafetensors::Find(const std::string& name) const {
-  const auto it = shard_of_.find(name);
-  if (it == shard_of_.end()) return NoTensor(source_, name);
-  return it->second->Find(name);
+  if (const auto holder = holder_of_.find(name); holder != holder_of_.end()) {
+    return holder->second->Find(name);
+  }
+  const auto file = file_of_.find(name);
+  if (file == file_of_.end()) return NoTensor(source_, name);
+  const auto& shard = shards_.at(file->second);
+  if (!shard.ok()) {
+    return absl::DataLossError(
+        fmt::format("tensor {} is not here: {}", Quoted(name), Message(shard.status())));
+  }
+  return absl::NotFoundError(fmt::format("{}: places tensor {} in {}, which does not hold it",
+                                         source_, Quoted(name), Quoted(file->second)));
 }
 
 std::vector<std::string> ShardedSafetensors::Names() const {
   std::vector<std::string> names;
-  for (const auto& [name, shard] : shard_of_) names.push_back(name);
+  for (const auto& [name, shard] : holder_of_) names.push_back(name);
   return names;
 }
 
 void ShardedSafetensors::Release(const TensorView& view) const {
-  const auto it = shard_of_.find(view.name);
-  if (it != shard_of_.end()) it->second->Release(view);
+  const auto it = holder_of_.find(view.name);
+  if (it != holder_of_.end()) it->second->Release(view);
 }
 
 absl::StatusOr<std::shared_ptr<const TensorSource>> OpenSafetensorsFolder(

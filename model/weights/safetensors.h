@@ -53,23 +53,32 @@ class SafetensorsFile final : public TensorSource {
   std::map<std::string, Tensor> tensors_;
 };
 
+// What an index names need not be there: entries of tensors that were removed and shards that no
+// one fetched cost nothing until one of their tensors is asked for. A tensor that the index places
+// wrongly is found wherever it is.
 class ShardedSafetensors final : public TensorSource {
  public:
-  // `index_path`: a model.safetensors.index.json; its shards lie beside it.
+  // `index_path`: a model.safetensors.index.json; its shards lie beside it. NOT_FOUND where none of
+  // them can be opened.
   static absl::StatusOr<std::shared_ptr<const ShardedSafetensors>> Open(
       const std::string& index_path);
 
+  // DATA_LOSS also where the tensor's shard could not be opened.
   absl::StatusOr<TensorView> Find(const std::string& name) const override;
-  bool Has(const std::string& name) const override { return shard_of_.count(name) != 0; }
+  bool Has(const std::string& name) const override { return holder_of_.count(name) != 0; }
   std::vector<std::string> Names() const override;
   void Release(const TensorView& view) const override;
 
  private:
   ShardedSafetensors() = default;
+  absl::Status Place(const nlohmann::json& weight_map);
+  absl::Status OpenShards();
 
   std::string source_;
-  std::map<std::string, std::shared_ptr<const SafetensorsFile>> shards_;  // by file name
-  std::map<std::string, const SafetensorsFile*> shard_of_;                // by tensor
+  // By file name: the shard, or why it could not be opened.
+  std::map<std::string, absl::StatusOr<std::shared_ptr<const SafetensorsFile>>> shards_;
+  std::map<std::string, std::string> file_of_;               // by tensor, as the index says
+  std::map<std::string, const SafetensorsFile*> holder_of_;  // by tensor, where it is
 };
 
 // Opens a folder's model.safetensors, or else its model.safetensors.index.json. NOT_FOUND where it
