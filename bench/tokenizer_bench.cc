@@ -8,6 +8,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "model/checkpoint.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace catena {

@@ -34,7 +34,6 @@ inline constexpr JsonLimits kRequestLine = {
 
 inline constexpr uint64_t kChatTemplateBytes = kMiB;  // the largest published have 20 KB
 inline constexpr uint64_t kPromptBytes = 64 * kMiB;   // of stdin: kMaxContext tokens of 4 bytes
-inline constexpr uint64_t kApiKeysBytes = kMiB;       // of an --api-keys file
 inline constexpr uint64_t kCertificateBytes = kMiB;   // of a PEM file; authorities' bundles: 250 KB
 
 }  // namespace catena::limits

@@ -267,6 +267,8 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(const json& v, const Pla
 // vocabulary.
 void AddNamed(const std::vector<AddedToken>& named, const json& vocab,
               std::vector<AddedToken>* added) {
+  constexpr size_t kMaxHole = 1000;
+  const size_t max_id = vocab.size() + added->size() + named.size() + kMaxHole;
   std::set<int32_t> used;
   std::map<std::string_view, size_t> place;  // in `added`, which has room for all
   added->reserve(added->size() + named.size());
@@ -284,7 +286,7 @@ void AddNamed(const std::vector<AddedToken>& named, const json& vocab,
         for (const json& id : vocab) used.insert(static_cast<int32_t>(AsInt(id).value_or(-1)));
         for (const AddedToken& a : *added) used.insert(a.id);
       }
-      if (!used.insert(t.id).second) continue;
+      if (static_cast<size_t>(t.id) > max_id || !used.insert(t.id).second) continue;
     }
     if (t.id < 0) continue;
     added->push_back(std::move(t));

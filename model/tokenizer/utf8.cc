@@ -77,6 +77,12 @@ void AppendValidUtf8(std::string_view bytes, std::string* out) {
   }
 }
 
+std::string ToValidUtf8(std::string_view bytes) {
+  std::string out;
+  AppendValidUtf8(bytes, &out);
+  return out;
+}
+
 CodePoint ReadCodePointBefore(std::string_view text, size_t end) {
   size_t at = end - 1;
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;

@@ -28,6 +28,7 @@ bool IsValidUtf8(std::string_view text);
 
 // Appends `bytes` to `out`, with ill-formed parts replaced.
 void AppendValidUtf8(std::string_view bytes, std::string* out);
+std::string ToValidUtf8(std::string_view bytes);
 
 // As a human reads bytes: characters as they are, bytes that are none written <0xHH>.
 std::string ReadableBytes(std::string_view bytes);

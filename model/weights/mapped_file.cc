@@ -34,6 +34,7 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::st
 MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size()); }
 
 void MappedFile::Release(absl::Span<const uint8_t> range) const {
+  if (range.empty()) return;  // of a tensor without values, which lies nowhere
   CATENA_CHECK(range.data() >= bytes_.data() &&
                range.data() + range.size() <= bytes_.data() + bytes_.size());
   const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "model/arch/arch.h"
+#include "model/file_limits.h"
 #include "model/model_limits.h"
 
 namespace {
@@ -33,8 +34,8 @@ void CheckPromises(const ModelConfig& c) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto json =
-      catena::ParseJson({reinterpret_cast<const char*>(data), size}, "fuzz/config.json");
+  const auto json = catena::ParseJson({reinterpret_cast<const char*>(data), size},
+                                      "fuzz/config.json", catena::limits::kConfigJson);
   if (!json.ok()) return 0;
   const auto read = catena::ReadConfig(*json, "fuzz/config.json");
   if (!read.ok()) {

@@ -9,7 +9,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
-  auto json = catena::ParseJson(text, "fuzz", {.max_bytes = 1 << 16, .max_depth = 16});
+  auto json = catena::ParseJson(text, "fuzz",
+                                {.max_bytes = 1 << 16, .max_depth = 16, .max_memory = 1 << 20});
   if (!json.ok() || !json->is_object()) return 0;
   for (const auto& [key, value] : json->items()) {
     bool typed = catena::GetInt(*json, key.c_str(), "fuzz").ok() ||

@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "model/json.h"
+#include "model/file_limits.h"
 #include "runtime/engine.h"
 #include "runtime/generate.h"
 #include "tests/shared_data.h"
@@ -39,7 +39,7 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
     const std::string dir = SharedPath("golden/" + GetParam().model);
     if (dir.empty()) GTEST_SKIP() << kNoSharedData;
     checkpoint_ = *Checkpoint::Open(dir, {});
-    expected_ = *ReadJsonFile(dir + "/expected.json");
+    expected_ = *ReadJsonFile(dir + "/expected.json", limits::kTokenizerJson);
     engine_ = *Engine::Load(*checkpoint_, {.backend = GetParam().backend,
                                            .threads = 2,
                                            .activations = Activations::kF32,
@@ -213,7 +213,7 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(Cases()), [](co
 TEST(Stories, GreedyIdsAreExact) {
   const std::string dir = SharedPath("stories260k-phi3");
   if (dir.empty()) GTEST_SKIP() << kNoSharedData;
-  const json golden = *ReadJsonFile(dir + "/golden.json");
+  const json golden = *ReadJsonFile(dir + "/golden.json", limits::kTokenizerJson);
   const auto checkpoint = *Checkpoint::Open(dir, {});
   const auto expected = golden["greedy_ids"].get<std::vector<int32_t>>();
   SamplingParams params;

@@ -95,7 +95,7 @@ std::string LongRope(const char* kind, const char* more = "") {
 }
 
 TEST(Phi3Json, ReadsLongRopeAndItsAlias) {
-  for (const char* kind : {"longrope", "su"}) {
+  for (const char* kind : {"longrope", "su", "yarn"}) {
     const RopeScaling s = MustRead(kPhi3, LongRope(kind).c_str()).rope_scaling;
     EXPECT_EQ(s.kind, RopeScaling::Kind::kLongRope);
     ASSERT_EQ(s.long_factor.size(), 16u);
@@ -123,11 +123,106 @@ TEST(LlamaJson, DefaultsAreThoseOfTheReference) {
   EXPECT_EQ(c.head_dim, 16);
   EXPECT_EQ(c.rope_theta, 10000.0);
   EXPECT_FALSE(c.tied_embeddings);
-  EXPECT_EQ(c.bos_id, -1);
-  EXPECT_TRUE(c.eos_ids.empty());
+  EXPECT_EQ(c.bos_id, 1);
+  EXPECT_THAT(c.eos_ids, ElementsAre(2));
   EXPECT_EQ(MustRead(kLlama, R"({"head_dim": 32})").q_cols(), 192);
   EXPECT_THAT(MustRead(kLlama, R"({"eos_token_id": [5, 7]})").eos_ids, ElementsAre(5, 7));
   EXPECT_EQ(MustRead(kLlama, R"({"bos_token_id": -1})").bos_id, -1);
+}
+
+// transformers' LlamaConfig and Phi3Config: save_pretrained may leave out what has its default.
+TEST(LlamaJson, AnAbsentKeyHasTheDefaultOfTransformers) {
+  const ModelConfig c = MustRead(R"({"model_type": "llama"})", "{}");
+  EXPECT_EQ(c.vocab_size, 32000);
+  EXPECT_EQ(c.hidden_size, 4096);
+  EXPECT_EQ(c.intermediate_size, 11008);
+  EXPECT_EQ(c.n_layers, 32);
+  EXPECT_EQ(c.n_heads, 32);
+  EXPECT_EQ(c.n_kv_heads, 32);
+  EXPECT_EQ(c.head_dim, 128);
+  EXPECT_EQ(c.context_length, 2048);
+  EXPECT_EQ(c.rms_norm_eps, 1e-6);
+  EXPECT_EQ(c.rope_theta, 10000.0);
+  EXPECT_EQ(c.rope_scaling.kind, RopeScaling::Kind::kNone);
+  EXPECT_FALSE(c.tied_embeddings);
+  EXPECT_EQ(c.bos_id, 1);
+  EXPECT_THAT(c.eos_ids, ElementsAre(2));
+  EXPECT_THAT(c.warnings, ElementsAre());
+}
+
+TEST(Phi3Json, AnAbsentKeyHasTheDefaultOfTransformers) {
+  const ModelConfig c = MustRead(R"({"model_type": "phi3"})", "{}");
+  EXPECT_EQ(c.vocab_size, 32064);
+  EXPECT_EQ(c.hidden_size, 3072);
+  EXPECT_EQ(c.intermediate_size, 8192);
+  EXPECT_EQ(c.n_layers, 32);
+  EXPECT_EQ(c.n_heads, 32);
+  EXPECT_EQ(c.n_kv_heads, 32);
+  EXPECT_EQ(c.head_dim, 96);
+  EXPECT_EQ(c.rotary_dim, 96);
+  EXPECT_EQ(c.context_length, 4096);
+  EXPECT_EQ(c.rms_norm_eps, 1e-5);
+  EXPECT_EQ(c.sliding_window, 0);
+  EXPECT_EQ(c.bos_id, 1);
+  EXPECT_THAT(c.eos_ids, ElementsAre(32000));
+  // A default that the vocabulary does not have is nobody's word: no warning.
+  const ModelConfig small = MustRead(R"({"model_type": "phi3", "vocab_size": 512})", "{}");
+  EXPECT_THAT(small.eos_ids, ElementsAre());
+  EXPECT_THAT(small.warnings, ElementsAre());
+}
+
+TEST(Json, NullSaysThatThereIsNone) {
+  for (const char* base : {R"({"model_type": "llama", "bos_token_id": null, "eos_token_id": null,
+                               "head_dim": null, "num_key_value_heads": null, "rope_scaling": null,
+                               "rope_parameters": null, "hidden_act": null, "sliding_window": null,
+                               "rms_norm_eps": null, "max_position_embeddings": null,
+                               "tie_word_embeddings": null, "attention_bias": null})",
+                           R"({"model_type": "phi3", "bos_token_id": null, "eos_token_id": null,
+                               "sliding_window": null, "rope_scaling": null})"}) {
+    const auto read = ReadConfig(nlohmann::json::parse(base), "config.json");
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->config.bos_id, -1);
+    EXPECT_THAT(read->config.eos_ids, ElementsAre());
+  }
+}
+
+TEST(Json, AnIdThatTheVocabularyDoesNotHaveIsLeftOutWithAWarning) {
+  for (const char* base : {kPhi3, kLlama}) {
+    const ModelConfig one = MustRead(base, R"({"eos_token_id": 512, "bos_token_id": 4096})");
+    EXPECT_THAT(one.eos_ids, ElementsAre());
+    EXPECT_EQ(one.bos_id, -1);
+    ASSERT_EQ(one.warnings.size(), 2u);
+    EXPECT_THAT(one.warnings[0], HasSubstr("config.json: \"bos_token_id\" names the token 4096"));
+    const ModelConfig list = MustRead(
+        base, R"({"eos_token_id": [511, -1, 18446744073709551615, 2.0], "bos_token_id": [7, 8]})");
+    EXPECT_THAT(list.eos_ids, ElementsAre(511, 2));
+    EXPECT_EQ(list.bos_id, 7);
+    EXPECT_EQ(list.warnings.size(), 1u);
+  }
+}
+
+TEST(Json, WholeNumbersMayBeWrittenAsFloats) {
+  const ModelConfig c =
+      MustRead(kLlama, R"({"hidden_size": 96.0, "num_hidden_layers": 6.0, "rope_theta": 100000,
+                  "max_position_embeddings": 2.56e2, "eos_token_id": 2.0})");
+  EXPECT_EQ(c.hidden_size, 96);
+  EXPECT_EQ(c.context_length, 256);
+  EXPECT_EQ(c.rope_theta, 100000.0);
+  EXPECT_THAT(c.eos_ids, ElementsAre(2));
+  EXPECT_FALSE(Read(kLlama, R"({"hidden_size": 96.5})").ok());
+}
+
+TEST(Json, TheClassTellsTheArchitectureWhereTheTypeIsAbsent) {
+  EXPECT_EQ(MustRead(kLlama, R"({"model_type": null, "architectures": ["Phi3ForCausalLM"]})")
+                .architecture,
+            "phi3");
+  EXPECT_EQ(MustRead(kPhi3, R"({"model_type": null, "architectures": ["LlamaForCausalLM"]})")
+                .architecture,
+            "llama");
+  for (const char* none : {R"([])", R"("LlamaForCausalLM")", R"(["X"])", R"([3])"}) {
+    const std::string patch = fmt::format(R"({{"model_type": null, "architectures": {}}})", none);
+    EXPECT_THAT(std::string(Message(Read(kPhi3, patch.c_str()).status())), HasSubstr("is missing"));
+  }
 }
 
 TEST(LlamaJson, ReadsRopeScalingOldAndNew) {
@@ -161,7 +256,6 @@ TEST(Json, SaysWhatIsWrongWithAConfig) {
       {kPhi3, R"({"model_type": "mamba"})", kInvalid, "known are: phi3, llama"},
       {kPhi3, R"({"model_type": null})", kInvalid, "\"model_type\" is missing"},
       {kPhi3, R"({"model_type": 3})", kDataLoss, "model_type"},
-      {kPhi3, R"({"hidden_size": null})", kInvalid, "\"hidden_size\" is missing"},
       {kPhi3, R"({"hidden_size": "128"})", kDataLoss, "\"hidden_size\" must be an integer"},
       {kPhi3, R"({"hidden_size": 0})", kInvalid, "\"hidden_size\" is 0"},
       {kPhi3, R"({"hidden_size": -128})", kInvalid, "\"hidden_size\" is -128"},
@@ -181,14 +275,16 @@ TEST(Json, SaysWhatIsWrongWithAConfig) {
       {kPhi3, R"({"sliding_window": -5})", kInvalid, "\"sliding_window\""},
       {kPhi3, R"({"partial_rotary_factor": 1.5})", kInvalid, "\"partial_rotary_factor\""},
       {kPhi3, R"({"partial_rotary_factor": 0})", kInvalid, "rotary dimensions"},
-      {kPhi3, R"({"eos_token_id": 512})", kInvalid, "\"eos_token_id\""},
-      {kPhi3, R"({"eos_token_id": [2, "x"]})", kInvalid, "\"eos_token_id\""},
+      {kPhi3, R"({"eos_token_id": "2"})", kDataLoss, "\"eos_token_id\""},
+      {kPhi3, R"({"eos_token_id": [2, "x"]})", kDataLoss, "\"eos_token_id\""},
+      {kPhi3, R"({"eos_token_id": 2.5})", kDataLoss, "\"eos_token_id\""},
       {kPhi3, R"({"hidden_act": "gelu"})", kInvalid, "\"hidden_act\" \"gelu\""},
       {kPhi3, R"({"attention_bias": true})", kInvalid, "\"attention_bias\""},
       {kLlama, R"({"mlp_bias": true})", kInvalid, "\"mlp_bias\""},
       {kLlama, R"({"quantization_config": {"bits": 4}})", kInvalid, "quantization_config"},
       {kLlama, R"({"partial_rotary_factor": 0.5})", kInvalid, "\"partial_rotary_factor\""},
-      {kPhi3, R"({"rope_scaling": {"type": "yarn"}})", kInvalid, "\"yarn\" is not supported"},
+      {kPhi3, R"({"rope_scaling": {"type": "linear", "factor": 2}})", kInvalid,
+       "\"linear\" is not supported"},
       {kPhi3, R"({"rope_scaling": {"factor": 2}})", kInvalid, "no \"rope_type\""},
       {kPhi3, R"({"rope_scaling": "longrope"})", kInvalid, "must be an object"},
       {kPhi3, R"({"rope_scaling": {"type": "longrope"}})", kInvalid, "short_factor"},
@@ -241,6 +337,60 @@ TEST(LlamaGguf, ReadsWhatTheFileSays) {
   EXPECT_THAT(c->eos_ids, ElementsAre(1));
   EXPECT_TRUE(c->tied_embeddings);
   EXPECT_FALSE(ReadGguf(TinyLlama(/*own_head=*/true))->tied_embeddings);
+}
+
+TEST(LlamaGguf, SentencePieceHasItsUsualIdsWhereTheFileSaysNone) {
+  const auto ids = [](const char* model, bool says) {
+    GgufWriter w;
+    AddTinySizes(&w, "llama");
+    AddTinyFrame(&w, false);
+    w.AddString("tokenizer.ggml.model", model);
+    if (says) w.AddU32("tokenizer.ggml.eos_token_id", UINT32_MAX);
+    const auto c = ReadGguf(w);
+    EXPECT_TRUE(c.ok()) << c.status();
+    return std::pair(c->bos_id, c->eos_ids);
+  };
+  EXPECT_EQ(ids("llama", false), std::pair(1, std::vector<int32_t>{2}));
+  EXPECT_EQ(ids("llama", true), std::pair(1, std::vector<int32_t>{}));
+  EXPECT_EQ(ids("gpt2", false), std::pair(-1, std::vector<int32_t>{}));
+}
+
+TEST(LlamaGguf, AnIdThatTheVocabularyDoesNotHaveIsLeftOutWithAWarning) {
+  GgufWriter w;
+  AddTinySizes(&w, "llama");
+  AddTinyFrame(&w, false);
+  w.AddU32("tokenizer.ggml.bos_token_id", 8);
+  w.AddI32("tokenizer.ggml.eos_token_id", -5);
+  const auto c = ReadGguf(w);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->bos_id, -1);
+  EXPECT_THAT(c->eos_ids, ElementsAre());
+  ASSERT_EQ(c->warnings.size(), 1u);
+  EXPECT_THAT(c->warnings[0],
+              HasSubstr("f.gguf: \"tokenizer.ggml.bos_token_id\" names the token 8"));
+}
+
+TEST(LlamaGguf, AListOfEqualSizesIsASize) {
+  const auto read = [](const std::vector<int32_t>& kv_heads) {
+    GgufWriter w;
+    w.AddString("general.architecture", "llama");
+    w.AddU32("llama.context_length", 128);
+    w.AddU32("llama.embedding_length", 32);
+    w.AddU32("llama.block_count", 2);
+    w.AddInt32s("llama.feed_forward_length", {64, 64});
+    w.AddU32("llama.attention.head_count", 2);
+    w.AddInt32s("llama.attention.head_count_kv", kv_heads);
+    w.AddF32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    w.AddU32("llama.rope.freq_base", 500000);  // a float, as an integer
+    AddTinyFrame(&w, false);
+    return ReadGguf(w);
+  };
+  ASSERT_TRUE(read({1, 1}).ok()) << read({1, 1}).status();
+  EXPECT_EQ(read({1, 1})->n_kv_heads, 1);
+  EXPECT_EQ(read({1, 1})->intermediate_size, 64);
+  EXPECT_EQ(read({1, 1})->rope_theta, 500000.0);
+  EXPECT_THAT(std::string(Message(read({1, 2}).status())), HasSubstr("head_count_kv"));
+  EXPECT_THAT(std::string(Message(read({}).status())), HasSubstr("head_count_kv"));
 }
 
 TEST(LlamaGguf, ReadsBakedInLlama3ScalingAsDivisors) {

@@ -29,7 +29,9 @@ TEST(ChatTemplate, Phi3RendersAndEncodesEveryCaseAsTheReference) {
   const auto cases = ReadCases("phi3/phi3_mini_chat.jsonl");
   ASSERT_GE(cases.size(), 22u);
   for (const auto& c : cases) {
-    const auto rendered = chat->Render(Messages(c["messages"]), c["add_generation_prompt"]);
+    const auto rendered = chat->Render(
+        Messages(c["messages"]),
+        c["add_generation_prompt"].get<bool>() ? ChatEnd::kGenerationPrompt : ChatEnd::kClosed);
     ASSERT_TRUE(rendered.ok()) << rendered.status();
     EXPECT_EQ(*rendered, c["rendered"]);
     EXPECT_EQ(tokenizer->Encode(*rendered), c["ids"].get<std::vector<int32_t>>()) << *rendered;
@@ -41,11 +43,12 @@ TEST(ChatTemplate, TheDefaultModelsOwnTemplateIsRecognised) {
   if (path.empty()) GTEST_SKIP() << kNoSmolLm2;
   const auto checkpoint = Checkpoint::Open(path, {});
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  const auto chat = ChatTemplate::Recognise((*checkpoint)->chat_template(),
-                                            (*checkpoint)->bos_token(), (*checkpoint)->eos_token());
+  const auto chat = ChatTemplate::Recognise((*checkpoint)->tokenizer_config().chat_template,
+                                            (*checkpoint)->tokenizer_config().bos_token,
+                                            (*checkpoint)->tokenizer_config().eos_token);
   ASSERT_TRUE(chat.ok()) << chat.status();
   EXPECT_EQ(chat->name(), "smollm2");
-  EXPECT_EQ(*chat->Render(List{{"user", "Hi"}}, true),
+  EXPECT_EQ(*chat->Render(List{{"user", "Hi"}}, ChatEnd::kGenerationPrompt),
             "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
             "Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 }
@@ -97,24 +100,72 @@ TEST(ChatTemplate, TheFirstPhi3TemplateWritesItsBosAndIgnoresSystemMessages) {
   const auto chat = ChatTemplate::ByName("phi3-2024-04", "<s>", "<|endoftext|>");
   ASSERT_TRUE(chat.ok()) << chat.status();
   EXPECT_TRUE(chat->writes_bos());
-  EXPECT_EQ(
-      *chat->Render(List{{"system", "S"}, {"user", "U"}, {"assistant", "A"}, {"user", "V"}}, true),
-      "<s><|user|>\nU<|end|>\n<|assistant|>\nA<|end|>\n<|user|>\nV<|end|>\n<|assistant|>\n");
+  EXPECT_EQ(*chat->Render(List{{"system", "S"}, {"user", "U"}, {"assistant", "A"}, {"user", "V"}},
+                          ChatEnd::kGenerationPrompt),
+            "<s><|user|>\nU<|end|>\n<|assistant|>\nA<|end|>\n<|user|>\nV<|end|>\n<|assistant|>\n");
 }
 
 TEST(ChatTemplate, Llama3TrimsContentsAndWritesABosBeforeTheFirstMessage) {
   const auto chat = ChatTemplate::ByName("llama3", "<|begin_of_text|>", "");
   ASSERT_TRUE(chat.ok()) << chat.status();
-  EXPECT_EQ(*chat->Render(List{{"user", " \u3000hi\n"}}, true),
+  EXPECT_EQ(*chat->Render(List{{"user", " \u3000hi\n"}}, ChatEnd::kGenerationPrompt),
             "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
             "<|start_header_id|>assistant<|end_header_id|>\n\n");
-  EXPECT_EQ(*chat->Render({}, false), "");
+  EXPECT_EQ(*chat->Render(List{}, ChatEnd::kClosed), "");
 }
 
-TEST(ChatTemplate, AMessageThatIsNotUtf8IsRefused) {
-  const auto chat = ChatTemplate::ByName("llama3", "", "");
-  EXPECT_FALSE(chat->Render(List{{"user", "\xFF"}}, true).ok());
-  EXPECT_FALSE(chat->Render(List{{"\xC3", "hi"}}, true).ok());
+TEST(ChatTemplate, WhatIsNotUtf8CountsAsTheReplacementCharacterAsInACluster) {
+  const auto chat = ChatTemplate::ByName("chatml", "", "");
+  EXPECT_EQ(*chat->Render(List{{"user", "a\xFF\xC3"}, {"\xC3", "b"}}, ChatEnd::kClosed),
+            "<|im_start|>user\na\uFFFD\uFFFD<|im_end|>\n<|im_start|>\uFFFD\nb<|im_end|>\n");
+}
+
+TEST(ChatTemplate, AnAnswerThatWasBegunGoesOn) {
+  const List begun = {{"user", "U"}, {"assistant", "It is "}};
+  const struct {
+    const char *name, *text;
+  } table[] = {
+      {"chatml", "<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nIt is "},
+      {"phi3", "<|user|>\nU<|end|>\n<|assistant|>\nIt is "},
+      {"phi3-2024-04", "<s><|user|>\nU<|end|>\n<|assistant|>\nIt is "},
+      {"phi3-small", "<s><|user|>\nU<|end|>\n<|assistant|>\nIt is "},
+      {"phi3.5", "<|user|>\nU<|end|>\n<|assistant|>\nIt is "},
+      {"phi4-mini", "<|user|>U<|end|><|assistant|>It is "},
+      // Its template trims.
+      {"llama3",
+       "<s><|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|>"
+       "<|start_header_id|>assistant<|end_header_id|>\n\nIt is"},
+  };
+  for (const auto& row : table) {
+    const auto chat = ChatTemplate::ByName(row.name, "<s>", "</s>");
+    ASSERT_TRUE(chat.ok()) << row.name;
+    EXPECT_EQ(*chat->Render(begun, ChatEnd::kFinalMessage), row.text) << row.name;
+    EXPECT_EQ(*chat->Render(ChatPrompt{begun, true}), row.text) << row.name;
+  }
+  for (const std::string_view name : ChatTemplate::Names()) {  // and in every other, before its end
+    const auto chat = ChatTemplate::ByName(name, "<s>", "</s>");
+    const std::string open = *chat->Render(begun, ChatEnd::kFinalMessage);
+    EXPECT_TRUE(chat->Render(begun, ChatEnd::kClosed)->starts_with(open)) << name;
+    EXPECT_THAT(open, ::testing::EndsWith(name == "llama3" ? "It is" : "It is ")) << name;
+  }
+}
+
+TEST(ChatTemplate, OnlyAnAnswerGoesOn) {
+  const auto chat = ChatTemplate::ByName("chatml", "", "");
+  for (const List& none : {List{}, List{{"user", "U"}}, List{{"assistant", "A"}, {"user", "U"}}}) {
+    const absl::Status status = chat->Render(none, ChatEnd::kFinalMessage).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(Message(status)), HasSubstr("assistant"));
+  }
+  // As transformers' continue_final_message: white space at the end stays, unless there is some at
+  // the start as well.
+  const auto end = [&](const char* content) {
+    const std::string text = *chat->Render(List{{"assistant", content}}, ChatEnd::kFinalMessage);
+    return text.substr(text.rfind("assistant\n") + 10);
+  };
+  EXPECT_EQ(end("a \n"), "a \n");
+  EXPECT_EQ(end(" a "), "a");
+  EXPECT_EQ(end(""), "");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/model/checkpoint_checks.h"
 #include "tests/model/gguf_writer.h"
 #include "tests/model/tiny_models.h"
 #include "tests/shared_data.h"
@@ -17,51 +18,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
-
-std::shared_ptr<const Checkpoint> MustOpen(const std::string& path,
-                                           const CheckpointOptions& options = {}) {
-  auto opened = Checkpoint::Open(path, options);
-  EXPECT_TRUE(opened.ok()) << opened.status();
-  return opened.ok() ? *opened : nullptr;
-}
-
-// Asks for every tensor and touches its first and last byte.
-void ReadAll(const Checkpoint& model) {
-  std::vector<TensorView> views;
-  for (int layer = 0; layer < model.config().n_layers; ++layer) {
-    const auto block = model.Block(layer);
-    ASSERT_TRUE(block.ok()) << block.status();
-    views = {block->attention_norm, block->output, block->mlp_norm, block->down};
-    views.insert(views.end(), block->qkv.begin(), block->qkv.end());
-    views.insert(views.end(), block->gate_up.begin(), block->gate_up.end());
-    int64_t qkv_rows = 0, gate_up_rows = 0;
-    for (const TensorView& v : block->qkv) qkv_rows += v.rows;
-    for (const TensorView& v : block->gate_up) gate_up_rows += v.rows;
-    EXPECT_EQ(qkv_rows, model.config().qkv_cols());
-    EXPECT_EQ(gate_up_rows, 2 * model.config().intermediate_size);
-  }
-  for (const auto& view : {model.Embedding(), model.FinalNorm(), model.LmHead()}) {
-    ASSERT_TRUE(view.ok()) << view.status();
-    views.push_back(*view);
-  }
-  int sum = 0;
-  for (const TensorView& v : views) {
-    ASSERT_EQ(v.bytes.size(), static_cast<size_t>(v.rows * RowBytes(v.dtype, v.cols))) << v.name;
-    sum += v.bytes.front() + v.bytes.back();
-    model.tensors().Release(v);
-  }
-  EXPECT_GT(sum, 0);
-}
-
-void ExpectRefused(const absl::Status& status, absl::StatusCode code,
-                   const std::vector<std::string>& parts) {
-  EXPECT_EQ(status.code(), code) << status;
-  for (const std::string& part : parts) {
-    EXPECT_THAT(std::string(Message(status)), HasSubstr(part));
-  }
-  EXPECT_THAT(std::string(Message(status)), Not(HasSubstr("\n")));
-}
 
 struct Golden {
   const char* name;
@@ -110,9 +66,9 @@ TEST(Checkpoint, ReadsWhatPhi3sFilesSayOfTokensAndChat) {
   ASSERT_NE(model, nullptr);
   EXPECT_EQ(model->config().n_layers, 32);
   EXPECT_EQ(model->config().sliding_window, 2047);
-  EXPECT_EQ(model->bos_token(), "<s>");
-  EXPECT_EQ(model->eos_token(), "<|endoftext|>");
-  EXPECT_THAT(model->chat_template(), HasSubstr("<|assistant|>"));
+  EXPECT_EQ(model->tokenizer_config().bos_token, "<s>");
+  EXPECT_EQ(model->tokenizer_config().eos_token, "<|endoftext|>");
+  EXPECT_THAT(model->tokenizer_config().chat_template, HasSubstr("<|assistant|>"));
   EXPECT_THAT(model->generation().eos_ids, ElementsAre(32000));
   EXPECT_EQ(model->tokenizer_json_path(), SharedPath("phi3/tokenizer.json"));
   EXPECT_EQ(model->gguf_vocabulary(), nullptr);
@@ -142,9 +98,9 @@ TEST(Checkpoint, ReadsTheDefaultModel) {
   EXPECT_EQ(v->add_bos, false);
   EXPECT_EQ(v->unk_id, 0);
   EXPECT_THAT(model->generation().eos_ids, ElementsAre(2));
-  EXPECT_EQ(model->bos_token(), "<|im_start|>");
-  EXPECT_EQ(model->eos_token(), "<|im_end|>");
-  EXPECT_THAT(model->chat_template(), HasSubstr("trained by Hugging Face"));
+  EXPECT_EQ(model->tokenizer_config().bos_token, "<|im_start|>");
+  EXPECT_EQ(model->tokenizer_config().eos_token, "<|im_end|>");
+  EXPECT_THAT(model->tokenizer_config().chat_template, HasSubstr("trained by Hugging Face"));
   ReadAll(*model);
 }
 
@@ -182,15 +138,21 @@ TEST(Checkpoint, APhi3GgufFileMayHaveSeparateProjections) {
   EXPECT_EQ(model->gguf_vocabulary(), nullptr);
 }
 
-TEST(Checkpoint, AGgufTurnEndsWhereItsControlTokensSay) {
+TEST(Checkpoint, AGgufTurnEndsWhereItsTokensAreKnownToSay) {
   const TempDir dir;
+  // 5 to 7 by their texts, on every architecture and whatever their types.
   EXPECT_THAT(MustOpen(dir.Write("l.gguf", TinyLlama().Bytes()))->generation().eos_ids,
-              ElementsAre(1, 5));  // 7 has the text too, but is a normal token
+              ElementsAre(1, 5, 6, 7));
   EXPECT_THAT(MustOpen(dir.Write("p.gguf", TinyPhi3().Bytes()))->generation().eos_ids,
-              ElementsAre(1, 6));
+              ElementsAre(1, 5, 6, 7));
   GgufWriter w = TinyLlama();
   w.AddU32("tokenizer.ggml.eot_token_id", 4);
-  EXPECT_THAT(MustOpen(dir.Write("e.gguf", w.Bytes()))->generation().eos_ids, ElementsAre(1, 4, 5));
+  w.AddU32("tokenizer.ggml.eom_token_id", 800);
+  const auto model = MustOpen(dir.Write("e.gguf", w.Bytes()));
+  EXPECT_THAT(model->generation().eos_ids, ElementsAre(1, 4, 5, 6, 7));
+  EXPECT_THAT(model->tokenizer_config().end_ids, ElementsAre(1, 4, 5, 6, 7));
+  ASSERT_EQ(model->warnings().size(), 1u);
+  EXPECT_THAT(model->warnings()[0], HasSubstr("eom_token_id"));
 }
 
 TEST(Checkpoint, NamesTheTensorOfAnotherShape) {
@@ -246,18 +208,14 @@ TEST(Checkpoint, RefusesAVocabularyWhoseArraysDisagree) {
                   w->AddInt32s("tokenizer.ggml.token_type", {1, 2, 3});
                 }),
                 kDataLoss, {"m.gguf", "token_type", "3 entries for 8"});
-  ExpectRefused(open([&](auto* w) {
-                  w->AddStrings("tokenizer.ggml.tokens", four);
-                  w->AddU32("tokenizer.ggml.eos_token_id", 5);
-                }),
-                kDataLoss, {"m.gguf", "eos", "5"});
-  ExpectRefused(open([&](auto* w) { w->AddU32("tokenizer.ggml.bos_token_id", 8); }),
-                absl::StatusCode::kInvalidArgument, {"m.gguf", "bos_token_id"});
+  // An id of the matrices' padding has no text.
+  EXPECT_EQ(open([&](auto* w) {
+              w->AddStrings("tokenizer.ggml.tokens", four);
+              w->AddU32("tokenizer.ggml.eos_token_id", 5);
+              w->AddU32("tokenizer.ggml.unknown_token_id", 6);
+            }),
+            absl::OkStatus());
 }
-
-constexpr char kTinyConfig[] = R"({"model_type": "llama", "vocab_size": 64, "hidden_size": 32,
-    "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "eos_token_id": 2})";
 
 class RandomFolder : public ::testing::Test {
  protected:
@@ -312,32 +270,78 @@ TEST_F(RandomFolder, ReadsGenerationConfig) {
 
 TEST_F(RandomFolder, RefusesAGenerationConfigOutOfRange) {
   for (const char* bad : {R"({"temperature": -1})", R"({"top_p": 1.5})", R"({"top_k": -3})",
-                          R"({"repetition_penalty": 0})", R"({"eos_token_id": 64})"}) {
+                          R"({"repetition_penalty": 0})", R"({"top_k": 1e12})"}) {
     dir_.Write("generation_config.json", bad);
     ExpectRefused(OpenStatus(), absl::StatusCode::kInvalidArgument, {"generation_config.json"});
   }
-  for (const char* bad : {"[]", "{", R"({"do_sample": 3})", R"({"top_k": "x"})"}) {
+  for (const char* bad : {"[]", "{", R"({"do_sample": 3})", R"({"top_k": "x"})",
+                          R"({"eos_token_id": "x"})", R"({"eos_token_id": {}})"}) {
     dir_.Write("generation_config.json", bad);
     ExpectRefused(OpenStatus(), absl::StatusCode::kDataLoss, {"generation_config.json"});
   }
 }
 
 TEST_F(RandomFolder, ReadsSpecialTokensAndChatTemplatesInAllTheirForms) {
-  EXPECT_THAT(Open()->chat_template(), IsEmpty());
+  EXPECT_THAT(Open()->tokenizer_config().chat_template, IsEmpty());
   EXPECT_EQ(Open()->tokenizer_json_path(), std::nullopt);
   dir_.Write("tokenizer_config.json",
              R"({"bos_token": {"content": "<s>"}, "eos_token": "</s>", "chat_template": "one"})");
-  EXPECT_EQ(Open()->bos_token(), "<s>");
-  EXPECT_EQ(Open()->eos_token(), "</s>");
-  EXPECT_EQ(Open()->chat_template(), "one");
+  EXPECT_EQ(Open()->tokenizer_config().bos_token, "<s>");
+  EXPECT_EQ(Open()->tokenizer_config().eos_token, "</s>");
+  EXPECT_EQ(Open()->tokenizer_config().chat_template, "one");
   dir_.Write("tokenizer_config.json",
              R"({"bos_token": null, "chat_template": [
                  {"name": "rag", "template": "no"}, {"name": "default", "template": "two"},
                  {"name": "tool_use", "template": "no"}]})");
-  EXPECT_EQ(Open()->bos_token(), "");
-  EXPECT_EQ(Open()->chat_template(), "two");
+  EXPECT_EQ(Open()->tokenizer_config().bos_token, "");
+  EXPECT_EQ(Open()->tokenizer_config().chat_template, "two");
   dir_.Write("chat_template.jinja", "three\n");
-  EXPECT_EQ(Open()->chat_template(), "three\n");
+  EXPECT_EQ(Open()->tokenizer_config().chat_template, "three\n");
+}
+
+TEST_F(RandomFolder, IdsThatTheVocabularyDoesNotHaveBecomeWarnings) {
+  dir_.Write("generation_config.json", R"({"eos_token_id": [7, 64, 3000000000], "top_k": -1})");
+  const auto model = Open();
+  EXPECT_THAT(model->generation().eos_ids, ElementsAre(2, 7));
+  EXPECT_EQ(model->generation().top_k, -1);  // off, as vLLM spells it
+  ASSERT_EQ(model->warnings().size(), 2u);
+  EXPECT_THAT(model->warnings()[0],
+              HasSubstr("generation_config.json: \"eos_token_id\" names the token 64"));
+}
+
+TEST_F(RandomFolder, SpecialTokensAreThoseOfAllFilesAsTransformersReadsThem) {
+  const auto tokens = [&] {
+    const TokenizerConfig& c = Open()->tokenizer_config();
+    return std::pair(c.bos_token, c.eos_token);
+  };
+  using Pair = std::pair<std::string, std::string>;
+  dir_.Write("special_tokens_map.json",
+             R"({"bos_token": "<m>", "eos_token": {"content": "</m>"}})");
+  EXPECT_EQ(tokens(), Pair("<m>", "</m>"));
+  // Without added_tokens_decoder the map counts more, with it only where the other file is silent.
+  dir_.Write("tokenizer_config.json", R"({"bos_token": "<t>", "eos_token": null})");
+  EXPECT_EQ(tokens(), Pair("<m>", "</m>"));
+  dir_.Write("tokenizer_config.json", R"({"bos_token": "<t>", "added_tokens_decoder": {}})");
+  EXPECT_EQ(tokens(), Pair("<t>", "</m>"));
+  dir_.Write("tokenizer_config.json", R"({"bos_token": null, "added_tokens_decoder": {}})");
+  EXPECT_EQ(tokens(), Pair("", "</m>"));
+}
+
+TEST_F(RandomFolder, AddedTokensAreThoseOfAllFiles) {
+  dir_.Write("tokenizer_config.json",
+             R"({"added_tokens_decoder": {"7": {"content": "<a>", "rstrip": true, "special": true},
+                                          "x": {"content": "<b>"}, "8": "<c>", "9": {}},
+                 "additional_special_tokens": ["<d>", {"content": "<e>"}, 3],
+                 "extra_special_tokens": {"image_token": "<f>"}, "pad_token": "<p>"})");
+  dir_.Write("added_tokens.json", R"({"<g>": 11, "<h>": -1, "<i>": "x"})");
+  std::vector<std::string> seen;
+  for (const AddedToken& t : Open()->tokenizer_config().added) {
+    seen.push_back(fmt::format("{} {} {}{}", t.content, t.id, t.special ? "special" : "plain",
+                               t.rstrip ? " rstrip" : ""));
+  }
+  EXPECT_THAT(seen, ::testing::UnorderedElementsAre(
+                        "<a> 7 special rstrip", "<c> 8 plain", "<p> -1 special", "<d> -1 special",
+                        "<e> -1 special", "<f> -1 special", "<g> 11 plain"));
 }
 
 TEST_F(RandomFolder, RefusesATokenizerConfigOfOtherTypes) {

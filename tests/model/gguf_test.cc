@@ -46,6 +46,7 @@ TEST(Gguf, ReadsMetadataOfEachType) {
   EXPECT_EQ(**(*file)->GetInt("i32"), -7);
   EXPECT_EQ(**(*file)->GetInt("u64"), int64_t{1} << 40);
   EXPECT_EQ(**(*file)->GetDouble("f32"), 1.5);
+  EXPECT_EQ(**(*file)->GetDouble("i32"), -7.0);
   EXPECT_EQ(**(*file)->GetBool("bool"), true);
   EXPECT_EQ(**(*file)->GetString("string"), "text");
   EXPECT_THAT(**(*file)->GetStrings("strings"), ElementsAre("a", "", "ccc"));
@@ -61,6 +62,7 @@ TEST(Gguf, RefusesMetadataOfAnotherTypeAndNamesTheKey) {
   w.AddStrings("texts", {"x"});
   w.AddF32("nan", std::numeric_limits<float>::quiet_NaN());
   w.AddU64("huge", ~uint64_t{0});
+  w.AddInt32s("two", {1, 2});
   const std::string bytes = w.Bytes();
   const auto file = *Parse(bytes);
   const auto expect = [](const auto& got, std::string_view key) {
@@ -70,11 +72,43 @@ TEST(Gguf, RefusesMetadataOfAnotherTypeAndNamesTheKey) {
   expect(file->GetInt("text"), "text");
   expect(file->GetBool("text"), "text");
   expect(file->GetDouble("nan"), "nan");
+  expect(file->GetDouble("text"), "text");
+  expect(file->GetDouble("two"), "two");
+  expect(file->GetUniformInt("two"), "two");
+  expect(file->GetUniformInt("texts"), "texts");
   expect(file->GetInt("huge"), "huge");
   expect(file->GetString("texts"), "texts");
   expect(file->GetStrings("text"), "text");
   expect(file->GetFloats("texts"), "texts");
   expect(file->GetInt32s("texts"), "texts");
+}
+
+TEST(Gguf, TensorsWithoutValuesAndScalarsLoad) {
+  GgufWriter w;
+  w.AddTensor("empty", {0}, DType::kF32);
+  w.AddTensor("rows", {32, 0, 3}, DType::kQ8_0);
+  w.AddTensor("scalar", {}, 0, "abcd");
+  const std::string bytes = w.Bytes();
+  const auto file = Parse(bytes);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->Find("empty")->cols, 0);
+  const auto scalar = (*file)->Find("scalar");
+  ASSERT_TRUE(scalar.ok()) << scalar.status();
+  EXPECT_EQ(scalar->rows * scalar->cols, 1);
+  EXPECT_EQ(scalar->bytes[3], 'd');
+}
+
+// A sparse file can claim what it likes for nothing.
+TEST(Gguf, RefusesMetadataLargerThanAnyModelNeeds) {
+  GgufWriter w;
+  w.AddInt32s("k", std::vector<int32_t>((1 << 22) + 1));
+  ExpectRefused(Parse(w.Bytes()).status(), absl::StatusCode::kDataLoss, "entries");
+  GgufWriter text;
+  text.AddString("k", std::string((1 << 27) + 1, 'x'));
+  ExpectRefused(Parse(text.Bytes()).status(), absl::StatusCode::kDataLoss, "a text");
+  GgufWriter texts;
+  texts.AddStrings("k", std::vector<std::string>(3, std::string(1 << 26, 'x')));
+  ExpectRefused(Parse(texts.Bytes()).status(), absl::StatusCode::kDataLoss, "texts");
 }
 
 TEST(Gguf, GivesTensorsAsViewsOfTheirBytes) {
@@ -132,6 +166,7 @@ TEST(Gguf, RefusesEveryCountLengthAndOffsetThatIsTooLarge) {
                                uint64_t{0x7fffffff}, uint64_t{whole.size()} * 32}) {
       std::string bytes = whole;
       std::memcpy(bytes.data() + field.offset, &lie, field.size);
+      if (field.size == 4 && static_cast<uint32_t>(lie) == 0) continue;  // no lie: a scalar, say
       const auto file = Parse(bytes);
       if (field.label.starts_with("type of ") && file.ok()) continue;  // of a tensor: not read
       ExpectRefused(file.status(), absl::StatusCode::kDataLoss,
@@ -179,14 +214,14 @@ TEST(Gguf, SaysWhatIsWrongWithAFile) {
       {"an empty key", kDataLoss, "name of 0 bytes", [](auto* w) { w->AddU32("", 1); }},
       {"a long tensor name", kDataLoss, "name of 513 bytes",
        [](auto* w) { w->AddTensor(std::string(513, 'n'), {4}, DType::kF32); }},
-      {"no dimensions", kDataLoss, "tensor \"t\" has 0 dimensions",
-       [](auto* w) { w->AddTensor("t", {}, 0, "1234"); }},
+      {"a scalar past the end", kDataLoss, "tensor \"t\" ends past the end",
+       [](auto* w) { w->AddTensor("t", {}, 0, "12"); }},
       {"five dimensions", kDataLoss, "tensor \"t\" has 5 dimensions",
        [](auto* w) {
          w->AddTensor("t", {1, 1, 1, 1, 1}, DType::kF32);
        }},
-      {"a dimension of 0", kDataLoss, "tensor \"t\" has a dimension of size 0",
-       [](auto* w) { w->AddTensor("t", {0}, DType::kF32); }},
+      {"a dimension below 0", kDataLoss, "tensor \"t\" has a dimension of size -1",
+       [](auto* w) { w->AddTensor("t", {-1}, 0, "1234"); }},
       {"a part of a block", kDataLoss, "tensor \"t\" has rows of 33 values",
        [](auto* w) { w->AddTensor("t", {33}, 8, std::string(34, 'x')); }},
       {"a product that overflows", kDataLoss, "tensor \"t\"",

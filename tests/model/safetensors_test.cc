@@ -136,6 +136,18 @@ TEST(Safetensors, NamesADtypeThatIsNotReadOnlyWhenTheTensorIsAskedFor) {
   }
 }
 
+TEST(Safetensors, TensorsWithoutValuesAndScalarsLoad) {
+  const std::string bytes = File(R"({"e":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},)"
+                                 R"("m":{"dtype":"BF16","shape":[4,0],"data_offsets":[4,4]},)"
+                                 R"("s":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})",
+                                 "abcd");
+  const auto file = Parse(bytes);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->Find("e")->cols, 0);
+  EXPECT_EQ((*file)->Find("m")->rows, 4);
+  EXPECT_EQ((*file)->Find("s")->bytes.size(), 4u);
+}
+
 class Sharded : public ::testing::Test {
  protected:
   absl::Status OpenStatus(std::string_view weight_map) {
@@ -154,7 +166,7 @@ class Sharded : public ::testing::Test {
 TEST_F(Sharded, FindsEachTensorInItsFile) {
   ASSERT_EQ(OpenStatus(R"({"a":"one.safetensors","c":"two.safetensors"})"), absl::OkStatus());
   const auto source = *OpenSafetensorsFolder(dir_.path());
-  EXPECT_THAT(source->Names(), ElementsAre("a", "c"));
+  EXPECT_THAT(source->Names(), ElementsAre("a", "b", "c"));  // b is there, though not in the index
   const auto c = source->Find("c");
   ASSERT_TRUE(c.ok()) << c.status();
   EXPECT_EQ(std::string(c->bytes.begin(), c->bytes.end()), "wxyz");
@@ -180,13 +192,43 @@ TEST_F(Sharded, RefusesNamesThatLeadOutOfTheFolder) {
   EXPECT_EQ(OpenStatus("[]").code(), absl::StatusCode::kDataLoss);
 }
 
-TEST_F(Sharded, NamesWhatIsMissing) {
+TEST_F(Sharded, NamesWhatIsMissingWhereNothingIsThere) {
   const absl::Status file = OpenStatus(R"({"a":"three.safetensors"})");
   EXPECT_EQ(file.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(Message(file)), HasSubstr("three.safetensors"));
-  const absl::Status tensor = OpenStatus(R"({"z":"one.safetensors"})");
-  EXPECT_EQ(tensor.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(Message(file)), HasSubstr("fetch it"));
+}
+
+TEST_F(Sharded, WhatNobodyAsksForMayBeMissing) {
+  ASSERT_EQ(OpenStatus(R"({"a":"one.safetensors","z":"one.safetensors","y":"three.safetensors"})"),
+            absl::OkStatus());
+  const auto source = *OpenSafetensorsFolder(dir_.path());
+  EXPECT_THAT(source->Names(), ElementsAre("a", "b"));  // b is not in the index
+  for (const char* there : {"a", "b"}) EXPECT_TRUE(source->Find(there).ok()) << there;
+  for (const char* absent : {"z", "y"}) EXPECT_FALSE(source->Has(absent)) << absent;
+  const absl::Status tensor = source->Find("z").status();
+  EXPECT_EQ(tensor.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(Message(tensor)), HasSubstr("tensor \"z\" in \"one.safetensors\""));
+  const absl::Status shard = source->Find("y").status();
+  EXPECT_EQ(shard.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(Message(shard)), HasSubstr("three.safetensors"));
+}
+
+TEST_F(Sharded, ATensorIsFoundWhereItIsThoughTheIndexErrs) {
+  ASSERT_EQ(OpenStatus(R"({"a":"two.safetensors","c":"one.safetensors"})"), absl::OkStatus());
+  const auto source = *OpenSafetensorsFolder(dir_.path());
+  EXPECT_EQ(source->Find("a")->rows, 2);
+  EXPECT_EQ(source->Find("c")->bytes[0], 'w');
+  // Of two that hold it, the one that the index names.
+  dir_.Write("four.safetensors",
+             File(R"({"c":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}})", "4444"));
+  for (const char* file : {"two.safetensors", "four.safetensors"}) {
+    ASSERT_EQ(OpenStatus(fmt::format(R"({{"c":"{}","x":"two.safetensors","y":"four.safetensors"}})",
+                                     file)),
+              absl::OkStatus());
+    EXPECT_EQ((*OpenSafetensorsFolder(dir_.path()))->Find("c")->bytes[0],
+              file[0] == 't' ? 'w' : '4');
+  }
 }
 
 TEST(SafetensorsFolder, SaysHowToConvertPyTorchWeights) {

@@ -10,7 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "model/json.h"
+#include "model/file_limits.h"
 
 namespace catena {
 namespace {
@@ -79,7 +79,8 @@ SamplingParams ParamsFromJson(const nlohmann::json& j) {
 // The cases are written by make_sampler_cases.py.
 TEST(Sampler, AgreesWithHuggingFaceFormulasWrittenInPython) {
   auto cases =
-      ReadJsonFile(std::string(std::getenv("CATENA_SOURCE")) + "/tests/model/sampler_cases.json");
+      ReadJsonFile(std::string(std::getenv("CATENA_SOURCE")) + "/tests/model/sampler_cases.json",
+                   limits::kTokenizerJson);
   ASSERT_TRUE(cases.ok()) << cases.status();
   ASSERT_GT(cases->size(), 50u);
   for (const auto& c : *cases) {

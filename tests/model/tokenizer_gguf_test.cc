@@ -184,6 +184,48 @@ TEST(GgufTokenizer, ATinyVocabularyMerges) {
   EXPECT_EQ((*t)->Encode("abba<s>b"), (Ids{2, 1, 0, 3, 1}));
 }
 
+TEST(GgufTokenizer, WhatEndsATextIsHiddenWhateverItsType) {
+  GgufVocabulary v = Tiny();
+  v.types = {1, 1, 1, 4};
+  v.end_ids = {3};
+  const auto by_text = Tokenizer::FromGguf(v, "t.gguf");
+  EXPECT_EQ((*by_text)->Decode(Ids{2, 3}, true), "ab");
+  EXPECT_EQ((*by_text)->Decode(Ids{2, 3}, false), "ab<s>");
+  EXPECT_EQ((*by_text)->end_ids().size(), 1u);
+  const auto by_id = Tokenizer::FromGguf(Tiny(), "t.gguf", Ids{1});
+  EXPECT_EQ((*by_id)->Decode(Ids{2, 1}, true), "ab");
+  EXPECT_EQ((*by_id)->Encode("b"), (Ids{1}));  // but text stays text
+}
+
+// llama.cpp's names of patterns that are here, told apart by how they cut "x1234 y" and "DON'T".
+TEST(GgufTokenizer, KnowsThePatternsUnderAllTheirNames) {
+  const auto cut = [](const char* pre) {
+    GgufVocabulary v;
+    v.model = "gpt2";
+    v.pre = pre;
+    // "12" shows digits in runs, "123" more than two; "'T" contractions without case.
+    v.tokens = {"1", "2", "3", "4", "12", "123", "1234", "'", "T", "'T"};
+    v.merges = {"1 2", "12 3", "123 4", "' T"};
+    const auto t = Tokenizer::FromGguf(v, "t.gguf");
+    EXPECT_TRUE(t.ok()) << pre << ": " << t.status();
+    return t.ok() ? std::pair((*t)->Encode("1234"), (*t)->Encode("'T")) : std::pair<Ids, Ids>();
+  };
+  const Ids run = {6}, threes = {5, 3}, alone = {0, 1, 2, 3}, apart = {7, 8}, joined = {9};
+  for (const char* pre : {"gpt-2", "phi-2", "mpt", "olmo", "default", ""}) {
+    EXPECT_EQ(cut(pre), std::pair(run, apart)) << pre;
+  }
+  for (const char* pre : {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"}) {
+    EXPECT_EQ(cut(pre), std::pair(alone, apart)) << pre;
+  }
+  for (const char* pre : {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral",
+                          "midm-2.0", "lfm2", "dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}) {
+    EXPECT_EQ(cut(pre), std::pair(threes, joined)) << pre;
+  }
+  for (const char* pre : {"qwen2", "deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan"}) {
+    EXPECT_EQ(cut(pre), std::pair(alone, joined)) << pre;
+  }
+}
+
 TEST(GgufTokenizer, SaysWhatIsNotSupportedOrDamaged) {
   const auto error = [](const GgufVocabulary& v) {
     const auto t = Tokenizer::FromGguf(v, "f.gguf");

@@ -121,6 +121,60 @@ TEST(TokenizerJson, NfcPutsLongRunsOfMarksInOrder) {
   EXPECT_EQ(ids[200'001], 2);
 }
 
+std::shared_ptr<const Tokenizer> Load(const json& j, const TokenizerConfig& config) {
+  const auto t = Tokenizer::FromTokenizerJson(j.dump(), "t.json", config);
+  EXPECT_TRUE(t.ok()) << t.status();
+  return t.ok() ? *t : nullptr;
+}
+
+TEST(TokenizerJson, WhatEndsATextIsHiddenThoughTheFileCallsItPlain) {
+  json j = Small();
+  j["added_tokens"] = json::parse(R"([{"id": 5, "content": "<|end|>", "special": false},
+                                      {"id": 6, "content": "<stop>", "special": false},
+                                      {"id": 8, "content": "</s>", "special": false}])");
+  j["model"]["vocab"]["<|im_end|>"] = 7;  // a plain piece that no merge makes
+  const auto t = Load(j, {.bos_token = "", .eos_token = "<stop>", .add_bos = {}, .end_ids = {1}});
+  EXPECT_THAT(t->end_ids(), ::testing::UnorderedElementsAre(5, 7, 1, 6));
+  EXPECT_EQ(t->Decode(Ids{3, 5, 7, 6, 1, 8, 0}, true), "ab</s>a");
+  EXPECT_EQ(t->Decode(Ids{5, 7}, false), "<|end|><|im_end|>");
+  EXPECT_EQ(t->Encode("a<|im_end|>b"), (Ids{0, 7, 1}));
+  EXPECT_EQ(t->Encode("a<|end|>b", {.special_tokens = false}), (Ids{0, 1}));
+}
+
+TEST(TokenizerJson, TokensThatOtherFilesNameAreKnown) {
+  json j = Small();
+  j["model"]["vocab"]["<pad>"] = 6;
+  TokenizerConfig config;
+  config.added = {{.content = "<x>", .id = 5},                      // is there already
+                  {.content = "<pad>", .id = -1, .special = true},  // as the vocabulary has it
+                  {.content = "<new>", .id = 9, .special = true},
+                  {.content = "<taken>", .id = 3},
+                  {.content = "<lost>", .id = -1, .special = true}};
+  const auto t = Load(j, config);
+  EXPECT_EQ(t->Encode("<x><pad><new>"), (Ids{5, 6, 9}));
+  EXPECT_EQ(t->Decode(Ids{0, 6, 9, 1}, true), "ab");
+  EXPECT_EQ(t->IdOf("<taken>"), -1);
+  EXPECT_EQ(t->IdOf("<lost>"), -1);
+}
+
+TEST(TokenizerJson, TheBosThatOtherFilesNameIsAddedWhereTheySaySo) {
+  TokenizerConfig config;
+  config.bos_token = "<x>";
+  EXPECT_EQ(Load(Small(), config)->bos_id(), 5);
+  EXPECT_FALSE(Load(Small(), config)->add_bos());
+  config.add_bos = true;
+  EXPECT_TRUE(Load(Small(), config)->add_bos());
+  json with_bos = Small();
+  with_bos["post_processor"] = json::parse(R"({"type": "TemplateProcessing", "single": [
+    {"SpecialToken": {"id": "<x>", "type_id": 0}}]})");
+  config.add_bos = false;
+  EXPECT_FALSE(Load(with_bos, config)->add_bos());
+  config = {};
+  config.bos_token = "<none>";
+  config.add_bos = true;
+  EXPECT_FALSE(Load(Small(), config)->add_bos());
+}
+
 struct Refusal {
   const char* pointer;  // what is changed
   const char* value;
@@ -148,7 +202,7 @@ TEST(TokenizerJson, SaysWhatIsNotSupportedOrDamaged) {
       {"/model/merges", "null", kBad, "merges"},
       {"/model/unk_token", R"("z")", kBad, "unk_token"},
       {"/added_tokens", "{}", kBad, "added_tokens"},
-      {"/added_tokens/0/id", "1e3", kBad, "id"},
+      {"/added_tokens/0/id", "1.5", kBad, "id"},
       {"/added_tokens/0/id", "2147483648", kBad, "bad id"},
       {"/added_tokens/0/id", "2000000000", kBad, "2000000000"},
       {"/added_tokens/0/content", R"("a")", kBad, "different ids"},

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "model/checkpoint.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tests/shared_data.h"
 

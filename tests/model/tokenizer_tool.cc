@@ -35,7 +35,9 @@ json RenderChat(const json& request) {
   if (!chat.ok()) return {{"error", chat.status().ToString()}};
   std::vector<ChatMessage> messages;
   for (const json& m : request["messages"]) messages.push_back({m["role"], m["content"]});
-  const auto rendered = chat->Render(messages, request["add_generation_prompt"]);
+  const auto rendered = chat->Render(messages, request["add_generation_prompt"].get<bool>()
+                                                   ? ChatEnd::kGenerationPrompt
+                                                   : ChatEnd::kClosed);
   return {{"name", chat->name()}, {"rendered", *rendered}};
 }
 
