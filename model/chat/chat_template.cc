@@ -179,17 +179,28 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-void AppendTurn(const ChatTemplateSpec& spec, const ChatMessage& message, std::string* out) {
+// A message that goes on ends with its content: as transformers cuts it, without white space at its
+// end where it also has some at its start.
+std::string_view OpenContent(std::string_view content) {
+  return Trim(content).data() == content.data() ? content : Trim(content);
+}
+
+// `open`: the message goes on.
+void AppendTurn(const ChatTemplateSpec& spec, const ChatMessage& message, bool open,
+                std::string* out) {
   if (spec.skip_empty_system && message.role == "system" && message.content.empty()) return;
   const auto turn = std::find_if(spec.turns.begin(), spec.turns.end(), [&](const ChatTurn& t) {
     return t.role.empty() || t.role == message.role;
   });
   if (turn == spec.turns.end()) return;
   out->append(turn->before);
-  if (turn->role.empty()) out->append(message.role);
+  if (turn->role.empty()) out->append(ToValidUtf8(message.role));
   out->append(turn->between);
-  out->append(spec.trim ? Trim(message.content) : std::string_view(message.content));
-  out->append(turn->after);
+  std::string content = ToValidUtf8(message.content);
+  if (spec.trim) content = std::string(Trim(content));
+  if (open) content = std::string(OpenContent(content));
+  out->append(content);
+  if (!open) out->append(turn->after);
 }
 
 }  // namespace
@@ -233,21 +244,23 @@ std::string_view ChatTemplate::name() const { return spec_->name; }
 bool ChatTemplate::writes_bos() const { return spec_->bos != WritesBos::kNever; }
 
 absl::StatusOr<std::string> ChatTemplate::Render(absl::Span<const ChatMessage> messages,
-                                                 bool add_generation_prompt) const {
+                                                 ChatEnd end) const {
+  const bool open = end == ChatEnd::kFinalMessage;
+  if (open && (messages.empty() || messages.back().role != "assistant")) {
+    return absl::InvalidArgumentError(
+        "the last message is not the assistant's: there is no answer to go on from");
+  }
   std::string out;
   const bool bos = spec_->bos == WritesBos::kAlways ||
                    (spec_->bos == WritesBos::kWithFirstMessage && !messages.empty());
   if (bos) out += bos_;
   if (!messages.empty() && messages[0].role != "system") out += spec_->default_system;
   for (size_t i = 0; i < messages.size(); ++i) {
-    if (!IsValidUtf8(messages[i].role) || !IsValidUtf8(messages[i].content)) {
-      return absl::InvalidArgumentError(fmt::format("message {} is not valid UTF-8", i));
-    }
-    AppendTurn(*spec_, messages[i], &out);
+    AppendTurn(*spec_, messages[i], open && i + 1 == messages.size(), &out);
   }
-  if (add_generation_prompt) {
+  if (end == ChatEnd::kGenerationPrompt) {
     out += spec_->generation_prompt;
-  } else if (spec_->else_eos) {
+  } else if (end == ChatEnd::kClosed && spec_->else_eos) {
     out += eos_;
   }
   return out;

@@ -21,6 +21,20 @@ struct ChatMessage {
   std::string content;  // may hold the text of special tokens: who encodes it decides
 };
 
+// A conversation that is to be answered.
+struct ChatPrompt {
+  std::vector<ChatMessage> messages;
+  // The last message is the start of the answer, which goes on from there.
+  bool continue_final = false;
+};
+
+// How a rendered conversation ends.
+enum class ChatEnd {
+  kClosed,            // behind the last message
+  kGenerationPrompt,  // where the assistant's answer starts
+  kFinalMessage       // inside the last message, which goes on (peers' continue_final_message)
+};
+
 struct ChatTemplateSpec;  // a row of the table in chat_template.cc
 
 class ChatTemplate {
@@ -40,10 +54,14 @@ class ChatTemplate {
   // Whether the rendered text starts with the BOS itself, so that none is added when it is encoded.
   bool writes_bos() const;
 
-  // The text for `messages`. With `add_generation_prompt` it ends where the assistant's answer
-  // starts. INVALID_ARGUMENT where a message is not valid UTF-8.
-  absl::StatusOr<std::string> Render(absl::Span<const ChatMessage> messages,
-                                     bool add_generation_prompt) const;
+  // The text for `messages`, in which what is not UTF-8 counts as U+FFFD (utf8.h).
+  // INVALID_ARGUMENT where the last message is to go on and is not the assistant's.
+  absl::StatusOr<std::string> Render(absl::Span<const ChatMessage> messages, ChatEnd end) const;
+  // The text whose continuation is the answer to `prompt`.
+  absl::StatusOr<std::string> Render(const ChatPrompt& prompt) const {
+    return Render(prompt.messages,
+                  prompt.continue_final ? ChatEnd::kFinalMessage : ChatEnd::kGenerationPrompt);
+  }
 
  private:
   ChatTemplate(const ChatTemplateSpec* spec, std::string_view bos, std::string_view eos)

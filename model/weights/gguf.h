@@ -37,6 +37,7 @@ class GgufFile final : public TensorSource {
   const std::string& source() const { return source_; }
 
   // Metadata. An absent key is nullopt; a value of another type is DATA_LOSS that names the key.
+  bool HasKey(std::string_view key) const { return metadata_.find(key) != metadata_.end(); }
   std::vector<std::string> Keys() const;
   absl::StatusOr<std::optional<int64_t>> GetInt(std::string_view key) const;  // any integer type
   // A number, or an array of one value a layer where all are equal.

@@ -1,5 +1,8 @@
 #include "services/cli/app.h"
 
+#include <charconv>
+#include <cmath>
+#include <limits>
 #include <sstream>
 
 #include <CLI/CLI.hpp>
@@ -20,6 +23,47 @@ std::string OneLine(const CLI::App& app, const CLI::ParseError& error, std::stri
       "{}; see catena {}--help", message,
       app.get_subcommands().empty() ? "" : app.get_subcommands()[0]->get_name() + " ");
 }
+
+// CLI11 takes what strtol takes: spaces in front, 010 for 8, 2^64 for 2^64 - 1, -1 for that too.
+template <typename T>
+std::string CheckNumber(std::string_view text) {
+  T value = {};
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  const bool whole = error == std::errc() && stopped == end;
+  if constexpr (std::is_floating_point_v<T>) {
+    return whole && std::isfinite(value) ? "" : fmt::format("{} is no number", Quoted(text));
+  } else {
+    const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
+    if (whole && (digits.size() == 1 || digits[0] != '0')) return "";
+    return fmt::format("{} is no whole number from {} to {}", Quoted(text),
+                       std::numeric_limits<T>::min(), std::numeric_limits<T>::max());
+  }
+}
+
+// The kind of number that a target holds, as Type; texts have none.
+template <typename Target>
+struct NumberOf {};
+template <>
+struct NumberOf<int32_t> {
+  using Type = int32_t;
+};
+template <>
+struct NumberOf<int64_t> {
+  using Type = int64_t;
+};
+template <>
+struct NumberOf<uint64_t> {
+  using Type = uint64_t;
+};
+template <>
+struct NumberOf<double> {
+  using Type = double;
+};
+template <typename T>
+struct NumberOf<std::optional<T>> : NumberOf<T> {};
+template <typename T>
+struct NumberOf<std::vector<T>> : NumberOf<T> {};
 
 }  // namespace
 
@@ -100,7 +144,11 @@ Option App::AddOption(const std::string& names, const OptionTarget& target,
       [&](const auto& to) {
         using To = std::decay_t<decltype(to)>;
         if constexpr (std::is_pointer_v<To>) {
-          return Option(app_->add_option(names, *to, help));
+          const Option option(app_->add_option(names, *to, help));
+          if constexpr (requires { typename NumberOf<std::remove_pointer_t<To>>::Type; }) {
+            option.Check(CheckNumber<typename NumberOf<std::remove_pointer_t<To>>::Type>);
+          }
+          return option;
         } else {
           return Option(app_->add_option_function<std::string>(names, to, help));
         }

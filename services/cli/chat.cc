@@ -2,6 +2,7 @@
 // only its new tokens.
 #include <iostream>
 #include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "services/cli/output.h"
 #include "services/cli/sampling_options.h"
 #include "services/cli/source_options.h"
+#include "services/cli/text_input.h"
 
 namespace catena::cli {
 namespace {
@@ -17,7 +19,7 @@ namespace {
 struct ChatOptions {
   SourceOptions source;
   SamplingOptions sampling;
-  std::string system;
+  std::string system, answer_start;
   int64_t context = 0;  // see LocalSource
   bool stats = false;
 };
@@ -25,23 +27,27 @@ struct ChatOptions {
 constexpr int32_t kDefaultMaxTokens = 1024;
 
 // The next line of the user; false at the end of the input.
-bool ReadLine(bool terminal, std::string* line) {
+absl::StatusOr<bool> ReadMessage(bool terminal, std::string* line) {
   if (terminal) fmt::print(stderr, "\x1b[1m> \x1b[0m");
-  return static_cast<bool>(std::getline(std::cin, *line));
+  return ReadLine(std::cin, line);
 }
 
-// Answers `messages`, shows the text as it comes and appends it to them.
+// Answers `chat`, shows the text as it comes and appends it to the messages. An answer that was
+// begun is one message with its start.
 absl::Status Answer(const ChatOptions& o, const SamplingOverrides& sampling, TextSource* source,
-                    std::vector<ChatMessage>* messages) {
+                    ChatPrompt* chat) {
   std::string answer;
+  if (chat->continue_final) CATENA_RETURN_IF_ERROR(Write(chat->messages.back().content));
   const absl::StatusOr<TextStats> stats =
-      source->Generate(*messages, sampling, [&](const TextDelta& delta) {
+      source->Generate(*chat, sampling, [&](const TextDelta& delta) {
         answer += delta.text;
         return Write(delta.text);
       });
   const bool interrupted = absl::IsCancelled(stats.status());
   if (stats.ok() || interrupted || !answer.empty()) CATENA_RETURN_IF_ERROR(Write("\n"));
-  messages->push_back({.role = "assistant", .content = answer});
+  if (!chat->continue_final) chat->messages.push_back({.role = "assistant", .content = ""});
+  chat->messages.back().content += answer;
+  chat->continue_final = false;
   if (interrupted) {  // Ctrl-C ends the answer, not the conversation
     ClearInterrupt();
     return absl::OkStatus();
@@ -62,16 +68,23 @@ absl::Status RunChat(const ChatOptions& o) {
     return absl::InvalidArgumentError("--n and --logprobs are of generate; chat has one answer");
   }
   CATENA_RETURN_IF_ERROR(source->PrepareChat(sampling));
-  std::vector<ChatMessage> messages;
-  if (!o.system.empty()) messages.push_back({.role = "system", .content = o.system});
+  ChatPrompt chat;
+  if (!o.system.empty()) chat.messages.push_back({.role = "system", .content = o.system});
   const bool terminal = isatty(STDIN_FILENO) == 1;
   if (terminal)
     fmt::print(stderr, "Type a message. Ctrl-C ends an answer, Ctrl-D the conversation.\n");
   std::string line;
-  while (!InterruptFlag().load() && ReadLine(terminal, &line)) {
+  std::string start = o.answer_start;
+  while (!InterruptFlag().load()) {
+    CATENA_ASSIGN_OR_RETURN(const bool read, ReadMessage(terminal, &line));
+    if (!read) break;
     if (line.empty()) continue;
-    messages.push_back({.role = "user", .content = line});
-    CATENA_RETURN_IF_ERROR(Answer(o, sampling, source.get(), &messages));
+    chat.messages.push_back({.role = "user", .content = line});
+    chat.continue_final = !start.empty();
+    if (chat.continue_final) {
+      chat.messages.push_back({.role = "assistant", .content = std::exchange(start, "")});
+    }
+    CATENA_RETURN_IF_ERROR(Answer(o, sampling, source.get(), &chat));
   }
   if (terminal) fmt::print(stderr, "\n");
   // At the prompt Ctrl-C leaves, as Ctrl-D does.
@@ -84,6 +97,8 @@ Action DeclareChat(App& app) {
   auto o = std::make_shared<ChatOptions>();
   const Option gateway = o->source.Declare(app, true);
   app.AddOption("--system", &o->system, "The system message");
+  app.AddOption("--continue", &o->answer_start,
+                "What the first answer starts with; it goes on from there");
   const Option context =
       app.AddOption("--context", &o->context,
                     "Tokens a conversation may have (default: the model's, at most "

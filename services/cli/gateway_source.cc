@@ -11,27 +11,22 @@
 namespace catena::cli {
 namespace {
 
-// Protobuf takes valid UTF-8 only; the tokenizer would make the same of the rest.
-std::string Utf8(std::string_view bytes) {
-  std::string out;
-  AppendValidUtf8(bytes, &out);
-  return out;
-}
-
-// `Request` with the prompt's text or ids; only GenerateRequest takes chat.
+// `Request` with the prompt's text or ids; only GenerateRequest takes chat. Protobuf takes valid
+// UTF-8 only; the tokenizer would make the same of the rest.
 template <typename Request>
 void SetPrompt(const TextPrompt& prompt, Request* request) {
-  if (const auto* text = std::get_if<std::string>(&prompt)) request->set_text(Utf8(*text));
+  if (const auto* text = std::get_if<std::string>(&prompt)) request->set_text(ToValidUtf8(*text));
   if (const auto* ids = std::get_if<std::vector<int32_t>>(&prompt)) {
     request->mutable_tokens()->mutable_ids()->Assign(ids->begin(), ids->end());
   }
 }
 
-void SetChat(const std::vector<ChatMessage>& messages, v1::ChatMessages* out) {
-  for (const ChatMessage& m : messages) {
+void SetChat(const ChatPrompt& prompt, v1::ChatMessages* out) {
+  out->set_continue_final_message(prompt.continue_final);
+  for (const ChatMessage& m : prompt.messages) {
     v1::ChatMessage* message = out->add_messages();
     message->set_role(m.role);
-    message->set_content(Utf8(m.content));
+    message->set_content(ToValidUtf8(m.content));
   }
 }
 
@@ -52,7 +47,7 @@ void SetSampling(const SamplingOverrides& in, v1::SamplingOptions* out) {
   if (in.logprobs) out->set_logprobs(*in.logprobs);
   if (in.top_logprobs) out->set_top_logprobs(*in.top_logprobs);
   if (in.ignore_eos) out->set_ignore_eos(*in.ignore_eos);
-  for (const std::string& stop : in.stop) out->add_stop(Utf8(stop));
+  for (const std::string& stop : in.stop) out->add_stop(ToValidUtf8(stop));
   out->mutable_stop_token_ids()->Assign(in.stop_token_ids.begin(), in.stop_token_ids.end());
   out->mutable_logit_bias()->insert(in.logit_bias.begin(), in.logit_bias.end());
 }
@@ -100,7 +95,7 @@ absl::StatusOr<std::unique_ptr<TextSource>> GatewaySource::Open(const GatewayOpt
                                                                 const std::string& model) {
   CATENA_ASSIGN_OR_RETURN(GatewayClient client, GatewayClient::Connect(gateway));
   return std::unique_ptr<TextSource>(
-      new GatewaySource(std::move(client), Utf8(ModelNameOf(model))));
+      new GatewaySource(std::move(client), ToValidUtf8(ModelNameOf(model))));
 }
 
 absl::StatusOr<bool> GatewaySource::HasTokenizer() {
@@ -121,8 +116,8 @@ absl::StatusOr<TextStats> GatewaySource::Generate(const TextPrompt& prompt,
   v1::GenerateRequest request;
   request.set_model(model_);
   SetPrompt(prompt, &request);
-  if (const auto* messages = std::get_if<std::vector<ChatMessage>>(&prompt)) {
-    SetChat(*messages, request.mutable_chat());
+  if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) {
+    SetChat(*chat, request.mutable_chat());
   }
   SetSampling(sampling, request.mutable_sampling());
   TextStats stats;

@@ -18,7 +18,7 @@ struct GenerateOptions {
   SourceOptions source;
   SamplingOptions sampling;
   TextInput input;
-  std::string system;
+  std::string system, answer_start;
   bool chat = false, json = false, stats = false;
 };
 
@@ -34,10 +34,14 @@ struct Output {
 absl::StatusOr<TextPrompt> ReadPrompt(const GenerateOptions& o) {
   CATENA_ASSIGN_OR_RETURN(TextPrompt prompt, o.input.Prompt());
   if (!o.chat) return prompt;
-  std::vector<ChatMessage> messages;
-  if (!o.system.empty()) messages.push_back({.role = "system", .content = o.system});
-  messages.push_back({.role = "user", .content = std::get<std::string>(prompt)});
-  return messages;
+  ChatPrompt chat;
+  if (!o.system.empty()) chat.messages.push_back({.role = "system", .content = o.system});
+  chat.messages.push_back({.role = "user", .content = std::get<std::string>(prompt)});
+  if (!o.answer_start.empty()) {
+    chat.messages.push_back({.role = "assistant", .content = o.answer_start});
+    chat.continue_final = true;
+  }
+  return chat;
 }
 
 // Text of several sequences cannot be streamed to one terminal: it is shown when all are done.
@@ -148,6 +152,9 @@ Action DeclareGenerate(App& app) {
       app.AddFlag("--chat", &o->chat, "Ask it as a user, in the model's chat template");
   chat.Needs(text);
   app.AddOption("--system", &o->system, "With --chat: the system message").Needs(chat);
+  app.AddOption("--continue", &o->answer_start,
+                "With --chat: what the answer starts with; it goes on from there")
+      .Needs(chat);
   app.AddFlag("--json", &o->json, "One JSON object a sequence on stdout");
   app.AddFlag("--stats", &o->stats, "Times, speed and memory on stderr at the end");
   o->sampling.Declare(app);

@@ -54,13 +54,12 @@ absl::StatusOr<std::vector<int32_t>> LocalSource::Encode(const TextPrompt& promp
   if (!chat_) {
     CATENA_ASSIGN_OR_RETURN(chat_, OpenChatTemplate(model_, options_));
   }
-  CATENA_ASSIGN_OR_RETURN(const std::string text,
-                          chat_->Render(std::get<std::vector<ChatMessage>>(prompt), true));
+  CATENA_ASSIGN_OR_RETURN(const std::string text, chat_->Render(std::get<ChatPrompt>(prompt)));
   return tokenizer->Encode(text);
 }
 
 absl::StatusOr<Sampler> LocalSource::MakeSampler(const SamplingOverrides& sampling) const {
-  return Sampler::Make(WithDefaults(model_.checkpoint->generation(), sampling, DrawSeed()),
+  return Sampler::Make(WithDefaults(model_.generation, sampling, DrawSeed()),
                        model_.config().vocab_size);
 }
 

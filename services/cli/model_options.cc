@@ -82,7 +82,9 @@ absl::StatusOr<const Tokenizer*> Model::NeedTokenizer() const {
       checkpoint->path()));
 }
 
-absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
+void PrintWarning(const std::string& line) { fmt::print(stderr, "catena: warning: {}\n", line); }
+
+absl::StatusOr<Model> OpenModel(const ModelOptions& options, const Warn& warn) {
   CATENA_ASSIGN_OR_RETURN(const CheckpointOptions checkpoint, ToCheckpointOptions(options));
   Model model;
   CATENA_ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(options.model, checkpoint));
@@ -92,6 +94,13 @@ absl::StatusOr<Model> OpenModel(const ModelOptions& options) {
   } else if (!absl::IsNotFound(tokenizer.status())) {
     return tokenizer.status();
   }
+  model.generation = model.checkpoint->generation();
+  if (model.tokenizer != nullptr) {
+    for (const int32_t id : model.tokenizer->end_ids()) {
+      if (id < model.config().vocab_size) AddId(id, &model.generation.eos_ids);
+    }
+  }
+  for (const std::string& warning : model.checkpoint->warnings()) warn(warning);
   return model;
 }
 
@@ -113,10 +122,11 @@ absl::StatusOr<Model> OpenModelShapes(const ModelOptions& options) {
 
 absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOptions& options) {
   const Checkpoint& c = *model.checkpoint;
+  const TokenizerConfig& t = c.tokenizer_config();
   if (!options.chat_template.empty()) {
-    return ChatTemplate::ByName(options.chat_template, c.bos_token(), c.eos_token());
+    return ChatTemplate::ByName(options.chat_template, t.bos_token, t.eos_token);
   }
-  auto found = ChatTemplate::Recognise(c.chat_template(), c.bos_token(), c.eos_token());
+  auto found = ChatTemplate::Recognise(t.chat_template, t.bos_token, t.eos_token);
   if (!found.ok()) return Annotate(found.status(), c.path());
   return found;
 }

@@ -1,6 +1,7 @@
 // The options of every command that runs a model, and what they open.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,13 +56,17 @@ struct RunOptions : ComputeOptions {
 struct Model {
   std::shared_ptr<const Checkpoint> checkpoint;
   std::shared_ptr<const Tokenizer> tokenizer;  // null where the files have none
+  GenerationConfig generation;                 // with the tokens that the tokenizer says end a text
   bool has_weights = true;                     // false: see OpenModelShapes
 
   const ModelConfig& config() const { return checkpoint->config(); }
   // INVALID_ARGUMENT that says what is missing.
   absl::StatusOr<const Tokenizer*> NeedTokenizer() const;
 };
-absl::StatusOr<Model> OpenModel(const ModelOptions& options);
+// Tells what is odd in the files: on stderr, or (of a role, which logs) to `warn`.
+using Warn = std::function<void(const std::string& line)>;
+void PrintWarning(const std::string& line);
+absl::StatusOr<Model> OpenModel(const ModelOptions& options, const Warn& warn = PrintWarning);
 
 // See model/fingerprint.h.
 absl::StatusOr<std::string> ModelFingerprint(const Model& model, const ModelOptions& options);

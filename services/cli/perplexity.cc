@@ -1,7 +1,7 @@
 // catena perplexity: exp of the mean negative log-likelihood of a file's tokens, one window.
 #include <cmath>
 
-#include "model/json.h"
+#include "model/file_limits.h"
 #include "model/sampler/log_softmax.h"
 #include "runtime/prompt.h"
 #include "runtime/score.h"
@@ -19,14 +19,15 @@ struct PerplexityOptions {
 };
 
 absl::StatusOr<std::vector<int32_t>> ReadTokens(const std::string& path) {
-  CATENA_ASSIGN_OR_RETURN(const nlohmann::json file, ReadJsonFile(path));
+  CATENA_ASSIGN_OR_RETURN(const nlohmann::json file, ReadJsonFile(path, limits::kTokensJson));
   const auto wrong = absl::InvalidArgumentError(
       fmt::format("{}: it must be {{\"tokens\": [ids]}} with at least two ids", path));
   if (!file.is_object() || !file.contains("tokens") || !file["tokens"].is_array()) return wrong;
   std::vector<int32_t> ids;
   for (const nlohmann::json& id : file["tokens"]) {
-    if (!id.is_number_integer() || id < INT32_MIN || id > INT32_MAX) return wrong;
-    ids.push_back(id.get<int32_t>());
+    const std::optional<int64_t> value = AsInt(id);
+    if (!value || *value < INT32_MIN || *value > INT32_MAX) return wrong;
+    ids.push_back(static_cast<int32_t>(*value));
   }
   if (ids.size() < 2) return wrong;
   return ids;

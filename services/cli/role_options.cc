@@ -4,9 +4,12 @@
 #include <fstream>
 #include <limits>
 
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 namespace catena::cli {
+
+void LogWarning(const std::string& line) { spdlog::warn("{}", line); }
 
 std::string CheckListenAddress(const std::string& text) {
   const size_t colon = text.rfind(':');

@@ -35,6 +35,9 @@ struct StageOptionsOfRole {
   absl::StatusOr<int64_t> Context(const ModelConfig& config) const;
 };
 
+// What is odd in a model's files, into the log.
+void LogWarning(const std::string& line);
+
 // Checks of options: an address to listen at, an amount of bytes.
 std::string CheckListenAddress(const std::string& text);
 std::string CheckBytes(const std::string& text);

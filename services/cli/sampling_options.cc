@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "model/tokenizer/utf8.h"
+
 namespace catena::cli {
 namespace {
 
@@ -23,6 +25,20 @@ absl::Status AddBias(const std::string& text, std::map<int32_t, float>* biases) 
       fmt::format("--logit-bias {}: write ID=BIAS, for example 42=-5", text));
 }
 
+absl::Status ReadSeed(const std::string& text, std::optional<uint64_t>* seed) {
+  if (text.empty() || text == "-1") return absl::OkStatus();
+  uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stopped != end) {
+    return absl::InvalidArgumentError(
+        fmt::format("--seed {}: give a whole number from 0 to {}, or -1 for one that is drawn",
+                    Quoted(text), UINT64_MAX));
+  }
+  *seed = value;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void SamplingOptions::Declare(App& app, int32_t max_tokens) {
@@ -41,7 +57,7 @@ void SamplingOptions::Declare(App& app, int32_t max_tokens) {
   add("--repetition-penalty", o.repetition_penalty, "Over prompt and output; 1: off");
   add("--presence-penalty", o.presence_penalty, "Over the output");
   add("--frequency-penalty", o.frequency_penalty, "Over the output, a count");
-  add("--seed", o.seed, "The same seed gives the same text (default: drawn, see --json)");
+  add("--seed", seed, "The same seed gives the same text (default, or -1: drawn, see --json)");
   add("--stop", o.stop, "End before this text; may be given several times");
   add("--stop-token-ids", o.stop_token_ids, "End at these ids, for example 13,198").Delimiter(',');
   add("--n", o.n, "Sequences of this prompt");
@@ -60,6 +76,9 @@ absl::StatusOr<SamplingOverrides> SamplingOptions::Overrides() const {
   for (const std::string& text : logit_bias) {
     CATENA_RETURN_IF_ERROR(AddBias(text, &out.logit_bias));
   }
+  CATENA_RETURN_IF_ERROR(ReadSeed(seed, &out.seed));
+  // What is compared with them is valid UTF-8, here as in a cluster.
+  for (std::string& stop : out.stop) stop = ToValidUtf8(stop);
   if (out.top_logprobs) out.logprobs = true;
   if (!out.max_tokens) out.max_tokens = default_max_tokens;
   return out;

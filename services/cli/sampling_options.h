@@ -11,6 +11,7 @@ namespace catena::cli {
 struct SamplingOptions {
   SamplingOverrides overrides;
   std::vector<std::string> logit_bias;  // ID=BIAS
+  std::string seed;                     // a number, or "-1" or "" for a drawn one
   int32_t default_max_tokens = 0;
 
   // max_tokens: what --max-tokens is where it is not given.

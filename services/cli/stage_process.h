@@ -26,7 +26,7 @@ struct StageModel {
 inline absl::StatusOr<StageModel> OpenStageModel(const StageOptionsOfRole& o) {
   CATENA_RETURN_IF_ERROR(o.detection.Check());
   StageModel m;
-  CATENA_ASSIGN_OR_RETURN(m.model, OpenModel(o.model));
+  CATENA_ASSIGN_OR_RETURN(m.model, OpenModel(o.model, LogWarning));
   CATENA_ASSIGN_OR_RETURN(m.context, o.Context(m.model.config()));
   CATENA_ASSIGN_OR_RETURN(const std::string fingerprint, ModelFingerprint(m.model, o.model));
   m.info = DescribeModel(o.name, o.model.model, fingerprint, m.model.config(), m.context);

@@ -3,11 +3,19 @@
 #include <algorithm>
 #include <charconv>
 #include <iostream>
-#include <iterator>
 
+#include "model/file_limits.h"
 #include "runtime/prompt.h"
 
 namespace catena::cli {
+namespace {
+
+absl::Status TooLong(std::string_view what) {
+  return absl::InvalidArgumentError(
+      fmt::format("{} is longer than {} bytes, the most that is read", what, limits::kPromptBytes));
+}
+
+}  // namespace
 
 Option TextInput::Declare(App& app, const char* text_option, const char* help) {
   words_ = app.AddOption(text_option, &text, help);
@@ -22,8 +30,8 @@ absl::StatusOr<TextPrompt> TextInput::Prompt() const {
         fmt::format("there is no text; give {}, or --prompt-tokens 1,2,3",
                     words_->name().empty() ? "some" : words_->name() + " TEXT"));
   }
-  std::string read = text;
-  if (read == "-") read.assign(std::istreambuf_iterator<char>(std::cin), {});
+  if (text != "-") return text;
+  CATENA_ASSIGN_OR_RETURN(std::string read, ReadAll(std::cin));
   return read;
 }
 
@@ -39,6 +47,28 @@ absl::StatusOr<std::vector<int32_t>> TextInput::Read(const Model& model) const {
   CATENA_RETURN_IF_ERROR(
       CheckPrompt(out, model.config().vocab_size, model.config().context_length));
   return out;
+}
+
+absl::StatusOr<std::string> ReadAll(std::istream& in) {
+  std::string out;
+  char buffer[1 << 14];
+  while (in.read(buffer, sizeof buffer), in.gcount() > 0) {
+    out.append(buffer, static_cast<size_t>(in.gcount()));
+    if (out.size() > limits::kPromptBytes) return TooLong("stdin");
+  }
+  return out;
+}
+
+absl::StatusOr<bool> ReadLine(std::istream& in, std::string* line) {
+  line->clear();
+  std::streambuf* buffer = in.rdbuf();
+  constexpr int kEnd = std::char_traits<char>::eof();
+  for (int c = buffer->sbumpc(); c != '\n'; c = buffer->sbumpc()) {
+    if (c == kEnd) return !line->empty();
+    line->push_back(static_cast<char>(c));
+    if (line->size() > limits::kPromptBytes) return TooLong("a line of stdin");
+  }
+  return true;
 }
 
 absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text) {

@@ -1,6 +1,8 @@
-// What a command reads as its text: words or ids, on the command line or on stdin.
+// What a command reads as its text: words or ids, on the command line or on stdin, which may be
+// endless and is read up to a limit (model/file_limits.h).
 #pragma once
 
+#include <istream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +28,11 @@ class TextInput {
  private:
   std::optional<Option> words_, ids_;  // once declared
 };
+
+// The whole stream. INVALID_ARGUMENT where it is longer than a prompt may be.
+absl::StatusOr<std::string> ReadAll(std::istream& in);
+// The next line without its end; false at the end of the stream. The same error.
+absl::StatusOr<bool> ReadLine(std::istream& in, std::string* line);
 
 // "1,2,3" as ids. INVALID_ARGUMENT that shows what is no id.
 absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text);

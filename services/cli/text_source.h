@@ -18,7 +18,7 @@
 namespace catena::cli {
 
 // Text, ids, or a conversation that the chat template renders.
-using TextPrompt = std::variant<std::string, std::vector<int32_t>, std::vector<ChatMessage>>;
+using TextPrompt = std::variant<std::string, std::vector<int32_t>, ChatPrompt>;
 
 struct TokenText {
   int32_t id = -1;

@@ -2,13 +2,15 @@
 //   {"text": …} or {"bytes_b64": …}          -> {"ids": […]}
 //   {"ids": […]}                             -> {"text": …, "text_skip_special": …}
 //   {"messages": […], "add_generation_prompt": true} -> {"rendered": …, "ids": […]}
+//   {"messages": […], "continue_final_message": true}, the same
 #include <iostream>
 
 #include <absl/strings/escaping.h>
 
-#include "model/json.h"
+#include "model/file_limits.h"
 #include "services/cli/model_options.h"
 #include "services/cli/output.h"
+#include "services/cli/text_input.h"
 
 namespace catena::cli {
 namespace {
@@ -20,12 +22,25 @@ absl::StatusOr<std::vector<int32_t>> ReadIds(const json& ids) {
   std::vector<int32_t> out;
   if (!ids.is_array()) return absl::InvalidArgumentError("\"ids\" must be a list of token ids");
   for (const json& id : ids) {
-    const bool fits =
-        id.is_number_integer() && id.get<int64_t>() >= INT32_MIN && id.get<int64_t>() <= INT32_MAX;
+    const std::optional<int64_t> value = AsInt(id);
+    const bool fits = value && *value >= INT32_MIN && *value <= INT32_MAX;
     if (!fits) return absl::InvalidArgumentError("\"ids\" must be a list of token ids");
-    out.push_back(id.get<int32_t>());
+    out.push_back(static_cast<int32_t>(*value));
   }
   return out;
+}
+
+absl::StatusOr<ChatEnd> ReadEnd(const json& line, const std::string& where) {
+  CATENA_ASSIGN_OR_RETURN(const auto prompt, GetBool(line, "add_generation_prompt", where));
+  CATENA_ASSIGN_OR_RETURN(const auto go_on, GetBool(line, "continue_final_message", where));
+  if (go_on.value_or(false) && prompt.value_or(false)) {
+    return absl::InvalidArgumentError(
+        "\"continue_final_message\" goes on with the last message, \"add_generation_prompt\" "
+        "starts "
+        "another: give one of them");
+  }
+  if (go_on.value_or(false)) return ChatEnd::kFinalMessage;
+  return prompt.value_or(false) ? ChatEnd::kGenerationPrompt : ChatEnd::kClosed;
 }
 
 absl::StatusOr<ordered_json> Render(const json& line, const ModelOptions& options,
@@ -41,8 +56,8 @@ absl::StatusOr<ordered_json> Render(const json& line, const ModelOptions& option
     if (!role || !content) return absl::InvalidArgumentError("a message needs role and content");
     messages.push_back({.role = *role, .content = *content});
   }
-  CATENA_ASSIGN_OR_RETURN(const auto prompt, GetBool(line, "add_generation_prompt", where));
-  CATENA_ASSIGN_OR_RETURN(const std::string text, chat.Render(messages, prompt.value_or(false)));
+  CATENA_ASSIGN_OR_RETURN(const ChatEnd end, ReadEnd(line, where));
+  CATENA_ASSIGN_OR_RETURN(const std::string text, chat.Render(messages, end));
   return ordered_json{{"rendered", text}, {"ids", model.tokenizer->Encode(text)}};
 }
 
@@ -73,9 +88,12 @@ absl::Status RunTokenize(const ModelOptions& options) {
         fmt::format("{}: there is no tokenizer.json beside the model; add it", options.model));
   }
   std::string text;
-  for (int64_t n = 1; std::getline(std::cin, text); ++n) {
+  for (int64_t n = 1;; ++n) {
     const std::string where = fmt::format("line {}", n);
-    CATENA_ASSIGN_OR_RETURN(const json line, ParseJson(text, where));
+    const absl::StatusOr<bool> read = ReadLine(std::cin, &text);
+    if (!read.ok()) return Annotate(read.status(), where);
+    if (!*read) break;
+    CATENA_ASSIGN_OR_RETURN(const json line, ParseJson(text, where, limits::kRequestLine));
     auto answer = Answer(line, options, model, where);
     if (!answer.ok()) return Annotate(answer.status(), where);
     CATENA_RETURN_IF_ERROR(WriteJson(*answer));

@@ -20,7 +20,7 @@ struct TokenizerOptions {
 absl::Status RunTokenizer(const TokenizerOptions& o) {
   StopSignals stop;
   CATENA_RETURN_IF_ERROR(InitLog("tokenizer", o.role.log_level));
-  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model, LogWarning));
   CATENA_ASSIGN_OR_RETURN(const std::string fingerprint, ModelFingerprint(model, o.model));
   CATENA_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(o.role.tls));
   ReplicaInfo info = DescribeProcess(Role::kTokenizer, o.role.listen, NewIncarnation());
@@ -30,7 +30,7 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
   TokenizerServiceOptions options{.tokenizer = model.tokenizer,
                                   .chat = std::nullopt,
                                   .no_chat = absl::OkStatus(),
-                                  .generation = model.checkpoint->generation(),
+                                  .generation = model.generation,
                                   .describe = [&info] { return info; },
                                   .pool = &pool};
   if (auto chat = OpenChatTemplate(model, o.model); chat.ok()) {

@@ -1,11 +1,11 @@
 #include "services/common/credentials.h"
 
-#include <fstream>
-#include <iterator>
-
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_certificate_verifier.h>
 #include <grpcpp/security/tls_credentials_options.h>
+
+#include "model/file_limits.h"
+#include "model/read_file.h"
 
 namespace catena {
 namespace {
@@ -19,9 +19,7 @@ bool IsPlaintext(const TlsOptions& o) {
 // gRPC itself would only log it, and let every handshake fail.
 absl::Status CheckPem(const std::string& path) {
   if (path.empty()) return absl::OkStatus();
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file) return absl::NotFoundError(fmt::format("cannot read {}", path));
+  CATENA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, limits::kCertificateBytes));
   if (text.find("-----BEGIN") != std::string::npos) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format("{} is no PEM file", path));
 }

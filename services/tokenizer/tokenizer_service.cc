@@ -63,11 +63,11 @@ absl::Status TokenizerServiceImpl::EncodeNow(const v1::EncodeRequest& request,
   std::vector<int32_t> ids;
   if (request.has_chat()) {
     if (!options_.chat) return options_.no_chat;
-    std::vector<ChatMessage> messages;
+    ChatPrompt prompt{.messages = {}, .continue_final = request.chat().continue_final_message()};
     for (const v1::ChatMessage& m : request.chat().messages()) {
-      messages.push_back({.role = m.role(), .content = m.content()});
+      prompt.messages.push_back({.role = m.role(), .content = m.content()});
     }
-    CATENA_ASSIGN_OR_RETURN(*response->mutable_rendered(), options_.chat->Render(messages, true));
+    CATENA_ASSIGN_OR_RETURN(*response->mutable_rendered(), options_.chat->Render(prompt));
     ids = options_.tokenizer->Encode(response->rendered());
   } else {
     ids = request.add_special_tokens() ? EncodePrompt(*options_.tokenizer, request.text())

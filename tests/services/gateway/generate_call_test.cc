@@ -139,7 +139,7 @@ TEST_F(GenerateCallTest, PromptsOfTextAndChatAreEncodedAsInOneProcess) {
   message->set_content("Hi");
   Call chat(api(), request);
   const std::vector<ChatMessage> messages{{.role = "user", .content = "Hi"}};
-  const auto rendered = TokenizerOptions().chat->Render(messages, true);
+  const auto rendered = TokenizerOptions().chat->Render(messages, ChatEnd::kGenerationPrompt);
   EXPECT_EQ(loop_.Await(1).prompt, Phi3Tokenizer()->Encode(*rendered));
 }
 
