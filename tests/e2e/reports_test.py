@@ -372,7 +372,7 @@ class NumbersTest(ReportsCase):
                      ("bench", "speed", "-m", self.report("ok-plain.gguf"), "--tokens", "1e2"),
                      ("look", "-m", self.report("ok-plain.gguf"), "x", "--top", "3x"),
                      ("bench", "serve", "--gateway", "127.0.0.1:1", "--seed", "-1"),
-                     ("gateway", "--max-waiting", "99999999999")):
+                     ("gateway", "--max-waiting", "99999999999999999999")):
             self.assert_refused(args, args[-2], "whole number")
 
 
