@@ -18,6 +18,7 @@ build  libicu-dev         Unicode classes and normalisation of the tokenizer
 build  libcli11-dev       command line
 build  libgrpc++-dev      gRPC, between the processes and for clients
 build  libprotobuf-dev    messages
+build  libssl-dev         proofs of who calls; gRPC needs it too
 build  protobuf-compiler-grpc  C++ of proto/
 build  libspdlog-dev      log
 build  libxxhash-dev      hashes of rows

@@ -84,6 +84,13 @@ bool Actor::Take(bool wait, std::vector<Item>* items) {
 
 void Actor::Handle(Item& item, Instant now) {
   if (auto* in = std::get_if<Incoming>(&item)) {
+    if (const auto* open = std::get_if<OpenStage>(&in->message)) {
+      const absl::Status may = transport_->MayConnect(open->next);
+      if (!may.ok()) {
+        const Refused refused{open->sequence, open->life, may};
+        return transport_->Send({in->from, Lane::kControl, refused});
+      }
+    }
     core_->Receive(in->from, in->lane, std::move(in->message), now);
   } else if (auto* up = std::get_if<Up>(&item)) {
     core_->Connected(up->peer, now);

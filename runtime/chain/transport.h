@@ -28,8 +28,13 @@ class Receiver {
 class Transport {
  public:
   virtual ~Transport() = default;
+  // Whether this process may have a link to `replica`; the error says what to do about it. To be
+  // asked where a peer wants one: FAILED_PRECONDITION where it lies outside of what may be reached,
+  // RESOURCE_EXHAUSTED where there are as many links as there may be.
+  virtual absl::Status MayConnect(const Replica&) { return absl::OkStatus(); }
   // Makes links to `replica`, all lanes, and keeps them. Again for a known one: does nothing. To be
-  // called before each new use, since links that stayed down are forgotten.
+  // called before each new use, since links that stayed down are forgotten. One that may not be is
+  // reported by OnDisconnect, also before this returns.
   virtual void Connect(const Replica& replica) = 0;
   // Drops the links to a peer that this side made. Nothing is called for it afterwards.
   virtual void Disconnect(Incarnation peer) = 0;

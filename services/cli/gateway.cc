@@ -17,9 +17,6 @@
 namespace catena::cli {
 namespace {
 
-// After the grace, for the errors with which calls end to reach their clients.
-constexpr std::chrono::milliseconds kLastWords{500};
-
 struct GatewayRoleOptions {
   RoleOptions role;
   DiscoveryOptions replicas;

@@ -19,7 +19,7 @@ absl::Status RunHead(const HeadOptions& o) {
                                  .max_rows = o.batch,
                                  .max_positions = m.context};
   CATENA_ASSIGN_OR_RETURN(const auto actor, HeadActor::Load(*m.model.checkpoint, options));
-  return ServeStage(o.common, Role::kHead, {}, m.info, &stop, actor.get());
+  return ServeStage(o.common, Role::kHead, {}, m.info, {}, &stop, actor.get());
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ void RoleOptions::Declare(App& app) {
   app.AddOption("--ready-fd", &ready_fd, "Write the address to this descriptor once it serves")
       .Range(3, 1 << 20);
   app.AddOption("--log-level", &log_level, "trace, debug, info (default), warn, error or off");
-  app.AddOption("--grace", &grace_s, "Seconds that what runs may go on on SIGTERM (default 2)")
+  app.AddOption("--grace", &grace_s, "Seconds that what runs may go on on SIGTERM (default 20)")
       .Range(0, 3600);
   app.AddOption("--tls-cert", &tls.certificate, "PEM file: this process's certificate");
   app.AddOption("--tls-key", &tls.key, "PEM file: its key");

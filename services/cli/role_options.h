@@ -15,11 +15,14 @@ struct RoleOptions {
   int ready_fd = -1;
   std::string log_level = "info";
   TlsOptions tls;
-  int32_t grace_s = 2;  // what runs may go on for so long when it is asked to stop
+  int32_t grace_s = 20;  // what runs may go on for so long when it is asked to stop
 
   void Declare(App& app);
   std::chrono::milliseconds grace() const { return std::chrono::seconds(grace_s); }
 };
+
+// After the grace, for the errors with which calls end to reach their callers.
+inline constexpr std::chrono::milliseconds kLastWords{500};
 
 // What a shard and a head have besides.
 struct StageOptionsOfRole {

@@ -11,6 +11,7 @@ struct ShardOptions {
   std::string kv_memory;
   std::string journal_memory = "256MiB";
   int batch = 512;
+  std::vector<std::string> next;
 };
 
 absl::StatusOr<StageOptions> ToStageOptions(const ShardOptions& o, const StageModel& m) {
@@ -38,7 +39,8 @@ absl::Status RunShard(const ShardOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const auto actor, StageActor::Load(*m.model.checkpoint, options));
   spdlog::info("blocks [{}, {}), {} KV pages of {} positions", options.stage.layers.begin,
                options.stage.layers.end, actor->load().kv_pages, kPagePositions);
-  return ServeStage(o.common, Role::kShard, options.stage.layers, m.info, &stop, actor.get());
+  return ServeStage(o.common, Role::kShard, options.stage.layers, m.info, o.next, &stop,
+                    actor.get());
 }
 
 }  // namespace
@@ -53,6 +55,11 @@ Action DeclareShard(App& app) {
   app.AddOption("--journal-memory", &o->journal_memory, "Of rows kept to send again (256MiB)")
       .Check(CheckBytes);
   app.AddOption("--batch", &o->batch, "Rows a batch may have (default 512)").Range(1, 65536);
+  app.AddOption("--next", &o->next,
+                "Where stages behind it are, and nowhere else: host:port (every address of the "
+                "name) or unix:/path (default: on this machine, or whoever has a certificate)")
+      .Delimiter(',')
+      .Check(CheckListenAddress);
   return [o] { return RunShard(*o); };
 }
 

@@ -12,6 +12,7 @@
 #include "services/common/process.h"
 #include "services/common/server.h"
 #include "services/link/chain_service.h"
+#include "services/link/dial_rules.h"
 #include "services/link/grpc_transport.h"
 
 namespace catena::cli {
@@ -33,11 +34,12 @@ inline absl::StatusOr<StageModel> OpenStageModel(const StageOptionsOfRole& o) {
   return m;
 }
 
-// Serves until SIGINT or SIGTERM. `ActorT`: StageActor or HeadActor. REQUIRES: `stop` was made
-// before any thread.
+// Serves until SIGINT or SIGTERM. `next`: where it may send rows (dial_rules.h). `ActorT`:
+// StageActor or HeadActor. REQUIRES: `stop` was made before any thread.
 template <class ActorT>
 absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange& layers,
-                        const ModelInfo& model, StopSignals* stop, ActorT* actor) {
+                        const ModelInfo& model, const std::vector<std::string>& next,
+                        StopSignals* stop, ActorT* actor) {
   CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(o.role.tls));
   CATENA_ASSIGN_OR_RETURN(const auto channel_credentials,
                           MakeChannelCredentials(o.role.tls, PeerNames::kAnyMember));
@@ -47,13 +49,17 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
   // Sequences may only share stages whose caches round alike.
   info.numerics_id = actor->numerics_id() + "/kv-" + o.compute.kv_dtype;
   info.row_bytes = actor->row_bytes();
+  const DialRules rules(
+      {.targets = next, .peers_show_certificates = !o.role.tls.authority.empty()});
+  const RowFormat rows{.dtype = actor->row_dtype(), .row_bytes = info.row_bytes};
   GrpcTransport transport(
       {.self = {.incarnation = info.replica.incarnation,
                 .role = role,
                 .fingerprint = model.fingerprint,
                 .numerics_id = info.numerics_id,
-                .rows = {.dtype = actor->row_dtype(), .row_bytes = info.row_bytes}},
-       .credentials = channel_credentials},
+                .rows = rows},
+       .credentials = channel_credentials,
+       .may_call = [&rules](const std::string& address) { return rules.Check(address); }},
       actor);
   auto describe = [&info, actor] {
     ReplicaInfo now = info;
@@ -66,7 +72,8 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
       const auto server,
       Server::Start({.listen = o.role.listen,
                      .credentials = server_credentials,
-                     .services = {{v1::ChainService::service_full_name(), &service}}}));
+                     .services = {{v1::ChainService::service_full_name(), &service}},
+                     .max_receive_bytes = MaxFrameBytes(rows)}));
   info.replica.address = server->address();
   actor->Start(&transport);
   server->SetServing(true);

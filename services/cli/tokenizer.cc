@@ -4,6 +4,7 @@
 #include "services/cli/role_options.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
+#include "services/common/request_limits.h"
 #include "services/common/server.h"
 #include "services/tokenizer/tokenizer_service.h"
 
@@ -26,12 +27,18 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
   ReplicaInfo info = DescribeProcess(Role::kTokenizer, o.role.listen, NewIncarnation());
   info.model = DescribeModel(o.name, o.model.model, fingerprint, model.config(),
                              model.config().context_length);
+  std::atomic<bool> draining = false;
   WorkerPool pool(static_cast<size_t>(o.threads));
   TokenizerServiceOptions options{.tokenizer = model.tokenizer,
                                   .chat = std::nullopt,
                                   .no_chat = absl::OkStatus(),
                                   .generation = model.generation,
-                                  .describe = [&info] { return info; },
+                                  .describe =
+                                      [&info, &draining] {
+                                        ReplicaInfo now = info;
+                                        now.draining = draining;
+                                        return now;
+                                      },
                                   .pool = &pool};
   if (auto chat = OpenChatTemplate(model, o.model); chat.ok()) {
     options.chat = *std::move(chat);
@@ -43,14 +50,18 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
       const auto server,
       Server::Start({.listen = o.role.listen,
                      .credentials = credentials,
-                     .services = {{v1::TokenizerService::service_full_name(), &service}}}));
+                     .services = {{v1::TokenizerService::service_full_name(), &service}},
+                     .max_receive_bytes = limits::kMaxPublicMessageBytes}));
   info.replica.address = server->address();
   server->SetServing(true);
   spdlog::info("serving {} at {}", info.model.name, server->address());
   const absl::Status reported = ReportReady(o.role.ready_fd, server->address());
   if (reported.ok()) stop.Wait();
-  spdlog::info("stopping");
-  server->Shutdown(std::chrono::seconds(2));
+  spdlog::info("stopping; {} streams have {} s", service.streams(), o.role.grace_s);
+  draining = true;
+  server->SetServing(false);
+  stop.WaitUntil([&] { return service.streams() == 0 && pool.queued() == 0; }, o.role.grace());
+  server->Shutdown(kLastWords);
   pool.Stop();
   return reported;
 }

@@ -15,6 +15,9 @@
 namespace catena::cli {
 namespace {
 
+// Of a process, apart from the grace of what runs.
+constexpr std::chrono::milliseconds kStopTime{1'500};
+
 struct UpOptions {
   ModelOptions model;
   int stages = 2;
@@ -22,6 +25,9 @@ struct UpOptions {
   std::vector<std::string> replicas;
   std::string listen = "127.0.0.1:0";
   bool json = false;
+  // Two phases of stopping, and what is left of the 10 s that `up` may take.
+  static constexpr int32_t kMaxGraceSeconds = 3;
+  int32_t grace_s = 2;
   // Handed on to the roles as they are given.
   std::vector<std::string> role_flags, model_flags, stage_flags, gateway_flags;
   std::string kv_memory;
@@ -70,6 +76,7 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   up::ClusterOptions cluster;
   cluster.listen = o.listen;
   cluster.role_flags = o.role_flags;
+  cluster.role_flags.insert(cluster.role_flags.end(), {"--grace", fmt::format("{}", o.grace_s)});
   cluster.stage_flags = o.stage_flags;
   cluster.gateway_flags = o.gateway_flags;
   if (!o.model.chat_template.empty()) {
@@ -127,7 +134,9 @@ absl::Status RunUp(const UpOptions& o) {
                                 .json = o.json});
   std::vector<up::ProcessSpec> specs;
   for (const up::ClusterProcess& p : processes) specs.push_back(p.spec);
-  up::Supervisor supervisor(std::move(specs), {}, &console);
+  // A role may take its grace and a little for last words.
+  const up::SupervisorOptions bounds{.stop_bound = std::chrono::seconds(o.grace_s) + kStopTime};
+  up::Supervisor supervisor(std::move(specs), bounds, &console);
   CATENA_RETURN_IF_ERROR(supervisor.Run(stop.get()));
   return console.written();
 }
@@ -176,6 +185,9 @@ Action DeclareUp(App& app) {
       .Delimiter(',');
   app.AddOption("--listen", &o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)")
       .Check(CheckListenAddress);
+  app.AddOption("--grace", &o->grace_s,
+                "Seconds that what runs may go on when a role is stopped (default 2)")
+      .Range(0, UpOptions::kMaxGraceSeconds);
   app.AddFlag("--json", &o->json, "One JSON object on stdout once all serve");
   DeclareHandedOn(app, o.get());
   return [o] { return RunUp(*o); };

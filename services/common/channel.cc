@@ -14,10 +14,10 @@ std::shared_ptr<grpc::Channel> MakeChannel(
   const auto set_ms = [&args](const char* name, std::chrono::milliseconds value) {
     args.SetInt(name, static_cast<int>(value.count()));
   };
-  args.SetMaxReceiveMessageSize(kMaxGrpcMessageBytes);
+  args.SetMaxReceiveMessageSize(options.max_receive_bytes);
   args.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
-  set_ms(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTime);
-  set_ms(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeout);
+  set_ms(GRPC_ARG_KEEPALIVE_TIME_MS, options.keepalive);
+  set_ms(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, options.keepalive_timeout);
   args.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   set_ms(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstBackoff);

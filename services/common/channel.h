@@ -16,10 +16,12 @@
 namespace catena {
 
 // A connection that is silent for so long is asked whether it is alive, and broken where it does
-// not answer. Servers allow pings twice as often: one that comes early is no offence.
-inline constexpr std::chrono::milliseconds kKeepaliveTime{5'000};
-inline constexpr std::chrono::milliseconds kKeepaliveTimeout{5'000};
-inline constexpr std::chrono::milliseconds kKeepaliveLeast{kKeepaliveTime / 2};
+// not answer, unless its owner was told otherwise (limits::DetectionLimits). Servers allow pings
+// much more often, since their peers may have been told otherwise than they.
+inline constexpr std::chrono::milliseconds kKeepaliveTime = limits::DetectionLimits().keepalive;
+inline constexpr std::chrono::milliseconds kKeepaliveTimeout =
+    limits::DetectionLimits().keepalive_timeout;
+inline constexpr std::chrono::milliseconds kKeepaliveLeast{300};
 
 // gRPC's limit of a message: ours, and room for what frames it.
 inline constexpr int kMaxGrpcMessageBytes = static_cast<int>(limits::kMaxMessageBytes) + (1 << 20);
@@ -34,6 +36,9 @@ struct ChannelOptions {
   // That the peer's certificate must have, where it is not the address's: of a unix socket, which
   // is otherwise called localhost, or of a port that is forwarded.
   std::string tls_name = {};
+  std::chrono::milliseconds keepalive = kKeepaliveTime;
+  std::chrono::milliseconds keepalive_timeout = kKeepaliveTimeout;
+  int max_receive_bytes = kMaxGrpcMessageBytes;  // of one message
 };
 
 // `address`: host:port or unix:/path. It connects with the first call.

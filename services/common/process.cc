@@ -24,6 +24,16 @@ void StopSignals::Wait() {
   }
 }
 
+bool StopSignals::WaitUntil(const std::function<bool()>& done, std::chrono::milliseconds most) {
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 10'000'000};
+  const auto end = std::chrono::steady_clock::now() + most;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    if (sigtimedwait(&signals_, nullptr, &kPause) > 0) return false;
+  }
+  return true;
+}
+
 absl::Status ReportReady(int fd, const std::string& address) {
   if (fd < 0) return absl::OkStatus();
   const std::string line = address + "\n";

@@ -5,7 +5,9 @@
 // signals are blocked; the rest is plain functions.
 #pragma once
 
+#include <chrono>
 #include <csignal>
+#include <functional>
 #include <string>
 
 #include "model/config.h"
@@ -17,7 +19,10 @@ namespace catena {
 class StopSignals {
  public:
   StopSignals();
-  void Wait();  // returns after the first of them
+  void Wait();  // returns after the next of them
+  // Waits until `done`, which is asked again and again, holds; false where `most` is over before,
+  // or another of them has come.
+  bool WaitUntil(const std::function<bool()>& done, std::chrono::milliseconds most);
 
  private:
   sigset_t signals_;

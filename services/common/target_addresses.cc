@@ -1,8 +1,8 @@
 #include "services/common/target_addresses.h"
 
+#include <charconv>
 #include <condition_variable>
 #include <mutex>
-#include <optional>
 #include <thread>
 
 #include <arpa/inet.h>
@@ -14,8 +14,7 @@ namespace catena {
 // What a target asks for.
 struct TargetAddresses::Name {
   std::string target;
-  std::string host;
-  std::string port;  // with its colon
+  HostPort asked;
 };
 
 struct TargetAddresses::State {
@@ -25,15 +24,33 @@ struct TargetAddresses::State {
   std::map<std::string, std::vector<std::string>> addresses;  // by target
 };
 
-namespace {
-
 bool IsNumeric(const std::string& host) {
   in6_addr any;
   return inet_pton(AF_INET, host.c_str(), &any) == 1 ||
          inet_pton(AF_INET6, host.c_str(), &any) == 1;
 }
 
-}  // namespace
+std::optional<HostPort> ParseHostPort(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos || address.find('/') != std::string::npos) return std::nullopt;
+  std::string host = address.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  uint16_t port = 0;
+  const char* end = address.data() + address.size();
+  const auto [rest, error] = std::from_chars(address.data() + colon + 1, end, port);
+  if (error != std::errc() || rest != end || host.empty()) return std::nullopt;
+  in6_addr number;
+  char text[INET6_ADDRSTRLEN];
+  for (const int family : {AF_INET, AF_INET6}) {
+    if (inet_pton(family, host.c_str(), &number) == 1) {
+      host = inet_ntop(family, &number, text, sizeof text);
+    }
+  }
+  if (host.find(':') != std::string::npos && !IsNumeric(host)) return std::nullopt;
+  return HostPort{host, fmt::format("{}", port)};
+}
 
 absl::StatusOr<std::vector<std::string>> ResolveBySystem(const std::string& host) {
   addrinfo hints{};
@@ -58,15 +75,12 @@ TargetAddresses::TargetAddresses(const std::vector<std::string>& targets, const 
                                  std::chrono::milliseconds every)
     : state_(std::make_shared<State>()) {
   for (const std::string& target : targets) {
-    const size_t colon = target.rfind(':');
-    std::string host = target.substr(0, colon);
-    if (host.size() > 1 && host.front() == '[') host = host.substr(1, host.size() - 2);
-    const bool is_name =
-        target.rfind("unix:", 0) != 0 && colon != std::string::npos && !IsNumeric(host);
+    const std::optional<HostPort> asked = ParseHostPort(target);
+    const bool is_name = asked && !IsNumeric(asked->host);
     const std::lock_guard lock(state_->mutex);
     const auto own = is_name ? std::vector<std::string>{} : std::vector<std::string>{target};
     if (!state_->addresses.emplace(target, own).second || !is_name) continue;
-    const Name name{.target = target, .host = host, .port = target.substr(colon)};
+    const Name name{.target = target, .asked = *asked};
     // getaddrinfo cannot be ended, so nobody may wait for it.
     std::thread([state = state_, name, resolve, every] {
       Watch(state, name, resolve, every);
@@ -90,14 +104,15 @@ void TargetAddresses::Watch(const std::shared_ptr<State>& state, const Name& nam
                             const Resolver& resolve, std::chrono::milliseconds every) {
   absl::Status before;
   while (true) {
-    const auto found = resolve(name.host);
+    const auto found = resolve(name.asked.host);
     std::unique_lock lock(state->mutex);
     if (state->stopped) return;
     std::vector<std::string>& addresses = state->addresses[name.target];
     if (found.ok() || absl::IsNotFound(found.status())) addresses.clear();
     for (const std::string& host : found.value_or(std::vector<std::string>{})) {
       const bool is_v6 = host.find(':') != std::string::npos;
-      addresses.push_back((is_v6 ? fmt::format("[{}]", host) : host) + name.port);
+      addresses.push_back(
+          fmt::format("{}:{}", is_v6 ? fmt::format("[{}]", host) : host, name.asked.port));
     }
     if (found.status() != before && found.ok()) spdlog::info("{} is resolved again", name.target);
     if (found.status() != before && !found.ok()) {

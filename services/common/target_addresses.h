@@ -12,12 +12,26 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/base/status.h"
 
 namespace catena {
+
+struct HostPort {
+  std::string host;  // without brackets
+  std::string port;
+  friend bool operator==(const HostPort&, const HostPort&) = default;
+};
+
+// host:port, where an IPv6 address may be in brackets, and numbers are written in one way only;
+// nullopt for anything else, such as unix:/path or a URL.
+std::optional<HostPort> ParseHostPort(const std::string& address);
+
+// Whether it is an IP address and no name.
+bool IsNumeric(const std::string& host);
 
 // The addresses of a host name, as numbers. NOT_FOUND where it has none; any other error says
 // nothing about the name. It may block.

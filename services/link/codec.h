@@ -20,6 +20,12 @@ struct RowFormat {
   friend bool operator==(const RowFormat&, const RowFormat&) = default;
 };
 
+// Of a frame down the chain, to a process with rows of this format: 512 rows and as many ids as a
+// message may have, and room for what frames them.
+int MaxFrameBytes(const RowFormat& format);
+// Of a frame that comes back: tokens with their alternatives, lengths, edges.
+inline constexpr int kMaxAnswerBytes = 4 << 20;
+
 // All of the message but the rows of Steps, which the frame only counts (frame_bytes.h appends
 // them). REQUIRES: as many bytes of rows as the steps have rows.
 void EncodeWithoutRows(const ChainMessage& message, const RowFormat& format, v1::Frame* frame);

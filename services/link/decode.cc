@@ -254,6 +254,12 @@ absl::StatusOr<ChainMessage> Taken(std::string_view name, const In& in) {
 
 }  // namespace
 
+int MaxFrameBytes(const RowFormat& format) {
+  constexpr int64_t kIdBytes = 5, kRest = 1 << 20;  // a varint; headers, hashes, parameters
+  return static_cast<int>(limits::kMaxMessageRows * format.row_bytes +
+                          limits::kMaxMessageIds * kIdBytes + kRest);
+}
+
 absl::StatusOr<ChainMessage> Decode(const RowFormat& format, v1::Frame* frame) {
   switch (frame->kind_case()) {
     case v1::Frame::kOpenStage:

@@ -6,7 +6,8 @@
 // callback method Link of its ChainService (chain_service.h).
 //
 // A link that this side accepted also carries what is sent back to its caller, on the newest stream
-// of the lane; it takes 1 hello a stream, which must fit this process.
+// of the lane; it takes 1 hello a stream, which must fit this process and be of the same caller as
+// the first (caller_book.h). Links go down the chain: who is called from here does not call.
 //
 // OnConnect comes when all lanes of a link that this side made are up, OnDisconnect once an outage:
 // when the first lane cannot be made, or ends, and again only after an OnConnect.
@@ -21,6 +22,7 @@
 
 #include <array>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -33,8 +35,11 @@
 
 #include "runtime/chain/limits.h"
 #include "runtime/chain/transport.h"
+#include "services/link/caller_book.h"
 #include "services/link/handshake.h"
 #include "services/link/lane_stream.h"
+#include "services/link/link_limits.h"
+#include "services/link/refusal_log.h"
 
 namespace catena {
 
@@ -44,6 +49,11 @@ struct GrpcTransportOptions {
   int64_t max_queued_bytes = limits::kMaxQueuedBytes;     // a lane
   std::chrono::milliseconds hello = limits::kHello;       // until who called has said who it is
   std::chrono::milliseconds give_up = limits::kGiveUpLink;
+  limits::DetectionLimits detection = {};
+  // Whether an address may be called; null: any may. From any thread.
+  std::function<absl::Status(const std::string& address)> may_call = nullptr;
+  size_t max_links = limits::kMaxLinks;
+  size_t max_strangers = limits::kMaxStrangers;
 };
 
 class GrpcTransport final : public Transport, private LaneHandler {
@@ -53,6 +63,7 @@ class GrpcTransport final : public Transport, private LaneHandler {
   GrpcTransport(GrpcTransportOptions options, Receiver* receiver);
   ~GrpcTransport() override;  // Shutdown
 
+  absl::Status MayConnect(const Replica& replica) override;
   void Connect(const Replica& replica) override;
   void Disconnect(Incarnation peer) override;
   void Send(Envelope envelope) override;
@@ -60,8 +71,9 @@ class GrpcTransport final : public Transport, private LaneHandler {
   // Ends when the caller, the transport or the server does. gRPC owns the reactor.
   Reactor* Accept(grpc::CallbackServerContext* context);
 
-  // Ends all links and accepts no more; callers are told UNAVAILABLE. Before the Shutdown of the
-  // server, which would otherwise wait for the streams. Again: does nothing.
+  // Ends all links and accepts no more; callers get what was sent to them before, and are told
+  // UNAVAILABLE. Before the Shutdown of the server, which would otherwise wait for the streams.
+  // Again: does nothing.
   void Shutdown();
 
  private:
@@ -76,7 +88,10 @@ class GrpcTransport final : public Transport, private LaneHandler {
   void Call(const std::shared_ptr<Link>& link, Lane lane);
   void AwaitHello(const std::shared_ptr<LaneStream>& stream);
   absl::Status OnHello(LaneStream* stream, Stream* info, const v1::Frame& frame);
+  void EndAndWait(std::vector<std::shared_ptr<LaneStream>> streams, const absl::Status& why);
+  absl::Status AdmitLocked(const Caller& caller, const Stream& info);
   void LogRefusal(Incarnation caller, const absl::Status& status);
+  absl::Status MayConnectLocked(const Replica& replica) const;
   absl::Status OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame);
   void CallEnded(const Stream& info, const absl::Status& why);
   void AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
@@ -84,25 +99,30 @@ class GrpcTransport final : public Transport, private LaneHandler {
   void GiveUpLater(const std::shared_ptr<Link>& link);
   void GiveUp(const std::shared_ptr<Link>& link);
   std::vector<std::shared_ptr<LaneStream>> ForgetLocked(const std::shared_ptr<Link>& link);
+  std::vector<std::shared_ptr<LaneStream>> DisownLocked(Incarnation caller);
 
   // REQUIRES: mu_ is not held.
   std::shared_ptr<LaneStream> Add(std::shared_ptr<LaneStream> stream, Stream info);
   void Done();  // one of active_ is over: the last thing that a callback does
 
   const GrpcTransportOptions options_;
+  const LinkSecret secret_ = NewLinkSecret();
   Receiver* const receiver_;
 
   // Held while the receiver is called, which may call Disconnect. Taken before mu_.
   std::recursive_mutex calls_mu_;
 
-  std::mutex mu_;  // of all below, and of what is in Link, Accepted and Stream
-  std::condition_variable idle_;
+  std::mutex mu_;                  // of all below, and of what is in Link, Accepted and Stream
+  std::condition_variable ended_;  // one of active_
   bool shut_down_ = false;
   int64_t active_ = 0;  // streams and alarms that gRPC will call back for
   std::map<Incarnation, std::shared_ptr<Link>> links_;
   std::map<Incarnation, std::shared_ptr<Accepted>> accepted_;
   std::unordered_map<LaneStream*, Stream> streams_;
-  std::map<Incarnation, std::string> refused_;  // callers, and what the log has of them
+  uint64_t next_stranger_ = 0;
+  std::map<uint64_t, LaneStream*> strangers_;  // that have not said hello, as they came
+  CallerBook callers_;
+  RefusalLog refusals_;
   std::minstd_rand jitter_{std::random_device{}()};
   // The first channel that was made, to the end: channels may be destroyed on gRPC's threads as
   // long as one is left (channel.h).

@@ -1,5 +1,9 @@
 #include "services/link/handshake.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
 #include "runtime/chain/limits.h"
 #include "services/common/replica_description.h"
 
@@ -9,6 +13,8 @@ namespace {
 // A release talks to its predecessor.
 constexpr uint32_t kNewest = limits::kProtocolVersion;
 constexpr uint32_t kOldest = kNewest > 1 ? kNewest - 1 : 1;
+
+constexpr size_t kProofBytes = 16;
 
 std::string_view RoleText(int wire_role) {
   constexpr std::string_view kNames[] = {"process", "gateway", "tokenizer", "shard", "head"};
@@ -51,9 +57,29 @@ std::string Mismatch(const v1::Hello& caller, const v1::Hello& self) {
 
 }  // namespace
 
-void MakeHello(const LinkIdentity& self, Incarnation expected, Lane lane, v1::Frame* frame) {
+LinkSecret NewLinkSecret() {
+  LinkSecret secret;
+  CATENA_CHECK(RAND_bytes(secret.data(), static_cast<int>(secret.size())) == 1);
+  return secret;
+}
+
+std::string ProofFor(const LinkSecret& secret, Incarnation answerer) {
+  unsigned char message[sizeof answerer];
+  for (unsigned char& byte : message) {
+    byte = static_cast<unsigned char>(answerer);
+    answerer >>= 8;
+  }
+  unsigned char mac[EVP_MAX_MD_SIZE];
+  CATENA_CHECK(HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), message,
+                    sizeof message, mac, nullptr) != nullptr);
+  return std::string(mac, mac + kProofBytes);
+}
+
+void MakeHello(const LinkIdentity& self, const LinkSecret& secret, Incarnation expected, Lane lane,
+               v1::Frame* frame) {
   v1::Hello* hello = frame->mutable_hello();
   *hello = HelloOf(self);
+  hello->set_proof(ProofFor(secret, expected));
   hello->set_expected_incarnation(expected);
   hello->set_lane(static_cast<v1::Lane>(static_cast<int>(lane) + v1::LANE_CONTROL));
 }
@@ -71,7 +97,19 @@ absl::StatusOr<Caller> CheckHello(const LinkIdentity& self, const v1::Frame& fra
   if (hello.incarnation() == 0 || hello.lane() < v1::LANE_CONTROL || hello.lane() > v1::LANE_BULK) {
     return absl::InvalidArgumentError("a hello without incarnation or lane");
   }
+  if (hello.proof().size() != kProofBytes) {
+    return absl::InvalidArgumentError("a hello without a proof of who says it");
+  }
+  if (hello.role() != v1::ROLE_GATEWAY && hello.role() != v1::ROLE_SHARD) {
+    return absl::PermissionDeniedError(
+        fmt::format("a {} called: only gateways and shards do", RoleText(hello.role())));
+  }
   const v1::Hello own = HelloOf(self);
+  if (hello.incarnation() == own.incarnation()) {
+    return absl::PermissionDeniedError(
+        fmt::format("a {} called that says it is {:x}, which it called", RoleText(hello.role()),
+                    own.incarnation()));
+  }
   // A peer that was restarted is nothing unusual, and needs few words.
   if (hello.protocol_version() >= kOldest && hello.expected_incarnation() != own.incarnation()) {
     return absl::FailedPreconditionError(
@@ -83,7 +121,10 @@ absl::StatusOr<Caller> CheckHello(const LinkIdentity& self, const v1::Frame& fra
     return absl::FailedPreconditionError(
         fmt::format("{} called {}: {}", Text(hello), Text(own), mismatch));
   }
-  return Caller{hello.incarnation(), static_cast<Lane>(hello.lane() - v1::LANE_CONTROL)};
+  return Caller{.incarnation = hello.incarnation(),
+                .role = hello.role() == v1::ROLE_GATEWAY ? Role::kGateway : Role::kShard,
+                .proof = hello.proof(),
+                .lane = static_cast<Lane>(hello.lane() - v1::LANE_CONTROL)};
 }
 
 absl::Status CheckWelcome(const LinkIdentity& self, Incarnation expected, const v1::Frame& frame) {

@@ -2,6 +2,7 @@
 
 #include "services/common/status.h"
 #include "services/link/frame_bytes.h"
+#include "services/link/link_limits.h"
 
 namespace catena {
 namespace {
@@ -13,7 +14,7 @@ constexpr char kLinkMethod[] = "/catena.v1.ChainService/Link";
 void LaneStream::Send(grpc::ByteBuffer frame) {
   const auto bytes = static_cast<int64_t>(frame.Length());
   const std::lock_guard lock(mu_);
-  if (ended_ || !(open_ || options_.hold)) return;
+  if (ended_ || ending_ || !(open_ || options_.hold)) return;
   if (!queue_.empty() && queued_bytes_ + bytes > options_.max_queued_bytes) return;
   queued_bytes_ += bytes;
   queue_.push_back(std::move(frame));
@@ -33,6 +34,18 @@ void LaneStream::Open(const grpc::ByteBuffer* welcome) {
 
 void LaneStream::End(const absl::Status& why) {
   const std::lock_guard lock(mu_);
+  EndLocked(why);
+}
+
+void LaneStream::EndWhenWritten(const absl::Status& why) {
+  const std::lock_guard lock(mu_);
+  if (!open_) return EndLocked(why);
+  ending_ = true;
+  why_ = why;
+  PumpLocked();
+}
+
+void LaneStream::EndLocked(const absl::Status& why) {
   if (ended_) return;
   ended_ = true;
   why_ = why;
@@ -53,7 +66,11 @@ void LaneStream::StopWriting() {
 }
 
 void LaneStream::PumpLocked() {
-  if (!open_ || ended_ || writing_ || queue_.empty()) return;
+  if (!open_ || ended_ || writing_) return;
+  if (queue_.empty()) {
+    if (ending_) EndLocked(why_);
+    return;
+  }
   writing_ = true;
   in_flight_.Swap(&queue_.front());
   queue_.pop_front();
@@ -74,6 +91,10 @@ absl::Status LaneStream::why() {
 }
 
 absl::Status LaneStream::Handle(grpc::ByteBuffer* bytes) {
+  if (!shaken_ && bytes->Length() > limits::kMaxHandshakeBytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("the first frame has {} bytes: it is no handshake", bytes->Length()));
+  }
   v1::Frame frame;
   CATENA_RETURN_IF_ERROR(FromBytes(bytes, &frame));
   if (!shaken_) {

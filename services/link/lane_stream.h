@@ -48,6 +48,8 @@ class LaneStream {
 
   // Nothing is written or handled afterwards; the peer learns `why` where it called.
   void End(const absl::Status& why);
+  // The same, once what was sent has been written.
+  void EndWhenWritten(const absl::Status& why);
   // Without waiting for the peer to take what is on its way. After End.
   virtual void Cancel() = 0;
 
@@ -74,6 +76,7 @@ class LaneStream {
  private:
   absl::Status Handle(grpc::ByteBuffer* bytes);
   void PumpLocked();
+  void EndLocked(const absl::Status& why);
 
   const Options options_;
   LaneHandler* const handler_;
@@ -81,6 +84,7 @@ class LaneStream {
 
   std::mutex mu_;  // of all below; held while a write starts
   bool open_ = false, ended_ = false, writing_ = false;
+  bool ending_ = false;  // when all is written, by why_
   int64_t queued_bytes_ = 0;
   std::deque<grpc::ByteBuffer> queue_;
   grpc::ByteBuffer in_flight_;

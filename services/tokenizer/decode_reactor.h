@@ -3,6 +3,7 @@
 // Thread rules: gRPC's; it deletes itself when the call is done.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -14,15 +15,19 @@ namespace catena {
 
 class DecodeReactor final : public grpc::ServerBidiReactor<v1::DecodeRequest, v1::DecodeResponse> {
  public:
-  // `tokenizer` null: every text is "".
-  explicit DecodeReactor(std::shared_ptr<const Tokenizer> tokenizer)
-      : tokenizer_(std::move(tokenizer)) {
+  // `tokenizer` null: every text is "". `streams` counts those that are open, and outlives it.
+  DecodeReactor(std::shared_ptr<const Tokenizer> tokenizer, std::atomic<int64_t>* streams)
+      : tokenizer_(std::move(tokenizer)), streams_(streams) {
+    ++*streams_;
     StartRead(&request_);
   }
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    --*streams_;
+    delete this;
+  }
 
  private:
   // The first message's rules. INVALID_ARGUMENT.
@@ -30,6 +35,7 @@ class DecodeReactor final : public grpc::ServerBidiReactor<v1::DecodeRequest, v1
   absl::Status Answer();
 
   std::shared_ptr<const Tokenizer> tokenizer_;
+  std::atomic<int64_t>* const streams_;
   std::optional<TextStream> stream_;
   bool ended_ = false;
   v1::DecodeRequest request_;

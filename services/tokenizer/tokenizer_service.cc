@@ -79,7 +79,7 @@ absl::Status TokenizerServiceImpl::EncodeNow(const v1::EncodeRequest& request,
 
 grpc::ServerBidiReactor<v1::DecodeRequest, v1::DecodeResponse>* TokenizerServiceImpl::Decode(
     grpc::CallbackServerContext*) {
-  return new DecodeReactor(options_.tokenizer);
+  return new DecodeReactor(options_.tokenizer, &streams_);
 }
 
 grpc::ServerUnaryReactor* TokenizerServiceImpl::GetPieces(grpc::CallbackServerContext* context,

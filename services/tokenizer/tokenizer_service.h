@@ -4,6 +4,7 @@
 // Thread rules: gRPC calls the methods from its own threads, which nothing here holds up.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -45,10 +46,14 @@ class TokenizerServiceImpl final : public v1::TokenizerService::CallbackService 
                                       const v1::GetPiecesRequest* request,
                                       v1::GetPiecesResponse* response) override;
 
+  // Decode streams that are open.
+  int64_t streams() const { return streams_; }
+
  private:
   absl::Status EncodeNow(const v1::EncodeRequest& request, v1::EncodeResponse* response) const;
 
   const TokenizerServiceOptions options_;
+  std::atomic<int64_t> streams_{0};
 };
 
 }  // namespace catena

@@ -31,28 +31,23 @@ class Planner {
   // An internal role; its first words after `catena` are the role and what is in `flags`.
   ClusterProcess Internal(const std::string& role, const std::string& name,
                           const std::vector<const Strings*>& flags) {
-    std::string file = name;
-    for (char& c : file) c = c == ' ' ? '-' : c;
     ClusterProcess p;
     p.role = role;
     p.spec.name = name;
     p.spec.argv = {options_.program, role};
     for (const Strings* f : flags) Append(&p.spec.argv, *f);
     Append(&p.spec.argv, options_.role_flags);
-    p.spec.listen = fmt::format("unix:{}/{}", folder_, file);
+    p.spec.listen = Socket(name);
     p.spec.stop_phase = kOthersPhase;
     return p;
   }
 
   ClusterProcess Shard(int stage, int replica) {
     const LayerRange r = options_.layers[stage];
-    const std::string name = Replicas(options_, stage) == 1
-                                 ? fmt::format("shard {}", stage)
-                                 : fmt::format("shard {}.{}", stage, replica);
-    const Strings range = {"--layers", fmt::format("{}-{}", r.begin, r.end)};
-    ClusterProcess p =
-        Internal("shard", name,
-                 {&options_.model_flags, &range, &options_.stage_flags, &options_.shard_flags});
+    const std::string name = ShardName(stage, replica);
+    const Strings own = {"--layers", fmt::format("{}-{}", r.begin, r.end), "--next", Next(stage)};
+    ClusterProcess p = Internal(
+        "shard", name, {&options_.model_flags, &own, &options_.stage_flags, &options_.shard_flags});
     p.layers = r;
     return p;
   }
@@ -73,6 +68,28 @@ class Planner {
   }
 
  private:
+  std::string ShardName(int stage, int replica) const {
+    if (Replicas(options_, stage) == 1) return fmt::format("shard {}", stage);
+    return fmt::format("shard {}.{}", stage, replica);
+  }
+
+  std::string Socket(const std::string& name) const {
+    std::string file = name;
+    for (char& c : file) c = c == ' ' ? '-' : c;
+    return fmt::format("unix:{}/{}", folder_, file);
+  }
+
+  // Whom the shards of a stage send rows: all replicas of the next one, or the head.
+  std::string Next(int stage) const {
+    const int next = stage + 1;
+    if (next == static_cast<int>(options_.layers.size())) return Socket("head");
+    Strings sockets;
+    for (int r = 0; r < Replicas(options_, next); ++r) {
+      sockets.push_back(Socket(ShardName(next, r)));
+    }
+    return fmt::format("{}", fmt::join(sockets, ","));
+  }
+
   const ClusterOptions& options_;
   const std::string& folder_;
 };

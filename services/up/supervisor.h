@@ -45,7 +45,7 @@ class SupervisorListener {
 
 struct SupervisorOptions {
   // How long the processes of one stop phase may take before they are killed; two phases and the
-  // rest stay within the 10 s of the user contract.
+  // rest must stay within the 10 s of the user contract.
   std::chrono::milliseconds stop_bound{3500};
 };
 

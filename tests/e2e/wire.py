@@ -20,7 +20,7 @@ STATUS = re.compile(rb"grpc-status[\x01\x02](\d+)")
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 
 OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED = 0, 3, 4
-PERMISSION_DENIED, UNAVAILABLE, UNAUTHENTICATED = 7, 14, 16
+PERMISSION_DENIED, FAILED_PRECONDITION, UNAVAILABLE, UNAUTHENTICATED = 7, 9, 14, 16
 
 
 def connect(address, tls=None):
@@ -58,15 +58,62 @@ def message(payload):
     return frame(DATA, 0, 1, b"\0" + struct.pack(">I", len(payload)) + payload)
 
 
-class Call:
-    """A call with one message. To iterate over it gives the answers; then `code` is how it ended,
-    None where the connection ended without a word."""
+def varint(value):
+    low, rest = value & 127, value >> 7
+    return bytes([low | 128]) + varint(rest) if rest else bytes([low])
 
-    def __init__(self, connection, method, request=b"", **metadata):
+
+def proto(**fields):
+    """A protobuf message; `_3=x` is its field 3: an int, a str, or bytes, also of a message."""
+    out = b""
+    for name, value in fields.items():
+        number = int(name.removeprefix("_")) << 3
+        if isinstance(value, int):
+            out += varint(number) + varint(value)
+        else:
+            value = value.encode() if isinstance(value, str) else value
+            out += varint(number | 2) + varint(len(value)) + value
+    return out
+
+
+def fields_of(message_bytes):
+    """The fields of a protobuf message by number; of a repeated one the last."""
+    fields, at = {}, 0
+
+    def read_varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message_bytes[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(message_bytes):
+        number, kind = divmod(read_varint(), 8)
+        if kind == 0:
+            fields[number] = read_varint()
+            continue
+        size = {1: 8, 5: 4}.get(kind) or read_varint()
+        fields[number] = message_bytes[at:at + size]
+        at += size
+    return fields
+
+
+class Call:
+    """A call with one message, or more by `say` where it is not `last`. To iterate over it gives
+    the answers; then `code` is how it ended, None where the connection ended without a word."""
+
+    def __init__(self, connection, method, request=b"", last=True, **metadata):
         self.code = None
         self._connection = connection
-        connection.sendall(head_of_call(method, **metadata) + message(request)
-                           + frame(DATA, END_STREAM, 1))
+        end = frame(DATA, END_STREAM, 1) if last else b""
+        connection.sendall(head_of_call(method, **metadata) + message(request) + end)
+
+    def say(self, request):
+        self._connection.sendall(message(request))
 
     def __iter__(self):
         data = b""

@@ -11,6 +11,7 @@
 namespace catena::up {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 
 ClusterOptions TwoStages() {
@@ -37,9 +38,9 @@ TEST(ClusterTest, EachRoleGetsItsFlagsAndTheGatewayAllAddresses) {
   EXPECT_EQ(all[0].spec.listen, "127.0.0.1:0");
   EXPECT_THAT(all[1].spec.argv, ElementsAre("catena", "tokenizer", "--model", "m",
                                             "--chat-template", "chatml", "--tls-cert", "c"));
-  EXPECT_THAT(all[3].spec.argv,
-              ElementsAre("catena", "shard", "--model", "m", "--layers", "3-5", "--threads", "1",
-                          "--kv-memory", "1GiB", "--tls-cert", "c"));
+  EXPECT_THAT(all[3].spec.argv, ElementsAre("catena", "shard", "--model", "m", "--layers", "3-5",
+                                            "--next", "unix:dir/head", "--threads", "1",
+                                            "--kv-memory", "1GiB", "--tls-cert", "c"));
   EXPECT_EQ(all[3].spec.listen, "unix:dir/shard-1");
   EXPECT_EQ(all[3].layers, (LayerRange{3, 5}));
   EXPECT_THAT(all[4].spec.argv,
@@ -56,11 +57,13 @@ TEST(ClusterTest, TheGatewayStopsFirst) {
 TEST(ClusterTest, ReplicasOfAStageAreToldApart) {
   ClusterOptions options = TwoStages();
   options.replicas = {{1, 2}};
+  const auto all = PlanCluster(options, "dir");
   std::vector<std::string> names, addresses;
-  for (const ClusterProcess& p : PlanCluster(options, "dir")) {
+  for (const ClusterProcess& p : all) {
     names.push_back(p.spec.name);
     addresses.push_back(p.spec.listen);
   }
+  EXPECT_THAT(all[2].spec.argv, Contains("unix:dir/shard-1.0,unix:dir/shard-1.1"));
   EXPECT_THAT(names,
               ElementsAre("gateway", "tokenizer", "shard 0", "shard 1.0", "shard 1.1", "head"));
   EXPECT_EQ(ShardCount(options), 3);

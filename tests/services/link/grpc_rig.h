@@ -48,12 +48,21 @@ class GrpcNode : public TransportNode {
     Receiver* receiver = nullptr;
     std::chrono::milliseconds hello = limits::kHello;
     std::chrono::milliseconds give_up = limits::kGiveUpLink;
+    std::function<absl::Status(const std::string&)> may_call = nullptr;
+    size_t max_links = limits::kMaxLinks;
+    size_t max_strangers = limits::kMaxStrangers;
   };
   explicit GrpcNode(Options options)
       : options_(std::move(options)),
         transport_(
-            {options_.self, MakeChannelCredentials(options_.tls, PeerNames::kAnyMember).value(),
-             options_.max_queued_bytes, options_.hello, options_.give_up},
+            {.self = options_.self,
+             .credentials = MakeChannelCredentials(options_.tls, PeerNames::kAnyMember).value(),
+             .max_queued_bytes = options_.max_queued_bytes,
+             .hello = options_.hello,
+             .give_up = options_.give_up,
+             .may_call = options_.may_call,
+             .max_links = options_.max_links,
+             .max_strangers = options_.max_strangers},
             options_.receiver),
         service_(&transport_) {
     Listen();

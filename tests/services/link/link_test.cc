@@ -1,10 +1,7 @@
-// What is particular to links over gRPC: who is let in, and what a peer's nonsense does.
-#include <future>
-
+// What is particular to links over gRPC: what does not fit, restarts, bounds, the end.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "services/common/channel.h"
 #include "services/link/frame_bytes.h"
 #include "tests/services/link/grpc_rig.h"
 #include "tests/services/log_lines.h"
@@ -126,138 +123,51 @@ TEST_F(Links, ALinkThatStaysDownIsGivenUpAndMadeAnewWhenAskedFor) {
   EXPECT_TRUE(at_b_.WaitForMessages(2));
 }
 
-// A peer that writes what it likes, on one lane.
-class RawPeer : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
- public:
-  explicit RawPeer(const std::string& address)
-      : stub_(MakeChannel(address, grpc::InsecureChannelCredentials())) {
-    stub_.PrepareBidiStreamingCall(&context_, "/catena.v1.ChainService/Link", {}, this);
-    AddHold();
-    StartRead(&in_);
-    StartCall();
-  }
-  // A reactor has to outlive its stream.
-  ~RawPeer() override {
-    if (!end_.valid()) return;
-    context_.TryCancel();
-    RemoveHold();
-    end_.wait();
-  }
-  void Write(const std::string& bytes) {
-    const grpc::Slice slice(bytes);
-    Write(grpc::ByteBuffer(&slice, 1));
-  }
-  void Write(const grpc::ByteBuffer& bytes) {
-    written_ = std::promise<void>();
-    out_ = bytes;
-    StartWrite(&out_);
-    written_.get_future().wait();
-  }
-  // For the welcome: only then is it known that the hello has come.
-  [[nodiscard]] bool WaitForAnswer() { return Came(answered_.get_future()); }
-  // Of the stream, which the other side ends.
-  grpc::Status WaitForEnd() {
-    RemoveHold();
-    if (!Came(end_)) context_.TryCancel();
-    return end_.get();
-  }
-
- private:
-  template <typename Future>
-  static bool Came(const Future& future) {
-    return future.wait_for(kPatience) == std::future_status::ready;
-  }
-  void OnReadDone(bool ok) override {
-    if (!ok) return;
-    if (!std::exchange(has_answer_, true)) answered_.set_value();
-    StartRead(&in_);
-  }
-  void OnWriteDone(bool) override { written_.set_value(); }
-  void OnDone(const grpc::Status& status) override { done_.set_value(status); }
-
-  grpc::GenericStub stub_;
-  grpc::ClientContext context_;
-  grpc::ByteBuffer in_, out_;
-  bool has_answer_ = false;
-  std::promise<void> written_, answered_;
-  std::promise<grpc::Status> done_;
-  std::future<grpc::Status> end_ = done_.get_future();
-};
-
-grpc::ByteBuffer Hello(Incarnation self, Incarnation expected, Lane lane) {
-  v1::Frame frame;
-  MakeHello(TestIdentity(self), expected, lane, &frame);
-  return ToBytes(frame);
-}
-
-TEST_F(Links, GarbageEndsOnlyItsOwnStream) {
+TEST_F(Links, WhatWasSentBeforeTheEndArrives) {
+  constexpr uint64_t kCount = 2000;
   const auto a = Start(TestIdentity(1), &at_a_), b = Start(TestIdentity(2), &at_b_);
   a->transport().Connect(b->replica());
   a->transport().Send({2, Lane::kControl, Close{{1, 1}}});
   ASSERT_TRUE(at_b_.WaitForMessages(1));
-  v1::Frame bad;
-  bad.mutable_need_from()->mutable_sequence()->set_gateway(1);
-  bad.mutable_need_from()->set_position(-1);
-  for (const grpc::ByteBuffer& bytes : {ToBytes(bad), ToBytes({}), Hello(7, 2, Lane::kDecode)}) {
-    RawPeer peer(b->server().address());
-    peer.Write(Hello(7, 2, Lane::kDecode));
-    peer.Write(bytes);
-    EXPECT_EQ(peer.WaitForEnd().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  }
-  RawPeer garbler(b->server().address());
-  garbler.Write(std::string("\xFF\xFF\xFF garbage"));
-  EXPECT_EQ(garbler.WaitForEnd().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  RawPeer hasty(b->server().address());
-  hasty.Write(ToBytes(bad));
-  EXPECT_EQ(hasty.WaitForEnd().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  a->transport().Send({2, Lane::kControl, Close{{1, 2}}});
-  ASSERT_TRUE(at_b_.WaitForMessages(2));
-  EXPECT_TRUE(at_a_.gone().empty());
+  for (uint64_t i = 0; i < kCount; ++i) b->transport().Send({1, Lane::kControl, Close{{1, i}}});
+  b->grpc_transport().Shutdown();
+  EXPECT_TRUE(at_a_.WaitForMessages(kCount));
+  EXPECT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kUnavailable));
 }
 
-TEST_F(Links, WhoDoesNotSayHelloIsNotKept) {
-  GrpcNode b({.self = TestIdentity(2),
+TEST_F(Links, ThereAreOnlySoManyAndTheNextOneIsRefused) {
+  GrpcNode a({.self = TestIdentity(1),
               .listen = rig_.NewAddress(),
               .tls = {},
-              .receiver = &at_b_,
-              .hello = std::chrono::milliseconds(50)});
-  RawPeer polite(b.server().address());
-  polite.Write(Hello(7, 2, Lane::kDecode));
-  RawPeer silent(b.server().address());
-  EXPECT_EQ(silent.WaitForEnd().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  v1::Frame close;
-  close.mutable_close()->mutable_sequence()->set_gateway(7);
-  polite.Write(ToBytes(close));
-  EXPECT_TRUE(at_b_.WaitForMessages(1));
+              .receiver = &at_a_,
+              .max_links = 2});
+  const auto b = Start(TestIdentity(2), &at_b_);
+  EXPECT_TRUE(a.transport().MayConnect(b->replica()).ok());
+  a.transport().Connect(b->replica());
+  a.transport().Connect({rig_.NewAddress(), 3});
+  const Replica one_more{rig_.NewAddress(), 4};
+  EXPECT_TRUE(absl::IsResourceExhausted(a.transport().MayConnect(one_more)));
+  EXPECT_TRUE(a.transport().MayConnect(b->replica()).ok()) << "it is there";
+  a.transport().Connect(one_more);
+  EXPECT_TRUE(at_a_.WaitForGone(4, absl::StatusCode::kResourceExhausted));
+  a.transport().Disconnect(3);
+  EXPECT_TRUE(a.transport().MayConnect(one_more).ok());
 }
 
-TEST_F(Links, TheNewestStreamOfALaneTakesTheOldOnesPlace) {
+TEST_F(Links, AnAddressThatMayNotBeCalledIsNotCalled) {
   const auto b = Start(TestIdentity(2), &at_b_);
-  RawPeer older(b->server().address());
-  older.Write(Hello(7, 2, Lane::kDecode));
-  ASSERT_TRUE(older.WaitForAnswer());
-  RawPeer newer(b->server().address());
-  newer.Write(Hello(7, 2, Lane::kDecode));
-  EXPECT_EQ(older.WaitForEnd().error_code(), grpc::StatusCode::CANCELLED);
-  EXPECT_TRUE(at_b_.gone().empty()) << "the peer is still there";
-  v1::Frame close;
-  Encode(Close{{1, 1}}, {}, &close);
-  newer.Write(ToBytes(close));
-  ASSERT_TRUE(at_b_.WaitForMessages(1));
-  b->grpc_transport().Shutdown();
-  EXPECT_EQ(newer.WaitForEnd().error_code(), grpc::StatusCode::UNAVAILABLE);
-}
-
-TEST_F(Links, AnOlderProtocolThanThePredecessorsIsRefused) {
-  const auto b = Start(TestIdentity(2), &at_b_);
-  v1::Frame hello;
-  MakeHello(TestIdentity(7), 2, Lane::kControl, &hello);
-  hello.mutable_hello()->set_protocol_version(0);
-  RawPeer peer(b->server().address());
-  peer.Write(ToBytes(hello));
-  const grpc::Status status = peer.WaitForEnd();
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-  EXPECT_THAT(status.error_message(), HasSubstr("protocol"));
+  GrpcNode a({.self = TestIdentity(1),
+              .listen = rig_.NewAddress(),
+              .tls = {},
+              .receiver = &at_a_,
+              .may_call = [&](const std::string& address) {
+                return address == b->server().address() ? absl::FailedPreconditionError("elsewhere")
+                                                        : absl::OkStatus();
+              }});
+  EXPECT_TRUE(absl::IsFailedPrecondition(a.transport().MayConnect(b->replica())));
+  a.transport().Connect(b->replica());
+  ASSERT_TRUE(at_a_.WaitForGone(2, absl::StatusCode::kFailedPrecondition));
+  EXPECT_TRUE(at_a_.reached().empty());
 }
 
 TEST(FrameBytes, LargeRowsAreSharedAndReadBackEqual) {
