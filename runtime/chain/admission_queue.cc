@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "runtime/chain/reached.h"
+
 namespace catena {
 namespace {
 
@@ -17,11 +19,13 @@ constexpr size_t kMaxOpening = 32;
 
 absl::Status AdmissionQueue::MayWait(std::optional<Instant> deadline, Instant now) const {
   if (waiting() >= options_.max_waiting) {
+    CATENA_REACHED(kQueueIsFull);
     return absl::ResourceExhaustedError(
         fmt::format("{} requests wait already; try again later", waiting()));
   }
   const Nanoseconds wait = ExpectedWait();
   if (deadline && wait > Nanoseconds(0) && now + wait > *deadline) {
+    CATENA_REACHED(kWaitIsOverTheDeadline);
     return absl::ResourceExhaustedError(
         fmt::format("the wait for a place, about {:.1f} s, is longer than the request's deadline; "
                     "try again later",
@@ -69,7 +73,10 @@ void AdmissionQueue::PutBack(uint64_t ticket, Why why, Instant now) {
   auto entry = opening_.extract(ticket);
   CATENA_CHECK(!entry.empty());
   opening_alone_ = false;
-  if (why == Why::kNoMemory) ++entry.mapped().refusals;
+  if (why == Why::kNoMemory) {
+    CATENA_REACHED(kOpenFindsNoMemory);
+    ++entry.mapped().refusals;
+  }
   const double share = 0.5 + 0.5 * static_cast<double>(jitter_() % 1024) / 1024;
   entry.mapped().not_before = now + std::chrono::duration_cast<Nanoseconds>(kRefusalPause * share);
   waiting_.insert(std::move(entry));

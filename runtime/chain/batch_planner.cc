@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/chain/reached.h"
+
 namespace catena {
 
 const BatchPlanner::Plan& BatchPlanner::Next(const BatchQueue<StageSequence>& queue,
@@ -49,6 +51,7 @@ void BatchPlanner::HoldDecodes(const Ready& ready, const SequenceTable<StageSequ
   for (const auto& [next, c] : companies) {
     const Instant until = std::min(c.latest, c.awaited);
     if (c.ready >= (c.decoding + c.groups - 1) / c.groups || until <= now) continue;
+    CATENA_REACHED(kDecodesAwaitCompany);
     held_.insert(next);
     held_until_ = std::min(until, held_until_.value_or(until));
   }
@@ -65,7 +68,10 @@ void BatchPlanner::AddDecodes(const Ready& ready) {
       groups = s->open.decode_groups;
       if (first_) limit = std::max<int64_t>(1, (decoding_ + groups - 1) / groups);
     }
-    if (groups > 1 && !first_ && from != *group) continue;
+    if (groups > 1 && !first_ && from != *group) {
+      CATENA_REACHED(kGroupsStayApart);
+      continue;
+    }
     if (sequences++ >= limit) break;
     plan_.decode_rows += Add(s, s->RunnableRows());
   }
@@ -76,6 +82,7 @@ void BatchPlanner::AddPrefill(const Ready& ready, int64_t rows) {
     if (rows <= 0) break;
     if (s->HasDecodeQueued()) continue;
     const int64_t added = Add(s, std::min(rows, s->RunnableRows()));
+    if (plan_.decode_rows > 0) CATENA_REACHED(kPrefillBesideDecodes);
     plan_.prefill_rows += added;
     rows -= added;
   }

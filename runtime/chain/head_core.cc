@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "runtime/chain/reached.h"
+
 namespace catena {
 
 HeadCore::HeadCore(const HeadCoreOptions& options)
@@ -80,6 +82,7 @@ absl::Status HeadCore::Admit(OpenHead open, Instant now) {
 void HeadCore::Repeat(HeadSequence* s, Instant now) {
   for (HeadSequence::Result& result : s->results) {
     if (now - result.sent < limits::kRetry) continue;
+    CATENA_REACHED(kResultIsRepeated);
     Collect(result.token);
     result.sent = now;
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/chain/reached.h"
+
 namespace catena {
 
 HeadSequence::HeadSequence(OpenHead o, Sampler sampler, int64_t row_bytes)
@@ -26,6 +28,7 @@ void HeadSequence::Queued(const Step& step) {
   const int64_t without_rows =
       std::min(intake.inbox.end(), open.first_wanted) - intake.inbox.begin();
   if (without_rows <= 0) return;
+  CATENA_REACHED(kHeadTakesIdsAlone);
   consumed_.clear();
   std::vector<RowRun> none;
   intake.inbox.Consume(without_rows, &consumed_, &none);
@@ -48,6 +51,7 @@ bool HeadSequence::rejected() const {
 // The score of a position is of the id after it, which may be in a message to come.
 int64_t HeadSequence::RunnableRows() const {
   const bool looks_ahead = scores() && intake.inbox.end() < open.prompt_length;
+  if (looks_ahead) CATENA_REACHED(kScoreAwaitsItsId);
   return intake.inbox.queued() - (looks_ahead ? 1 : 0);
 }
 
@@ -55,7 +59,10 @@ absl::StatusOr<std::optional<Token>> HeadSequence::TakeRow(int64_t position,
                                                            absl::Span<const float> logits,
                                                            SamplerScratch* scratch) {
   history_.Append(ids_[position]);
-  if (position + 1 < next_token_) return std::nullopt;
+  if (position + 1 < next_token_) {
+    CATENA_REACHED(kRowWasSampledBefore);
+    return std::nullopt;
+  }
   Token token{.sequence = intake.key, .life = intake.life, .position = position + 1, .token = {}};
   if (scores()) {
     CATENA_ASSIGN_OR_RETURN(token.token, Score(position, logits, &scratch->log_softmax));

@@ -4,6 +4,8 @@
 
 #include <xxhash.h>
 
+#include "runtime/chain/reached.h"
+
 namespace catena {
 
 uint64_t HashRow(const void* row, int64_t row_bytes) {
@@ -30,6 +32,7 @@ Inbox::Result Inbox::Take(const Step& step, const RowPayload& payload, size_t of
   if (step.position > end_) return Result::kGap;
   if (!Agrees(step)) return Result::kDiverged;
   if (step.end() <= end_) return Result::kDuplicate;
+  if (step.position < end_) CATENA_REACHED(kStepOverlaps);
   if (step.end() > begin_ + options_.window) return Result::kMalformed;
   const int64_t first_row = std::max(step.first_row(), end_);
   pieces_.push_back(

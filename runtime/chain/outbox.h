@@ -10,6 +10,7 @@
 #include <deque>
 
 #include "runtime/chain/messages.h"
+#include "runtime/chain/reached.h"
 
 namespace catena {
 
@@ -35,6 +36,7 @@ class Outbox {
   // The lane for the next message. A sequence leaves the bulk lane only when all that went there
   // was received: nothing may overtake it.
   Lane LaneFor(bool decode) const {
+    if (decode && bulk_end_ > peer_length_) CATENA_REACHED(kDecodeStaysOnBulkLane);
     return decode && bulk_end_ <= peer_length_ ? Lane::kDecode : Lane::kBulk;
   }
   void Sent(int64_t end, Lane lane) {
@@ -48,6 +50,7 @@ class Outbox {
     if (said.life.epoch != life.epoch || said.life.round > life.round) return false;
     std::erase_if(rounds_, [&](const Round& r) { return r.round <= said.life.round; });
     if (said.life.round < life.round) {
+      CATENA_REACHED(kPeerIsInOlderRound);
       if (rounds_.empty())
         return false;  // an old message: it has said since that it is in this one
       cursor_ = std::min(cursor_, round_begin());
@@ -60,7 +63,10 @@ class Outbox {
   // The next stage asks for positions from `need.position` on. False where the question is an old
   // one: each rewinds once.
   bool Rewind(const NeedFrom& need) {
-    if (need.number <= answered_) return false;
+    if (need.number <= answered_) {
+      CATENA_REACHED(kQuestionWasAnswered);
+      return false;
+    }
     answered_ = need.number;
     cursor_ = bulk_end_ = need.position;
     peer_length_ = std::min(peer_length_, need.position);

@@ -22,6 +22,7 @@
 #include "runtime/chain/core.h"
 #include "runtime/chain/intake.h"
 #include "runtime/chain/limits.h"
+#include "runtime/chain/reached.h"
 #include "runtime/chain/replica_info.h"
 #include "runtime/chain/sequence_table.h"
 
@@ -138,6 +139,7 @@ void ReceivingEnd<S>::Close(const SequenceKey& key) {
   std::unique_ptr<S> owned = table_.Extract(key);
   s->intake.closed = true;
   if (s->intake.running()) {
+    CATENA_REACHED(kClosedWhileRunning);
     closing_.push_back(std::move(owned));
   } else {
     queue_.Remove(s);
@@ -169,7 +171,10 @@ template <class Fn>
 void ReceivingEnd<S>::Receive(Incarnation from, const Heartbeat& heartbeat, Instant now,
                               const Fn& named) {
   table_.Renew(from, now);
-  for (const SequenceKey& key : table_.Unnamed(from, heartbeat)) Close(key);
+  for (const SequenceKey& key : table_.Unnamed(from, heartbeat)) {
+    CATENA_REACHED(kHeartbeatForgets);
+    Close(key);
+  }
   for (const Heartbeat::Entry& entry : heartbeat.open) {
     S* s = table_.Find(entry.sequence);
     if (s != nullptr && entry.sequence.gateway == from) named(s, entry);
@@ -180,9 +185,14 @@ template <ReceivingSequence S>
 void ReceivingEnd<S>::Tick(Instant now) {
   // A question, or its answer, may have been lost.
   table_.ForEach([&](S* s) {
-    if (s->intake.inbox.asking()) Ask(s, now);
+    if (!s->intake.inbox.asking()) return;
+    CATENA_REACHED(kQuestionIsOpenAtTick);
+    Ask(s, now);
   });
-  for (const SequenceKey& key : table_.Expired(now, options_.lease)) Close(key);
+  for (const SequenceKey& key : table_.Expired(now, options_.lease)) {
+    CATENA_REACHED(kLeaseExpires);
+    Close(key);
+  }
 }
 
 // --- steps ---
@@ -206,11 +216,15 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
                                   size_t offset, Instant now) {
   S* s = table_.Find(step.sequence);
   if (s == nullptr) {
+    CATENA_REACHED(kStepOfUnknown);
     return output_->Send(step.sequence.gateway, Lane::kControl, Unknown{step.sequence});
   }
   Intake& intake = s->intake;
   if (from != intake.upstream || !HasKnownIds(step) || !EnterLife(s, step)) return;
-  if (intake.rewind) return;  // the running batch's end asks for what it needs
+  if (intake.rewind) {  // the running batch's end asks for what it needs
+    CATENA_REACHED(kStepWhileGoingBack);
+    return;
+  }
   switch (intake.inbox.Take(step, steps.rows, offset, steps.batch, lane, now)) {
     case Inbox::Result::kQueued:
       if (lane == Lane::kBulk) intake.told.OweNews();
@@ -219,12 +233,15 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
       Acknowledge(s);
       break;
     case Inbox::Result::kGap:
+      CATENA_REACHED(kStepLeavesGap);
       Ask(s, now);
       break;
     case Inbox::Result::kDiverged:
       ++divergences_;
       break;
     case Inbox::Result::kDuplicate:
+      CATENA_REACHED(kStepIsDuplicate);
+      break;
     case Inbox::Result::kMalformed:
       break;
   }
@@ -240,13 +257,18 @@ bool ReceivingEnd<S>::HasKnownIds(const Step& step) const {
 template <ReceivingSequence S>
 bool ReceivingEnd<S>::EnterLife(S* s, const Step& step) {
   Intake& intake = s->intake;
-  if (step.life.epoch != intake.life.epoch || step.life.round < intake.life.round) return false;
+  if (step.life.epoch != intake.life.epoch || step.life.round < intake.life.round) {
+    CATENA_REACHED(kStepOfOldRound);
+    return false;
+  }
   const bool newer = step.life.round > intake.life.round;
   const int64_t begin = std::max<int64_t>(step.round_begin, 0);
   const bool other_rotary = intake.rotary && *intake.rotary != step.rotary;
   if (other_rotary && !(newer && begin == 0)) return false;  // a broken peer
   intake.rotary = step.rotary;
   if (!newer) return true;
+  if (other_rotary) CATENA_REACHED(kRoundOfOtherRotary);
+  if (begin < step.position) CATENA_REACHED(kRoundBeginsBeforeItsStep);
   intake.life.round = step.life.round;
   s->BeginRound(begin);
   GoBack(s, begin);
@@ -258,6 +280,7 @@ void ReceivingEnd<S>::Receive(Incarnation from, const SentLengths& sent, Instant
   for (const auto& [key, life, length] : sent.lengths) {
     S* s = table_.Find(key);
     if (s == nullptr) {
+      CATENA_REACHED(kLengthOfUnknown);
       output_->Send(key.gateway, Lane::kControl, Unknown{key});
       continue;
     }
@@ -265,7 +288,11 @@ void ReceivingEnd<S>::Receive(Incarnation from, const SentLengths& sent, Instant
     if (from != intake.upstream) continue;
     if (life < intake.life || life.epoch > intake.life.epoch) continue;
     // The steps that would have begun a newer round were lost: the answer says so.
-    if (life == intake.life && intake.inbox.end() < length) Ask(s, now);
+    if (life > intake.life) CATENA_REACHED(kLengthOfNewerRound);
+    if (life == intake.life && intake.inbox.end() < length) {
+      CATENA_REACHED(kLengthShowsLoss);
+      Ask(s, now);
+    }
     intake.told.Told(s->Length(), false);
     acknowledgements_.Add(from, {key, intake.life, s->Length()});
   }
@@ -289,6 +316,7 @@ template <ReceivingSequence S>
 void ReceivingEnd<S>::GoBack(S* s, int64_t position) {
   Intake& intake = s->intake;
   if (intake.running()) {
+    CATENA_REACHED(kGoesBackAfterTheBatch);
     intake.rewind = std::min(position, intake.rewind.value_or(position));
     return;
   }

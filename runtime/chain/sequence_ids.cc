@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "runtime/chain/limits.h"
+#include "runtime/chain/reached.h"
 
 namespace catena {
 
@@ -21,6 +22,7 @@ SequenceIds::SequenceIds(const SequenceKey& key, std::vector<int32_t> prompt, in
 void SequenceIds::Append(int32_t id) {
   const int64_t position = known();
   if (drafts_ > 0 && at(position) == id) {
+    CATENA_REACHED(kGuessIsRight);
     --drafts_;
     ++accepted_;
     return;
@@ -28,12 +30,14 @@ void SequenceIds::Append(int32_t id) {
   if (proposed_ > 0) lookup_.Judge(proposed_, proposed_ - drafts_);
   proposed_ = 0;
   if (drafts_ > 0) {
+    CATENA_REACHED(kGuessIsWrong);
     drafts_ = 0;
     ids_.resize(static_cast<size_t>(position));
     BeginRound(position);
   }
   ids_.push_back(id);
   if (size() > room_for_rotary()) {
+    CATENA_REACHED(kTextPassesTheSwitch);
     rotary_ = 1;
     BeginRound(0);
   }

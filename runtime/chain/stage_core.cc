@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+#include "runtime/chain/reached.h"
+
 namespace catena {
 
 StageCore::StageCore(const StageCoreOptions& options, StageMemory* memory)
@@ -69,9 +71,12 @@ void StageCore::On(Incarnation from, const OpenStage& open, Instant now) {
     const absl::Status status = Admit(open, now);
     if (!status.ok()) return receiving_.Refuse(open.sequence, open.life, status);
     s = receiving_.Find(open.sequence);
+  } else {
+    CATENA_REACHED(kOpenAgain);
   }
   if (edges_.state(s->next()) == EdgeWatch::State::kUp) return Announce(s);
   // The answer follows when it is known whether the next stage can be reached.
+  CATENA_REACHED(kOpenAwaitsItsEdge);
   Connect(s->open.next);
 }
 
@@ -95,7 +100,10 @@ void StageCore::On(Incarnation from, const NeedFrom& need, Instant now) {
 }
 
 void StageCore::CollectSteps(StageSequence* s, Instant now) {
-  if (const std::optional<int64_t> row = s->MissingRow()) receiving_.RewindTo(s, *row, now);
+  if (const std::optional<int64_t> row = s->MissingRow()) {
+    CATENA_REACHED(kJournalLacksRows);
+    receiving_.RewindTo(s, *row, now);
+  }
   if (!s->MissingRow()) steps_.Add(s);
 }
 
@@ -106,6 +114,7 @@ void StageCore::CollectSteps(StageSequence* s, Instant now) {
 absl::Status StageCore::CheckEdge(const Replica& next, Instant now) {
   CATENA_RETURN_IF_ERROR(edges_.Want(next.incarnation, now));
   if (edges_.state(next.incarnation) != EdgeWatch::State::kBroken) return absl::OkStatus();
+  CATENA_REACHED(kOpenOverABrokenEdge);
   Connect(next);
   return absl::UnavailableError(fmt::format("its link to {} is broken: {}", next.address,
                                             Message(edges_.why(next.incarnation))));
@@ -119,7 +128,10 @@ void StageCore::Announce(StageSequence* s) {
 void StageCore::Connected(Incarnation peer, Instant) {
   const bool was_broken = edges_.IsBroken(peer);
   if (!edges_.Up(peer)) return;
-  if (was_broken) SendEdges();
+  if (was_broken) {
+    CATENA_REACHED(kEdgeHeals);
+    SendEdges();
+  }
   receiving_.ForEach([&](StageSequence* s) {
     if (s->next() == peer && !s->announced) Announce(s);
   });
@@ -145,6 +157,7 @@ void StageCore::SendEdges() {
 // sequences that need it.
 void StageCore::EndWhatNeedsBrokenEdges(Instant now) {
   for (const Edge& edge : edges_.DownFor(options_.detection.broken_edge, now)) {
+    CATENA_REACHED(kEdgeStaysBroken);
     receiving_.RefuseIf([&](const StageSequence& s) { return s.next() == edge.to; },
                         absl::UnavailableError(fmt::format(
                             "its link to the next stage is broken: {}", Message(edge.why))));
@@ -234,6 +247,7 @@ void StageCore::Complete(const char* rows, Instant now) {
     const auto n = static_cast<size_t>(span.rows);
     if (!s->intake.closed) {
       // Those behind are of a round that is no more.
+      if (s->intake.rewind) CATENA_REACHED(kBatchOfOldRound);
       const int64_t valid = s->intake.rewind.value_or(span.first_position + span.rows);
       s->Append(ids.subspan(0, std::clamp<int64_t>(valid - span.first_position, 0, span.rows)),
                 rows, now);
@@ -266,6 +280,7 @@ void StageCore::EvictJournals() {
       if (largest == nullptr || s->journal.bytes() > largest->journal.bytes()) largest = s;
     });
     if (largest == nullptr || !largest->DropOldestRows()) return;
+    CATENA_REACHED(kJournalDropsRows);
   }
 }
 

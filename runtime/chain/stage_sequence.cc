@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/chain/reached.h"
+
 namespace catena {
 
 StageSequence::StageSequence(const OpenStage& o, uint64_t memory_id,
@@ -29,6 +31,7 @@ void StageSequence::Queued(const Step&) {
 int64_t StageSequence::Forget(int64_t position) {
   int64_t to = std::min(position, length_);
   if (!memory_->Truncate(memory_id_, to).ok()) {
+    CATENA_REACHED(kTruncatedPastTheWindow);
     to = 0;  // what earlier positions see has slid out of the window
     CATENA_CHECK(memory_->Truncate(memory_id_, 0).ok());
   }

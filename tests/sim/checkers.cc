@@ -114,7 +114,7 @@ std::string CheckLimits(const Processes& processes) {
       problem = over("requests that wait", p->gateway()->waiting(), p->options().max_waiting);
     } else if (p->stage() != nullptr) {
       const ReplicaLoad load = p->stage()->load({});
-      const int64_t window = p->options().window_rows;
+      const int64_t window = limits::kDefaultWindowRows;
       // The first stage takes whole prompts, as ids; the others what windows allow.
       const bool first = p->options().layers.begin == 0;
       const int64_t queue = load.sequences * (first ? p->options().context : window);
@@ -129,7 +129,7 @@ std::string CheckLimits(const Processes& processes) {
       }
     } else if (p->head() != nullptr) {
       const ReplicaLoad load = p->head()->load({});
-      problem = over("queued rows", load.queued_rows, load.sequences * p->options().window_rows);
+      problem = over("queued rows", load.queued_rows, load.sequences * limits::kDefaultWindowRows);
     }
     if (!problem.empty()) return problem;
   }

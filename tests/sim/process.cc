@@ -43,14 +43,16 @@ void Process::Start(Incarnation incarnation) {
                                                      .vocab_size = kVocab,
                                                      .max_rows = options_.max_batch_rows,
                                                      .max_positions = options_.context,
-                                                     .journal_bytes = options_.journal_bytes},
+                                                     .journal_bytes = options_.journal_bytes,
+                                                     .detection = options_.detection},
                                     run.memory.get());
     run.core = run.stage.get();
   } else if (options_.role == Role::kHead) {
     run.head = std::make_unique<HeadCore>(HeadCoreOptions{.row_bytes = kRowBytes,
                                                           .vocab_size = kVocab,
                                                           .max_positions = options_.context,
-                                                          .max_rows = options_.max_batch_rows / 4});
+                                                          .max_rows = options_.max_batch_rows / 4,
+                                                          .detection = options_.detection});
     run.core = run.head.get();
   } else {
     run.gateway = std::make_unique<GatewayCore>(GatewayCoreOptions{
@@ -161,6 +163,7 @@ void Process::WorkNext() {
     output = RunToyHead(*batch, &rows);
   }
   run_->working = true;
+  run_->work_began = clock_->now();
   const double us = (kBatchUs + kRowUs * static_cast<double>(rows)) * slowness_;
   const auto takes = Nanoseconds(static_cast<int64_t>((0.5 + random_->Uniform()) * us * 1000));
   clock_->After(takes, [this, run = run_, output = std::move(output)] {
@@ -195,6 +198,9 @@ ReplicaInfo Process::Describe() const {
                 .rotary_switch = options_.rotary_switch};
   info.row_bytes = kRowBytes;
   info.load = run_->stage ? run_->stage->load(clock_->now()) : run_->head->load(clock_->now());
+  if (run_->working) info.load.progress = (clock_->now() - run_->work_began).count();
+  info.load.progress += info.load.rows;
+  if (run_->stage) info.broken_edges = run_->stage->broken_edges();
   if (run_->memory) {
     info.load.kv_pages = options_.kv_positions;
     info.load.kv_pages_used = run_->memory->used();

@@ -25,14 +25,13 @@ struct ProcessOptions {
   LayerRange layers;  // a shard's
   // Of stages.
   int64_t context = 512;
-  int64_t rotary_switch = 0;
+  int64_t rotary_switch = 256;
   int64_t kv_positions = 4096;
   int64_t sliding_window = 0;
   int64_t journal_bytes = 1 << 20;
   int64_t max_batch_rows = 32;
   // Of a gateway.
   int64_t max_waiting = 1024;
-  int64_t window_rows = limits::kDefaultWindowRows;
   uint64_t jitter_seed = 1;
   limits::DetectionLimits detection;
 };
@@ -86,6 +85,7 @@ class Process final : public Receiver {
     std::unique_ptr<GatewayCore> gateway;
     Core* core = nullptr;
     bool working = false;
+    Instant work_began{};
     std::optional<Instant> wake;
   };
 

@@ -37,17 +37,21 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
   world.network.loss = OneOf(random, {0.0, 0.0, 0.01, 0.04});
   world.network.duplicate = OneOf(random, {0.0, 0.0, 0.03});
   world.network.give_up = seconds(20);
+  world.network.keepalive = OneOf<Nanoseconds>(random, {seconds(10), seconds(10), seconds(20)});
   ProcessOptions& process = world.process;
   process.context = 128;
   process.rotary_switch = OneOf<int64_t>(random, {0, 64, 64});
   process.kv_positions = OneOf<int64_t>(random, {4096, 4096, 300});
   process.sliding_window = OneOf<int64_t>(random, {0, 0, 32});
   process.journal_bytes = OneOf<int64_t>(random, {1 << 20, 1 << 20, 0, 512});
-  process.window_rows = OneOf<int64_t>(random, {512, 512, 512});
   process.max_batch_rows = OneOf<int64_t>(random, {32, 32, 8});
   if (random->Chance(0.05)) {
     process.max_waiting = 2;
     world.may_refuse = true;
+  }
+  if (random->Chance(0.02)) {  // longer than the windows of hops
+    process.context = 1500;
+    process.kv_positions = 1 << 14;
   }
   return world;
 }
@@ -96,7 +100,7 @@ Scenario ScenarioOf(uint64_t seed) {
   Scenario scenario{.world = RandomWorld(&random, seed), .requests = {}, .faults = {}};
   const bool impatient = random.Chance(0.3);
   for (int64_t n = random.Between(1, 6); n > 0; --n) {
-    const int64_t max_prompt = random.Chance(0.3) ? 120 : 30;
+    const int64_t max_prompt = random.Chance(0.3) ? scenario.world.process.context - 8 : 30;
     Scenario::Request r{.request = RandomRequest(&random, max_prompt, 50)};
     if (random.Chance(0.1)) {
       r.request.score = true;
@@ -160,7 +164,6 @@ Scenario Shrink(const Scenario& scenario) {
     without([](Scenario* s) {
       return std::exchange(s->world.process.journal_bytes, 1 << 20) < 1 << 20;
     });
-    without([](Scenario* s) { return std::exchange(s->world.process.window_rows, 512) < 512; });
   }
   return smallest;
 }
@@ -172,10 +175,10 @@ std::string ToString(const Scenario& s) {
   for (const LayerRange& r : s.world.shards) out += fmt::format(" [{}, {})", r.begin, r.end);
   out += fmt::format(
       ", {} heads, {} gateways, slow {}, loss {}, duplicate {}, rotary switch {}, KV {}, "
-      "sliding window {}, journal {}, window {}, batch {}\n",
+      "sliding window {}, journal {}, batch {}\n",
       s.world.heads, s.world.gateways, s.world.slow, s.world.network.loss,
       s.world.network.duplicate, p.rotary_switch, p.kv_positions, p.sliding_window, p.journal_bytes,
-      p.window_rows, p.max_batch_rows);
+      p.max_batch_rows);
   for (const Scenario::Request& r : s.requests) {
     out += fmt::format(
         "  request at {} ms of gateway {}: prompt {}, max tokens {}, drafts {}{}{}{}\n", ms(r.at),
