@@ -155,7 +155,9 @@ class Edges:
         while data := await source.read(CHUNK):
             await edge.speaks.wait()
             if edge.delay_s:
-                await asyncio.sleep(edge.delay_s)
+                later = asyncio.get_running_loop().create_future()
+                later.get_loop().call_later(edge.delay_s, later.set_result, None)
+                await later
             sink.write(data)
             await sink.drain()
         sink.write_eof()
