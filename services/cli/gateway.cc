@@ -95,7 +95,8 @@ absl::Status RunGateway(GatewayRoleOptions o) {
                                     .fingerprint = "",
                                     .numerics_id = "",
                                     .rows = {}},
-                           .credentials = o.replicas.credentials},
+                           .credentials = o.replicas.credentials,
+                           .detection = o.detection.limits},
                           &actor);
   Discovery discovery(o.replicas, &actor);
   TokenizerClient tokenizer(&discovery);

@@ -17,7 +17,8 @@ absl::Status RunHead(const HeadOptions& o) {
   const HeadActorOptions options{.backend = o.common.compute.backend,
                                  .compute = o.common.compute.ForBackend(),
                                  .max_rows = o.batch,
-                                 .max_positions = m.context};
+                                 .max_positions = m.context,
+                                 .detection = o.common.detection.limits};
   CATENA_ASSIGN_OR_RETURN(const auto actor, HeadActor::Load(*m.model.checkpoint, options));
   return ServeStage(o.common, Role::kHead, {}, m.info, {}, &stop, actor.get());
 }

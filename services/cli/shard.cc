@@ -30,7 +30,8 @@ absl::Status RunShard(const ShardOptions& o) {
                             .compute = o.common.compute.ForBackend(),
                             .stage = {},
                             .kv_bytes = DefaultKvBytes(),
-                            .journal_bytes = 0};
+                            .journal_bytes = 0,
+                            .detection = o.common.detection.limits};
   CATENA_ASSIGN_OR_RETURN(options.stage, ToStageOptions(o, m));
   if (!o.kv_memory.empty()) {
     CATENA_ASSIGN_OR_RETURN(options.kv_bytes, ParseBytes("--kv-memory", o.kv_memory));

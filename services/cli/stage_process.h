@@ -1,6 +1,7 @@
 // A shard or a head as a process: its actor between a transport and a server, until a signal.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <string>
 
@@ -34,6 +35,18 @@ inline absl::StatusOr<StageModel> OpenStageModel(const StageOptionsOfRole& o) {
   return m;
 }
 
+// Takes no more sequences, and ends those that still run after `grace` or at the next signal.
+template <class ActorT>
+void EndSequences(std::chrono::milliseconds grace, StopSignals* stop, ActorT* actor) {
+  spdlog::info("stopping; {} sequences have {} s", actor->load().sequences, grace.count() / 1000);
+  actor->Drain();
+  stop->WaitUntil([actor] { return actor->load().sequences == 0; }, grace);
+  const auto told = std::make_shared<std::promise<void>>();
+  actor->EndAll(absl::UnavailableError("it is shutting down; ask again"),
+                [told] { told->set_value(); });
+  told->get_future().wait_for(kLastWords);
+}
+
 // Serves until SIGINT or SIGTERM. `next`: where it may send rows (dial_rules.h). `ActorT`:
 // StageActor or HeadActor. REQUIRES: `stop` was made before any thread.
 template <class ActorT>
@@ -59,6 +72,7 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
                 .numerics_id = info.numerics_id,
                 .rows = rows},
        .credentials = channel_credentials,
+       .detection = o.detection.limits,
        .may_call = [&rules](const std::string& address) { return rules.Check(address); }},
       actor);
   auto describe = [&info, actor] {
@@ -80,8 +94,8 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
   spdlog::info("serving {} at {}", model.name, server->address());
   const absl::Status reported = ReportReady(o.role.ready_fd, server->address());
   if (reported.ok()) stop->Wait();
-  spdlog::info("stopping");
   server->SetServing(false);
+  EndSequences(o.role.grace(), stop, actor);
   transport.Shutdown();
   server->Shutdown(std::chrono::seconds(2));
   actor->Stop();
