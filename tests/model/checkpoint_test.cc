@@ -97,7 +97,7 @@ TEST(Checkpoint, ReadsTheDefaultModel) {
   EXPECT_EQ(v->merges[0], "Ġ t");
   EXPECT_EQ(v->add_bos, false);
   EXPECT_EQ(v->unk_id, 0);
-  EXPECT_THAT(model->generation().eos_ids, ElementsAre(2));
+  EXPECT_THAT(model->generation().eos_ids, ElementsAre(2, 0));  // 0: <|endoftext|>, by its name
   EXPECT_EQ(model->tokenizer_config().bos_token, "<|im_start|>");
   EXPECT_EQ(model->tokenizer_config().eos_token, "<|im_end|>");
   EXPECT_THAT(model->tokenizer_config().chat_template, HasSubstr("trained by Hugging Face"));
@@ -311,7 +311,8 @@ TEST_F(RandomFolder, IdsThatTheVocabularyDoesNotHaveBecomeWarnings) {
 
 TEST_F(RandomFolder, SpecialTokensAreThoseOfAllFilesAsTransformersReadsThem) {
   const auto tokens = [&] {
-    const TokenizerConfig& c = Open()->tokenizer_config();
+    const auto model = Open();
+    const TokenizerConfig& c = model->tokenizer_config();
     return std::pair(c.bos_token, c.eos_token);
   };
   using Pair = std::pair<std::string, std::string>;
@@ -335,7 +336,8 @@ TEST_F(RandomFolder, AddedTokensAreThoseOfAllFiles) {
                  "extra_special_tokens": {"image_token": "<f>"}, "pad_token": "<p>"})");
   dir_.Write("added_tokens.json", R"({"<g>": 11, "<h>": -1, "<i>": "x"})");
   std::vector<std::string> seen;
-  for (const AddedToken& t : Open()->tokenizer_config().added) {
+  const auto model = Open();
+  for (const AddedToken& t : model->tokenizer_config().added) {
     seen.push_back(fmt::format("{} {} {}{}", t.content, t.id, t.special ? "special" : "plain",
                                t.rstrip ? " rstrip" : ""));
   }

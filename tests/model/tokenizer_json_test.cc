@@ -133,7 +133,10 @@ TEST(TokenizerJson, WhatEndsATextIsHiddenThoughTheFileCallsItPlain) {
                                       {"id": 6, "content": "<stop>", "special": false},
                                       {"id": 8, "content": "</s>", "special": false}])");
   j["model"]["vocab"]["<|im_end|>"] = 7;  // a plain piece that no merge makes
-  const auto t = Load(j, {.bos_token = "", .eos_token = "<stop>", .add_bos = {}, .end_ids = {1}});
+  TokenizerConfig config;
+  config.eos_token = "<stop>";
+  config.end_ids = {1};
+  const auto t = Load(j, config);
   EXPECT_THAT(t->end_ids(), ::testing::UnorderedElementsAre(5, 7, 1, 6));
   EXPECT_EQ(t->Decode(Ids{3, 5, 7, 6, 1, 8, 0}, true), "ab</s>a");
   EXPECT_EQ(t->Decode(Ids{5, 7}, false), "<|end|><|im_end|>");
