@@ -283,14 +283,15 @@ void Discovery::Publish() {
 std::vector<TokenizerReplica> Discovery::Serving() {
   const GatewayView view = gateway_->view();
   const std::lock_guard lock(mutex_);
-  std::vector<TokenizerReplica> serving;
+  std::vector<TokenizerReplica> serving, draining;
   for (const auto& [address, member] : members_) {
     const KnownReplica& known = member->known;
     if (known.role == Role::kTokenizer && known.answers && WhyRefused(known, view).empty()) {
-      serving.push_back({address, member->channel});
+      (known.info.draining ? draining : serving).push_back({address, member->channel});
     }
   }
-  return serving;
+  // One that drains still serves for its grace: better than none.
+  return serving.empty() ? draining : serving;
 }
 
 absl::StatusOr<std::shared_ptr<const ModelFacts>> Discovery::Facts() const {
