@@ -31,7 +31,8 @@ class GgufFile:
         start = self._at
         for _ in range(self._tensors):
             self._string()
-            self._at += 8 * self._scalar("I") + 12
+            dims = self._scalar("I")
+            self._at += 8 * dims + 12
         self._infos = self._bytes[start:self._at]
         self._data = self._bytes[-(-self._at // ALIGNMENT) * ALIGNMENT:]
 

@@ -383,7 +383,7 @@ class ClusterTest(ReportsCase):
         model = self.report("F03-phi3-stop-user-defined.gguf")
         prompt = os.fsdecode(pathlib.Path(self.report("F23-chat-prompt.bin")).read_bytes())
         cut, surrogate, stop = (os.fsdecode(b) for b in (b"a\xc3", b"\xed\xa0\x80", b"x\xff "))
-        with Cluster(self, model) as cluster:
+        with Cluster(self, model, "--stages", 1) as cluster:
             for options in (("--prompt", prompt), ("--prompt", cut, "--system", surrogate),
                             ("--prompt", prompt, "--continue", stop),
                             ("--prompt", "ok", "--stop", stop)):
@@ -396,7 +396,7 @@ class ClusterTest(ReportsCase):
         model = self.report("F03-phi3-stop-user-defined.gguf")
         options = ("--chat", "-p", "Hi", "--continue", "So ", "--max-tokens", 5)
         alone = self.generate(("-m", model), *options)
-        with Cluster(self, model) as cluster:
+        with Cluster(self, model, "--stages", 1) as cluster:
             through = self.generate(("--gateway", cluster.gateway), *options)
         self.assertEqual(through["token_ids"], alone["token_ids"])
 
