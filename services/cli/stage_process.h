@@ -42,7 +42,7 @@ void EndSequences(std::chrono::milliseconds grace, StopSignals* stop, ActorT* ac
   actor->Drain();
   stop->WaitUntil([actor] { return actor->load().sequences == 0; }, grace);
   const auto told = std::make_shared<std::promise<void>>();
-  actor->EndAll(absl::UnavailableError("it is shutting down; ask again"),
+  actor->EndAll(absl::UnavailableError("it is stopping; send the request again"),
                 [told] { told->set_value(); });
   told->get_future().wait_for(kLastWords);
 }

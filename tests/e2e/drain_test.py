@@ -48,7 +48,8 @@ class DrainTest(StreamCase):
                     self, self.model, "--stages", 1, "--grace", GRACE_S) as cluster:
                 running = subprocess.Popen(
                     [COMMAND, "generate", "--gateway", cluster.gateway, *options],
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    bufsize=0)  # communicate() would lose what is buffered
                 first = running.stdout.read(MORE)
                 self.stop(cluster, role)
                 rest, error = running.communicate(timeout=TIMEOUT_S)
