@@ -19,7 +19,9 @@ PROOF = b"not the gateway's"[:16]
 WELCOME, REFUSED = 2, 8  # kinds of Frame
 
 CALLERS = 1500  # more than may have links to one process
-MORE_MEMORY = 48 << 20  # than before, that a process may hold while all of them are there
+# Than before, that a process may hold while a third of them are there: gRPC and TLS have buffers
+# for each connection.
+MORE_MEMORY = CALLERS // 3 * (160 << 10)
 MORE_DESCRIPTORS = 100  # afterwards
 
 

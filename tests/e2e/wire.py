@@ -27,8 +27,9 @@ def connect(address, tls=None):
     """A socket to host:port or unix:/path; `tls`: an ssl.SSLContext."""
     if address.startswith("unix:"):
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(TIMEOUT_S)
+        # It waits while the listener's backlog is full; one with a timeout would not.
         connection.connect(address.removeprefix("unix:"))
+        connection.settimeout(TIMEOUT_S)
     else:
         host, _, port = address.rpartition(":")
         connection = socket.create_connection((host, int(port)), TIMEOUT_S)
