@@ -11,7 +11,7 @@
 #include "kernels/backends.h"
 #include "runtime/actor/actor.h"
 #include "runtime/chain/head_core.h"
-#include "runtime/head.h"
+#include "runtime/stage/head.h"
 
 namespace catena {
 

@@ -11,7 +11,7 @@
 #include "kernels/backends.h"
 #include "runtime/actor/actor.h"
 #include "runtime/chain/stage_core.h"
-#include "runtime/stage.h"
+#include "runtime/stage/stage.h"
 
 namespace catena {
 

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "runtime/chain/limits.h"
-#include "runtime/generate.h"
+#include "runtime/local/generate.h"
 
 namespace catena {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "runtime/chain/messages.h"
-#include "runtime/layer_range.h"
+#include "runtime/stage/layer_range.h"
 
 namespace catena {
 

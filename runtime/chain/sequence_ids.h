@@ -12,7 +12,7 @@
 
 #include "runtime/chain/core.h"
 #include "runtime/chain/outbox.h"
-#include "runtime/prompt_lookup.h"
+#include "runtime/text/prompt_lookup.h"
 
 namespace catena {
 

@@ -1,5 +1,5 @@
 // How messages get from one process of the chain to another: in-process (local_transport.h) or by
-// gRPC (services/link/grpc_transport.h). Both pass tests/runtime/transport_conformance.h.
+// gRPC (services/link/grpc_transport.h). Both pass tests/runtime/chain/transport_conformance.h.
 //
 // A link is made by the side that sends work: a gateway to every stage of its routes, a stage to
 // the next. The other side answers on the same link. Delivery is in order within a lane of a link

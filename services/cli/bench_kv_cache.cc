@@ -2,8 +2,8 @@
 
 #include <chrono>
 
-#include "runtime/generate.h"
-#include "runtime/prompt.h"
+#include "runtime/local/generate.h"
+#include "runtime/text/prompt.h"
 #include "services/cli/model_options.h"
 #include "services/cli/output.h"
 #include "services/cli/progress.h"

@@ -5,7 +5,7 @@
 #include <random>
 
 #include "model/sampler/sampling_limits.h"
-#include "runtime/generate.h"
+#include "runtime/local/generate.h"
 #include "services/cli/model_options.h"
 #include "services/cli/output.h"
 

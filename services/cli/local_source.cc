@@ -5,9 +5,9 @@
 #include <random>
 #include <utility>
 
-#include "runtime/prompt.h"
-#include "runtime/score.h"
-#include "runtime/text_stream.h"
+#include "runtime/local/score.h"
+#include "runtime/text/prompt.h"
+#include "runtime/text/text_stream.h"
 #include "services/cli/interrupt.h"
 
 namespace catena::cli {

@@ -1,6 +1,6 @@
 // catena logits: per position the largest logits and their log-sum-exp, as JSON lines.
 #include "model/sampler/log_softmax.h"
-#include "runtime/score.h"
+#include "runtime/local/score.h"
 #include "services/cli/output.h"
 #include "services/cli/text_input.h"
 

@@ -4,7 +4,7 @@
 
 #include "kernels/base/cores.h"
 #include "model/fingerprint.h"
-#include "runtime/layer_range.h"
+#include "runtime/stage/layer_range.h"
 #include "services/cli/progress.h"
 
 namespace catena::cli {

@@ -9,7 +9,7 @@
 #include "model/chat/chat_template.h"
 #include "model/checkpoint.h"
 #include "model/tokenizer/tokenizer.h"
-#include "runtime/engine.h"
+#include "runtime/local/engine.h"
 #include "services/cli/command.h"
 
 namespace catena::cli {

@@ -3,8 +3,8 @@
 
 #include "model/file_limits.h"
 #include "model/sampler/log_softmax.h"
-#include "runtime/prompt.h"
-#include "runtime/score.h"
+#include "runtime/local/score.h"
+#include "runtime/text/prompt.h"
 #include "services/cli/output.h"
 #include "services/cli/progress.h"
 #include "services/cli/text_input.h"

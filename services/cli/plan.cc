@@ -1,5 +1,5 @@
 // catena plan: cuts of a model into stages whose largest share of the work of a token is least.
-#include "runtime/layer_range.h"
+#include "runtime/stage/layer_range.h"
 #include "services/cli/model_options.h"
 #include "services/cli/model_sizes.h"
 #include "services/cli/output.h"

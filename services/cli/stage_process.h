@@ -7,7 +7,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include "runtime/layer_range.h"
+#include "runtime/stage/layer_range.h"
 #include "services/cli/role_options.h"
 #include "services/common/log.h"
 #include "services/common/process.h"

@@ -5,7 +5,7 @@
 #include <iostream>
 
 #include "model/file_limits.h"
-#include "runtime/prompt.h"
+#include "runtime/text/prompt.h"
 
 namespace catena::cli {
 namespace {

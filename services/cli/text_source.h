@@ -13,7 +13,7 @@
 
 #include "model/chat/chat_template.h"
 #include "model/sampler/finish.h"
-#include "runtime/generate.h"
+#include "runtime/local/generate.h"
 
 namespace catena::cli {
 

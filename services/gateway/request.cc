@@ -3,7 +3,7 @@
 #include <random>
 
 #include "model/sampler/sampling_limits.h"
-#include "runtime/prompt.h"
+#include "runtime/text/prompt.h"
 #include "services/common/request_limits.h"
 
 namespace catena {

@@ -29,7 +29,7 @@ absl::Status CheckText(const v1::GenerateRequest& request, const ModelFacts& fac
 absl::Status CheckText(const v1::ScoreRequest& request, const ModelFacts& facts);
 absl::Status CheckText(const v1::TokenizeRequest& request, const ModelFacts& facts);
 
-// CheckPrompt of runtime/prompt.h, for this model.
+// CheckPrompt of runtime/text/prompt.h, for this model.
 absl::Status CheckPromptIds(absl::Span<const int32_t> ids, const ModelFacts& facts);
 
 // Of a gRPC call, for the loop; nullopt: none. `now` is the same moment of both clocks.

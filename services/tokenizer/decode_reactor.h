@@ -9,7 +9,7 @@
 
 #include "catena/v1/tokenizer.grpc.pb.h"
 
-#include "runtime/text_stream.h"
+#include "runtime/text/text_stream.h"
 
 namespace catena {
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "runtime/prompt.h"
+#include "runtime/text/prompt.h"
 #include "services/common/replica_description.h"
 #include "services/common/request_limits.h"
 #include "services/common/status.h"

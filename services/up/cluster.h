@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/layer_range.h"
+#include "runtime/stage/layer_range.h"
 #include "services/up/supervisor.h"
 
 namespace catena::up {

@@ -5,7 +5,7 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include "services/link/codec.h"
-#include "tests/runtime/sample_messages.h"
+#include "tests/runtime/chain/sample_messages.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using catena::TextOf;

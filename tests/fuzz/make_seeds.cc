@@ -9,7 +9,7 @@
 
 #include "services/link/codec.h"
 #include "tests/model/tiny_models.h"
-#include "tests/runtime/sample_messages.h"
+#include "tests/runtime/chain/sample_messages.h"
 
 namespace {
 

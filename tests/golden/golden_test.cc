@@ -9,8 +9,8 @@
 #include <gtest/gtest.h>
 
 #include "model/file_limits.h"
-#include "runtime/engine.h"
-#include "runtime/generate.h"
+#include "runtime/local/engine.h"
+#include "runtime/local/generate.h"
 #include "tests/shared_data.h"
 
 namespace catena {

@@ -12,7 +12,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include "runtime/text_stream.h"
+#include "runtime/text/text_stream.h"
 #include "services/gateway/generation_service.h"
 #include "services/tokenizer/tokenizer_service.h"
 #include "tests/services/fake_token_loop.h"

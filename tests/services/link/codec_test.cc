@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/chain/limits.h"
-#include "tests/runtime/sample_messages.h"
+#include "tests/runtime/chain/sample_messages.h"
 
 namespace catena {
 namespace {

@@ -15,8 +15,8 @@
 #include "services/common/log.h"
 #include "services/common/server.h"
 #include "services/link/grpc_transport.h"
-#include "tests/runtime/sample_messages.h"
-#include "tests/runtime/transport_rig.h"
+#include "tests/runtime/chain/sample_messages.h"
+#include "tests/runtime/chain/transport_rig.h"
 #include "tests/temp_dir.h"
 
 namespace catena {

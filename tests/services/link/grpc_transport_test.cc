@@ -1,7 +1,7 @@
 // The transport of gRPC is a Transport, over unix sockets, TCP and mTLS.
 #include "services/link/grpc_transport.h"
 
-#include "tests/runtime/transport_conformance.h"
+#include "tests/runtime/chain/transport_conformance.h"
 #include "tests/services/common/certificates.h"
 #include "tests/services/link/grpc_rig.h"
 

@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "runtime/engine.h"
+#include "runtime/local/engine.h"
 
 namespace catena {
 

@@ -11,7 +11,7 @@
 
 #include "model/sampler/finish.h"
 #include "model/sampler/sampler.h"
-#include "runtime/engine.h"
+#include "runtime/local/engine.h"
 
 namespace catena {
 

@@ -1,4 +1,4 @@
-#include "runtime/head.h"
+#include "runtime/stage/head.h"
 
 namespace catena {
 

@@ -1,4 +1,4 @@
-#include "runtime/prompt.h"
+#include "runtime/text/prompt.h"
 
 namespace catena {
 

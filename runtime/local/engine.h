@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "kernels/backends.h"
-#include "runtime/head.h"
-#include "runtime/stage.h"
+#include "runtime/stage/head.h"
+#include "runtime/stage/stage.h"
 
 namespace catena {
 

@@ -12,7 +12,7 @@
 #include "runtime/actor/head_actor.h"
 #include "runtime/actor/stage_actor.h"
 #include "runtime/chain/local_transport.h"
-#include "runtime/generate.h"
+#include "runtime/local/generate.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {

@@ -12,8 +12,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/runtime/sample_messages.h"
-#include "tests/runtime/transport_rig.h"
+#include "tests/runtime/chain/sample_messages.h"
+#include "tests/runtime/chain/transport_rig.h"
 
 namespace catena {
 

@@ -1,6 +1,6 @@
 // The exactness contract of stages: the same bits for any cut, chunking, batch mix and number of
 // threads, over tiny random models of both architectures, float and quantised.
-#include "runtime/stage.h"
+#include "runtime/stage/stage.h"
 
 #include <cstring>
 #include <random>
@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/backends.h"
-#include "runtime/engine.h"
+#include "runtime/local/engine.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {

@@ -1,7 +1,7 @@
 // The in-process transport is a Transport.
 #include "runtime/chain/local_transport.h"
 
-#include "tests/runtime/transport_conformance.h"
+#include "tests/runtime/chain/transport_conformance.h"
 
 namespace catena {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/stage.h"
+#include "runtime/stage/stage.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "runtime/prompt_lookup.h"
+#include "runtime/text/prompt_lookup.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "runtime/engine.h"
+#include "runtime/local/engine.h"
 
 #include <cstdint>
 

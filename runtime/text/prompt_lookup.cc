@@ -1,4 +1,4 @@
-#include "runtime/prompt_lookup.h"
+#include "runtime/text/prompt_lookup.h"
 
 namespace catena {
 namespace {

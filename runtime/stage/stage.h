@@ -10,8 +10,8 @@
 
 #include "model/decoder_block.h"
 #include "model/rope_frequencies.h"
-#include "runtime/kv_cache.h"
-#include "runtime/layer_range.h"
+#include "runtime/stage/kv_cache.h"
+#include "runtime/stage/layer_range.h"
 
 namespace catena {
 

@@ -1,4 +1,4 @@
-#include "runtime/layer_range.h"
+#include "runtime/stage/layer_range.h"
 
 #include <algorithm>
 #include <charconv>

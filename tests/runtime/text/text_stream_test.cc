@@ -1,4 +1,4 @@
-#include "runtime/text_stream.h"
+#include "runtime/text/text_stream.h"
 
 #include <fstream>
 #include <sstream>

@@ -1,9 +1,9 @@
-#include "runtime/generate.h"
+#include "runtime/local/generate.h"
 
 #include <gtest/gtest.h>
 
 #include "model/sampler/sampling_limits.h"
-#include "runtime/score.h"
+#include "runtime/local/score.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {

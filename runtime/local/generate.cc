@@ -1,4 +1,4 @@
-#include "runtime/generate.h"
+#include "runtime/local/generate.h"
 
 #include <algorithm>
 #include <chrono>
@@ -6,7 +6,7 @@
 
 #include "model/rope_frequencies.h"
 #include "model/sampler/sampling_limits.h"
-#include "runtime/prompt_lookup.h"
+#include "runtime/text/prompt_lookup.h"
 
 namespace catena {
 namespace {

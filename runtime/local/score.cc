@@ -1,4 +1,4 @@
-#include "runtime/score.h"
+#include "runtime/local/score.h"
 
 #include <algorithm>
 #include <numeric>
