@@ -1,5 +1,5 @@
-// Why a sequence ended, and when. Stop strings are the matter of stop_matcher.h: a match ends the
-// sequence with kStop too.
+// Why a sequence ended, when, and how long it can get. Stop strings are the matter of
+// stop_matcher.h: a match ends the sequence with kStop too.
 //
 // Thread rules: pure functions.
 #pragma once
@@ -36,6 +36,13 @@ inline std::optional<FinishReason> FinishAfter(const SamplingParams& params, int
   if (n_output > params.min_tokens && IsStopId(params, last_id)) return FinishReason::kStop;
   if (n_output >= params.max_tokens) return FinishReason::kLength;
   return std::nullopt;
+}
+
+// Positions that a sequence takes at most, in a context of `context`: the prompt, and every new
+// token but the last, which is never read.
+inline int64_t PositionsNeeded(int64_t prompt_tokens, const SamplingParams& params,
+                               int64_t context) {
+  return std::min<int64_t>(context, prompt_tokens + std::max(0, params.max_tokens - 1));
 }
 
 }  // namespace catena

@@ -3,7 +3,6 @@
 #include <set>
 
 #include "runtime/chain/limits.h"
-#include "runtime/local/generate.h"
 
 namespace catena {
 namespace {

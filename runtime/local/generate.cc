@@ -232,10 +232,6 @@ class Generation {
 
 }  // namespace
 
-int64_t PositionsNeeded(int64_t prompt_tokens, const SamplingParams& params, int64_t context) {
-  return std::min(context, prompt_tokens + std::max(0, params.max_tokens - 1));
-}
-
 absl::StatusOr<GenerateStats> Generate(const GenerateRequest& request, Engine* engine) {
   const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
   if (prompt_tokens == 0) return absl::InvalidArgumentError("the prompt has no tokens; give some");

@@ -49,10 +49,6 @@ struct GenerateRequest {
   KeptSequence* kept = nullptr;
 };
 
-// Positions a sequence of this request takes at most, in a context of `context`: the prompt, and
-// every new token but the last, which is never read.
-int64_t PositionsNeeded(int64_t prompt_tokens, const SamplingParams& params, int64_t context);
-
 // INVALID_ARGUMENT for an empty prompt or one over the context; INTERNAL where the model gives
 // logits that are not finite. A sequence that fills the context ends with kLength.
 absl::StatusOr<GenerateStats> Generate(const GenerateRequest& request, Engine* engine);

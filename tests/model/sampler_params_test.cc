@@ -210,5 +210,14 @@ TEST(FinishAfter, NoStopIdEndsBeforeMinTokens) {
   EXPECT_EQ(FinishAfter(p, 3, 1), FinishReason::kStop);
 }
 
+TEST(PositionsNeeded, TheLastTokenIsNeverReadAndTheContextIsTheMost) {
+  SamplingParams p;
+  p.max_tokens = 3;
+  EXPECT_EQ(PositionsNeeded(10, p, 100), 12);
+  EXPECT_EQ(PositionsNeeded(10, p, 11), 11);
+  p.max_tokens = 1;
+  EXPECT_EQ(PositionsNeeded(10, p, 100), 10);
+}
+
 }  // namespace
 }  // namespace catena

@@ -22,6 +22,8 @@ MAX_FILE_LINES = 600
 # The libraries, left to right: a file includes from its own folder and those before it.
 LAYERS = ["kernels", "model", "runtime", "services"]
 LIBRARIES = {"kernels", "model", "runtime"}
+# Folders of a library that nothing else of it includes from: what uses them is to their right.
+TOP_ROOMS = ("runtime/actor/", "runtime/local/")
 TESTS = {"tests", "bench"}
 OURS = set(LAYERS) | TESTS
 
@@ -105,6 +107,10 @@ def include_direction(source):
             yield line, f'{source.folder}/ must not include from {top}/: move "{path}"'
         if top in LAYERS and LAYERS.index(top) > own:
             yield line, f'{source.folder}/ must not include from {top}/: turn the dependency round'
+        for room in TOP_ROOMS:
+            if (path.startswith(room) and source.folder == top
+                    and not source.path.startswith(room)):
+                yield line, f"only {room} and what is to the right of {top}/ may include {path}"
 
 
 def include_home(source):
