@@ -123,10 +123,10 @@ absl::Status RunGateway(GatewayRoleOptions o) {
       Server::Start({.listen = o.role.listen,
                      .credentials = server_credentials,
                      .services = {{v1::GenerationService::service_full_name(), &generation},
-                                  {v1::ClusterService::service_full_name(), &cluster}},
+                                  {v1::ClusterService::service_full_name(), &cluster, false}},
                      .max_receive_bytes = limits::kMaxPublicMessageBytes,
                      .is_public = true,
-                     .connections = &front.house.guard.connections()}));
+                     .guard = &front.house.guard}));
   info.replica.address = server->address();
   report.SetServer(server.get());
   actor.Start(&transport);

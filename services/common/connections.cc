@@ -66,7 +66,8 @@ size_t Connections::Count(size_t least) {
   return sockets_.size();
 }
 
-std::optional<uint64_t> Connections::BytesFrom(const std::string& peer) {
+std::optional<Connections::Traffic> Connections::TrafficOf(const std::string& peer) {
+  if (peer.starts_with("unix:")) return std::nullopt;
   std::lock_guard lock(mutex_);
   const auto [begin, end] = sockets_.equal_range(Plain(peer));
   for (auto it = begin; it != end; ++it) {
@@ -75,8 +76,8 @@ std::optional<uint64_t> Connections::BytesFrom(const std::string& peer) {
     tcp_info info{};
     socklen_t size = sizeof info;
     const bool known = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-                       size >= offsetof(tcp_info, tcpi_bytes_received) + sizeof(uint64_t);
-    if (known) return info.tcpi_bytes_received;
+                       size >= offsetof(tcp_info, tcpi_data_segs_out) + sizeof(uint32_t);
+    if (known) return Traffic{info.tcpi_bytes_received, info.tcpi_data_segs_out};
   }
   return std::nullopt;
 }

@@ -17,9 +17,13 @@ class Connections {
   void Add(int fd);
   // Those that are open. `least`: an answer that is too large but under this will do.
   size_t Count(size_t least);
-  // Bytes that have come from a peer, as gRPC names it; nullopt where that is not known: of a unix
-  // socket, or of a connection that is closed.
-  std::optional<uint64_t> BytesFrom(const std::string& peer);
+  struct Traffic {
+    uint64_t bytes_from = 0;   // the peer
+    uint32_t segments_to = 0;  // it, of data; it wraps
+  };
+  // With a peer, as gRPC names it; nullopt where that is not known: of a unix socket, or of a
+  // connection that is closed.
+  std::optional<Traffic> TrafficOf(const std::string& peer);
 
  private:
   struct Socket {

@@ -15,10 +15,18 @@ inline constexpr int kMaxChatMessages = 4096;
 inline constexpr size_t kMaxRoleBytes = 256;       // of a chat message's role
 inline constexpr int kMaxDecodeIds = 4096;         // of one message of a Decode stream
 inline constexpr int kMaxPieceIds = 65536;         // of one GetPieces
+inline constexpr int kMaxIdBytes = 10;             // of one id in a message: of a negative one
 inline constexpr size_t kMaxQueuedEncodes = 1024;  // at a tokenizer; then RESOURCE_EXHAUSTED
 // Calls of ClusterService that a gateway answers at a time; then RESOURCE_EXHAUSTED. Each waits for
 // all replicas.
 inline constexpr int kMaxClusterCalls = 64;
+// Of one message of what only asks: health, reflection, Describe, DebugSequence.
+inline constexpr int kMaxQuestionBytes = 4096;
+// Calls of health, and of reflection, that a server has at a time; one more ends the oldest.
+inline constexpr size_t kMaxQuestions = 1024;
+// Of all messages of a cluster's inside together that have begun to come at one server; then
+// RESOURCE_EXHAUSTED (message_guard.h).
+inline constexpr size_t kMaxInternalUnfinishedBytes = size_t{256} << 20;
 
 // --- the public port ---
 // Of one message: the longest prompt as ids takes 3 MiB (limits::kMaxPositions ids of a vocabulary
@@ -34,7 +42,7 @@ inline constexpr size_t kMaxCalls = 6144;
 static_assert(kMaxCalls > kMaxOpenSequences + 1024);  // the queue's default
 // Refusals on their way to their clients; then calls are broken off without a word.
 inline constexpr size_t kMaxRefusedCalls = 256;
-// A call whose request has not come after so long is ended.
+// A call whose first message has not come after so long is ended, inside a cluster too.
 inline constexpr std::chrono::milliseconds kMessageTimeout{10'000};
 
 }  // namespace catena::limits

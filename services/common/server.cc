@@ -1,9 +1,5 @@
 #include "services/common/server.h"
 
-#include <mutex>
-
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 
@@ -12,8 +8,6 @@ namespace {
 
 constexpr char kLiveness[] = "liveness";
 constexpr char kReadiness[] = "readiness";
-// gRPC's reflection service holds a thread a call; it has no others.
-constexpr int kMaxReflectionThreads = 16;
 
 void SetMs(const char* name, std::chrono::milliseconds value, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(name, static_cast<int>(value.count()));
@@ -30,7 +24,6 @@ void SetKeepalive(grpc::ServerBuilder* builder) {
 void SetLimits(bool is_public, grpc::ServerBuilder* builder) {
   grpc::ResourceQuota quota("server");
   quota.Resize(kMaxReceivedBytes);
-  quota.SetMaxThreads(kMaxReflectionThreads);
   builder->SetResourceQuota(quota);
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxHeaderBytes);
   SetMs(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeout, builder);
@@ -44,20 +37,19 @@ void SetLimits(bool is_public, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kMaxUnreadBytes);
 }
 
-// Both are of the process, and by name, so that a static link keeps them too.
-void EnableHealthAndReflection() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  });
+// What reflection shows.
+std::vector<std::string> ShownBy(const ServerOptions& options) {
+  std::vector<std::string> names = {HealthService::kName, ReflectionService::kName};
+  for (const NamedService& s : options.services) {
+    if (s.is_shown) names.push_back(s.name);
+  }
+  return names;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   CATENA_ASSIGN_OR_RETURN(auto listener, Listener::Bind(options.listen));
-  EnableHealthAndReflection();
   grpc::ServerBuilder builder;
   using External = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   auto acceptor =
@@ -66,38 +58,43 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
   SetKeepalive(&builder);
   SetLimits(options.is_public, &builder);
-  std::vector<std::string> names = {"", kReadiness};
-  for (const NamedService& s : options.services) {
-    builder.RegisterService(s.service);
-    names.push_back(s.name);
-  }
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
+  for (const NamedService& s : options.services) builder.RegisterService(s.service);
+  std::unique_ptr<Server> out(new Server(options, std::move(listener)));
+  builder.RegisterService(&out->health_);
+  builder.RegisterService(&out->reflection_);
+  out->server_ = builder.BuildAndStart();
+  if (out->server_ == nullptr) {
     return absl::InternalError(fmt::format("no gRPC server can be made for {}", options.listen));
   }
-  std::unique_ptr<Server> out(new Server(std::move(listener), std::move(server), std::move(names)));
-  out->server_->GetHealthCheckService()->SetServingStatus(kLiveness, true);
-  out->SetServing(false);
-  out->listener_->Start(std::move(acceptor),
-                        options.connections == nullptr ? &out->connections_ : options.connections);
+  out->listener_->Start(std::move(acceptor), &out->guard_->connections());
   return out;
 }
 
-Server::Server(std::unique_ptr<Listener> listener, std::unique_ptr<grpc::Server> server,
-               std::vector<std::string> names)
-    : listener_(std::move(listener)), server_(std::move(server)), names_(std::move(names)) {}
+Server::Server(const ServerOptions& options, std::unique_ptr<Listener> listener)
+    : own_guard_(options.guard == nullptr ? std::make_unique<MessageGuard>() : nullptr),
+      guard_(options.guard == nullptr ? own_guard_.get() : options.guard),
+      health_(guard_),
+      reflection_(guard_, ShownBy(options)),
+      listener_(std::move(listener)),
+      names_({"", kReadiness}) {
+  for (const NamedService& s : options.services) names_.push_back(s.name);
+  health_.Set(kLiveness, true);
+  SetServing(false);
+}
 
 Server::~Server() { Shutdown(std::chrono::milliseconds(0)); }
 
 void Server::SetServing(bool serving) {
-  for (const std::string& name : names_) {
-    server_->GetHealthCheckService()->SetServingStatus(name, serving);
-  }
+  for (const std::string& name : names_) health_.Set(name, serving);
 }
 
 void Server::Shutdown(std::chrono::milliseconds grace) {
   SetServing(false);
   listener_->Stop();
+  if (server_ == nullptr) return;
+  const absl::Status why = absl::UnavailableError("the server is stopping");
+  health_.EndAll(why);
+  reflection_.EndAll(why);
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
 }

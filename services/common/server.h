@@ -1,4 +1,6 @@
 // The gRPC server of a role: its services, grpc.health.v1, reflection, limits and keepalive.
+// Everything that peers send is read under a MessageGuard, but for services that are not
+// GuardedService or the like.
 //
 // Health names: "" and each service follow SetServing, as `readiness` does; `liveness` serves from
 // the start to Shutdown, so that a replica that drains is not killed. Others are NOT_FOUND.
@@ -17,7 +19,9 @@
 
 #include "kernels/base/status.h"
 #include "services/common/channel.h"
+#include "services/common/health_service.h"
 #include "services/common/listener.h"
+#include "services/common/reflection_service.h"
 
 namespace catena {
 
@@ -49,6 +53,7 @@ inline constexpr std::chrono::minutes kMaxConnectionAge{60};
 struct NamedService {
   std::string name;  // v1::ChainService::service_full_name()
   grpc::Service* service = nullptr;
+  bool is_shown = true;  // by reflection
 };
 
 struct ServerOptions {
@@ -58,8 +63,8 @@ struct ServerOptions {
   // Of one message; a longer one ends its call with RESOURCE_EXHAUSTED.
   int max_receive_bytes = kMaxGrpcMessageBytes;
   bool is_public = false;  // strangers may reach it
-  // Is told of its connections, and outlives it; null: nobody is.
-  Connections* connections = nullptr;
+  // Of all its services; outlives it. Null: it has one of its own.
+  MessageGuard* guard = nullptr;
 };
 
 class Server {
@@ -78,10 +83,12 @@ class Server {
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  Server(std::unique_ptr<Listener> listener, std::unique_ptr<grpc::Server> server,
-         std::vector<std::string> names);
+  Server(const ServerOptions& options, std::unique_ptr<Listener> listener);
 
-  Connections connections_;  // where the options have none
+  std::unique_ptr<MessageGuard> own_guard_;  // where the options have none
+  MessageGuard* const guard_;
+  HealthService health_;
+  ReflectionService reflection_;
   const std::unique_ptr<Listener> listener_;
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::string> names_;  // that follow SetServing

@@ -27,6 +27,8 @@ inline constexpr size_t kMaxResponseBytes = size_t{128} << 10;
 // All that it points at, and it itself, outlive the server. At the end: shut the server down, stop
 // the pool, then the loop may go.
 struct Front {
+  explicit Front(const MessageGuardOptions& options = {}) : house(options) {}
+
   TokenLoop* loop = nullptr;
   TokenizerClient* tokenizer = nullptr;
   const ModelFactsSource* facts = nullptr;

@@ -5,7 +5,6 @@
 // Thread rules: what gRPC calls only posts to the strand; everything else runs there.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -22,13 +21,13 @@
 
 namespace catena {
 
-// What all calls of a service share; outlives them.
+// What all calls of a port share; outlives them.
 struct CallHouse {
+  explicit CallHouse(const MessageGuardOptions& options = {}) : guard(options) {}
+
   WorkerPool* pool = nullptr;
-  // A call whose request has not come after so long is ended.
-  std::chrono::milliseconds message_timeout = limits::kMessageTimeout;
   ByteBudget requests{limits::kMaxRequestBytes};  // that are not worked off yet
-  MessageGuard guard{limits::kMaxPublicMessageBytes, limits::kMaxUnfinishedBytes};
+  MessageGuard guard;
 };
 
 template <typename Request, typename Response>
@@ -43,13 +42,11 @@ class PublicCall : public HeaderFirstReactor<Response>,
     call->self_ = call;
     call->place_ = std::move(place);
     call->place_->BelongsTo(std::weak_ptr<RunningCalls::Call>(call));
-    call->reading_.emplace(&call->house_->guard, peer, [weak = call->weak_from_this()] {
-      if (const auto self = weak.lock()) self->End(TooMuch());
-    });
+    call->reading_.emplace(&call->house_->guard, peer, limits::kMaxPublicMessageBytes,
+                           [weak = call->weak_from_this()](const absl::Status& why) {
+                             if (const auto self = weak.lock()) self->End(why);
+                           });
     call->StartRead(&call->message_);
-    call->strand_->PostAfter(call->house_->message_timeout, [weak = call->weak_from_this()] {
-      if (const auto self = weak.lock()) self->OnMessageTimeout();
-    });
     return call.get();
   }
 
@@ -132,22 +129,7 @@ class PublicCall : public HeaderFirstReactor<Response>,
   }
 
  private:
-  static absl::Status TooMuch() {
-    return absl::ResourceExhaustedError(
-        fmt::format("a request has at most {} bytes, and all that are being received {}; send a "
-                    "shorter one, or ask again later",
-                    limits::kMaxPublicMessageBytes, limits::kMaxUnfinishedBytes));
-  }
-  void OnMessageTimeout() {
-    if (!has_message_) {
-      FailNow(absl::DeadlineExceededError(fmt::format(
-          "the request has not come within {} s of its call; send it at once, or smaller",
-          std::chrono::duration<double>(house_->message_timeout).count())));
-    }
-  }
-
   void TakeMessage(bool ok) {
-    has_message_ = true;
     reading_->Done(message_.Length());
     if (over()) return;
     if (!ok)
@@ -185,7 +167,7 @@ class PublicCall : public HeaderFirstReactor<Response>,
   HeldBytes request_bytes_;
   Response response_;
   std::optional<absl::Status> failure_;
-  bool has_message_ = false, writing_ = false, finished_ = false;
+  bool writing_ = false, finished_ = false;
 };
 
 // A call with one answer: Begin, or what it began, ends with Reply.

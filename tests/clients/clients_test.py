@@ -88,6 +88,62 @@ class CodesTest(CatenaTest):
             self.assertTrue(list(generation.Generate(tokens=ids)))
 
 
+class StandardServicesTest(CatenaTest):
+    """Health and reflection, as clients of gRPC's own packages see them."""
+
+    def test_health_is_checked_and_watched(self):
+        # pylint: disable=import-outside-toplevel
+        import grpc
+        from grpc_health.v1 import health_pb2, health_pb2_grpc
+        serving, not_serving, unknown = (
+            health_pb2.HealthCheckResponse.ServingStatus.Value(name)
+            for name in ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"))
+        with Cluster(self, self.shared("stories260k-phi3")) as cluster, \
+                grpc.insecure_channel(cluster.gateway) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+
+            def request(name):
+                return health_pb2.HealthCheckRequest(service=name)
+
+            for name in ("", "readiness", "liveness", "catena.v1.GenerationService"):
+                self.assertEqual(stub.Check(request(name), timeout=20).status, serving, name)
+            with self.assertRaises(grpc.RpcError) as raised:
+                stub.Check(request("nobody"), timeout=20)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.NOT_FOUND)
+            nobody = stub.Watch(request("nobody"), timeout=20)
+            self.assertEqual(next(nobody).status, unknown)
+            watch = stub.Watch(request(""), timeout=60)
+            self.assertEqual(next(watch).status, serving)
+            cluster.stop()
+            self.assertEqual(next(watch).status, not_serving)
+            with self.assertRaises(grpc.RpcError) as raised:
+                next(watch)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.UNAVAILABLE)
+
+    def test_reflection_shows_what_is_public_and_that_alone(self):
+        # pylint: disable=import-outside-toplevel
+        import grpc
+        from google.protobuf import descriptor_pool
+        from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+            ProtoReflectionDescriptorDatabase)
+        with Cluster(self, self.shared("stories260k-phi3")) as cluster, \
+                grpc.insecure_channel(cluster.gateway) as channel:
+            database = ProtoReflectionDescriptorDatabase(channel)
+            self.assertCountEqual(database.get_services(),
+                                  ["catena.v1.GenerationService", "grpc.health.v1.Health",
+                                   "grpc.reflection.v1alpha.ServerReflection"])
+            pool = descriptor_pool.DescriptorPool(database)
+            for name in database.get_services():
+                self.assertTrue(pool.FindServiceByName(name).methods)
+            self.assertEqual(
+                pool.FindFileByName("catena/v1/generation.proto").package, "catena.v1")
+            for name in ("catena.v1.ClusterService", "catena.v1.ChainService", "nobody", ""):
+                with self.assertRaises(KeyError):
+                    database.FindFileContainingSymbol(name)
+            self.assertEqual(
+                list(database.FindAllExtensionNumbers("catena.v1.GenerateRequest")), [])
+
+
 class DebugTest(CatenaTest):
 
     def test_a_sequence_is_shown_at_each_stage_of_its_route(self):

@@ -105,6 +105,8 @@ class TestFacts final : public ModelFactsSource {
 
 class FrontTest : public ::testing::Test {
  protected:
+  explicit FrontTest(const MessageGuardOptions& options = {}) : front_(options) {}
+
   void SetUp() override {
     if (Phi3Tokenizer() == nullptr) GTEST_SKIP() << kNoSharedData;
     tokenizer_service_ = std::make_unique<TokenizerServiceImpl>(TokenizerOptions());

@@ -1,20 +1,31 @@
 // The server of a role: health, reflection, addresses, TLS.
 #include "services/common/server.h"
 
+#include <deque>
 #include <filesystem>
+#include <set>
 
 #include "catena/v1/chain.grpc.pb.h"
-#include <grpcpp/generic/generic_stub.h>
+#include "catena/v1/tokenizer.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
 #include <gtest/gtest.h>
 
 #include "services/common/channel.h"
 #include "services/common/credentials.h"
 #include "services/common/log.h"
+#include "services/common/request_limits.h"
 #include "tests/services/common/certificates.h"
 
 namespace catena {
 namespace {
 
+using grpc::health::v1::Health;
+using grpc::health::v1::HealthCheckRequest;
+using grpc::health::v1::HealthCheckResponse;
+using grpc::reflection::v1alpha::ServerReflection;
+using grpc::reflection::v1alpha::ServerReflectionRequest;
+using grpc::reflection::v1alpha::ServerReflectionResponse;
 using ::testing::Test;
 
 class ChainStub final : public v1::ChainService::Service {
@@ -49,47 +60,85 @@ class ServerTest : public Test {
     return stub->Describe(&context, {}, &response);
   }
 
-  // grpc.health.v1, whose protos Debian does not ship: field 1 of the request is the name, field 1
-  // of the answer the status, 1 for SERVING and 2 for NOT_SERVING; -1 for NOT_FOUND.
-  static int Health(const std::string& address, const std::string& name) {
-    const auto channel = MakeChannel(address, grpc::InsecureChannelCredentials());
-    std::string request;
-    if (!name.empty()) request = "\x0A" + std::string(1, static_cast<char>(name.size())) + name;
-    const grpc::Slice slice(request);
-    const grpc::ByteBuffer out(&slice, 1);
-    grpc::ByteBuffer in;
+  static std::unique_ptr<Health::Stub> HealthOf(const Server& server) {
+    return Health::NewStub(MakeChannel(server.address(), grpc::InsecureChannelCredentials()));
+  }
+  static HealthCheckRequest Named(const std::string& name) {
+    HealthCheckRequest request;
+    request.set_service(name);
+    return request;
+  }
+  static grpc::Status Check(const Server& server, const std::string& name,
+                            HealthCheckResponse* response) {
     grpc::ClientContext context;
-    grpc::CompletionQueue queue;
-    grpc::GenericStub stub(channel);
-    const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", out, &queue);
-    grpc::Status status;
-    call->StartCall();
-    call->Finish(&in, &status, nullptr);
-    void* tag;
-    bool ok;
-    queue.Next(&tag, &ok);
-    if (status.error_code() == grpc::StatusCode::NOT_FOUND) return -1;
-    grpc::Slice answer;
-    if (!status.ok() || !in.DumpToSingleSlice(&answer).ok() || answer.size() != 2) return -2;
-    return answer.begin()[1];
+    return HealthOf(server)->Check(&context, Named(name), response);
   }
 
   TempDir dir_;
   ChainStub service_;
+  v1::TokenizerService::Service hidden_;
 };
 
 TEST_F(ServerTest, HealthFollowsReadinessAndLivenessDoesNot) {
   const auto server = Start("127.0.0.1:0");
   ASSERT_TRUE(server.ok()) << server.status();
-  const std::string& address = (*server)->address();
+  HealthCheckResponse response;
   for (const bool serving : {false, true, false}) {
     (*server)->SetServing(serving);
     for (const char* name : {"", "readiness", "catena.v1.ChainService"}) {
-      EXPECT_EQ(Health(address, name), serving ? 1 : 2) << name;
+      ASSERT_TRUE(Check(**server, name, &response).ok()) << name;
+      EXPECT_EQ(response.status(),
+                serving ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING)
+          << name;
     }
-    EXPECT_EQ(Health(address, "liveness"), 1);
-    EXPECT_EQ(Health(address, "nonsense"), -1);
+    ASSERT_TRUE(Check(**server, "liveness", &response).ok());
+    EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+    EXPECT_EQ(Check(**server, "nonsense", &response).error_code(), grpc::StatusCode::NOT_FOUND);
   }
+}
+
+TEST_F(ServerTest, WhoWatchesHealthIsToldOfChangesAndOfTheEnd) {
+  const auto server = Start("127.0.0.1:0");
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto stub = HealthOf(**server);
+  grpc::ClientContext context, nobodys;
+  const auto watch = stub->Watch(&context, Named(""));
+  const auto nobody = stub->Watch(&nobodys, Named("nobody"));
+  HealthCheckResponse response;
+  ASSERT_TRUE(nobody->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVICE_UNKNOWN);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  (*server)->SetServing(true);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  (*server)->Shutdown(std::chrono::hours(1));  // it waits for no watch
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  EXPECT_FALSE(watch->Read(&response));
+  EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_FALSE(nobody->Read(&response));
+}
+
+TEST_F(ServerTest, CallsThatAreHeldOpenMakeWayForNewOnes) {
+  const auto server = Start("127.0.0.1:0");
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto stub = HealthOf(**server);
+  struct Held {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientReader<HealthCheckResponse>> watch;
+  };
+  std::deque<Held> held(limits::kMaxQuestions);
+  HealthCheckResponse response;
+  for (Held& h : held) {
+    h.watch = stub->Watch(&h.context, Named(""));
+    ASSERT_TRUE(h.watch->Read(&response));
+  }
+  ASSERT_TRUE(Check(**server, "liveness", &response).ok());
+  EXPECT_FALSE(held[0].watch->Read(&response));
+  EXPECT_EQ(held[0].watch->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  (*server)->SetServing(true);
+  EXPECT_TRUE(held[1].watch->Read(&response));
 }
 
 TEST_F(ServerTest, SaysTheAddressThatItWasGiven) {
@@ -109,35 +158,57 @@ TEST_F(ServerTest, RefusesAnAddressThatIsTakenOrNone) {
   EXPECT_FALSE(Start("unix:" + dir_.path() + "/no/such/folder").ok());
 }
 
-TEST_F(ServerTest, ReflectionNamesTheServices) {
+TEST_F(ServerTest, ReflectionShowsWhatIsShownWithItsFilesAndNothingElse) {
+  const auto server = Server::Start(
+      {.listen = "127.0.0.1:0",
+       .credentials = grpc::InsecureServerCredentials(),
+       .services = {{v1::ChainService::service_full_name(), &service_},
+                    {v1::TokenizerService::service_full_name(), &hidden_, /*is_shown=*/false}}});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto stub = ServerReflection::NewStub(
+      MakeChannel((*server)->address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  const auto stream = stub->ServerReflectionInfo(&context);
+  ServerReflectionRequest request;
+  ServerReflectionResponse response;
+  const auto ask = [&] { return stream->Write(request) && stream->Read(&response); };
+
+  request.set_list_services("*");
+  ASSERT_TRUE(ask());
+  std::set<std::string> names;
+  for (const auto& shown : response.list_services_response().service()) names.insert(shown.name());
+  EXPECT_EQ(names, (std::set<std::string>{"catena.v1.ChainService", "grpc.health.v1.Health",
+                                          "grpc.reflection.v1alpha.ServerReflection"}));
+
+  request.set_file_containing_symbol("catena.v1.ChainService.Link");
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(response.file_descriptor_response().file_descriptor_proto_size(), 2) << "with imports";
+  EXPECT_EQ(response.original_request().file_containing_symbol(), "catena.v1.ChainService.Link");
+  request.set_file_by_filename("catena/v1/cluster.proto");
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(response.file_descriptor_response().file_descriptor_proto_size(), 1);
+
+  for (const char* name : {"catena.v1.TokenizerService", "nobody", ""}) {
+    request.set_file_containing_symbol(name);
+    ASSERT_TRUE(ask());
+    EXPECT_EQ(response.error_response().error_code(), grpc::StatusCode::NOT_FOUND) << name;
+  }
+  request.set_file_by_filename("catena/v1/tokenizer.proto");
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(response.error_response().error_code(), grpc::StatusCode::NOT_FOUND);
+  request.Clear();
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(response.error_response().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(ServerTest, HealthAndReflectionTakeShortMessagesOnly) {
   const auto server = Start("127.0.0.1:0");
   ASSERT_TRUE(server.ok()) << server.status();
-  grpc::GenericStub stub(MakeChannel((*server)->address(), grpc::InsecureChannelCredentials()));
-  grpc::ClientContext context;
-  grpc::CompletionQueue queue;
-  const auto call = stub.PrepareCall(
-      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
-  const grpc::Slice list_services(std::string("\x3A\x01*"));  // field 7
-  grpc::ByteBuffer in;
-  grpc::Status status;
-  void* tag;
-  bool ok;
-  call->StartCall(nullptr);
-  queue.Next(&tag, &ok);
-  call->Write(grpc::ByteBuffer(&list_services, 1), nullptr);
-  queue.Next(&tag, &ok);
-  call->Read(&in, nullptr);
-  queue.Next(&tag, &ok);
-  ASSERT_TRUE(ok);
-  context.TryCancel();
-  call->Finish(&status, nullptr);
-  queue.Next(&tag, &ok);
-  grpc::Slice answer;
-  ASSERT_TRUE(in.DumpToSingleSlice(&answer).ok());
-  const std::string text(answer.begin(), answer.end());
-  for (const char* name : {"catena.v1.ChainService", "grpc.health.v1.Health"}) {
-    EXPECT_NE(text.find(name), std::string::npos) << name;
-  }
+  HealthCheckResponse response;
+  EXPECT_EQ(Check(**server, std::string(limits::kMaxQuestionBytes, 'x'), &response).error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
 TEST_F(ServerTest, TakesNoLongerMessageThanItsOptionsSay) {

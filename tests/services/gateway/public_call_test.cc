@@ -57,6 +57,8 @@ class RawCall {
 
 class PublicCallTest : public FrontTest {
  protected:
+  explicit PublicCallTest(const MessageGuardOptions& options = {}) : FrontTest(options) {}
+
   std::shared_ptr<grpc::Channel> Channel() {
     api();
     return gateway_->Connect();
@@ -103,8 +105,12 @@ TEST_F(PublicCallTest, ACallWithoutAMessageIsRefusedWithAReason) {
   EXPECT_NE(Message(status).find("one message"), std::string_view::npos) << status;
 }
 
-TEST_F(PublicCallTest, AMessageThatDoesNotComeIsNotWaitedFor) {
-  front_.house.message_timeout = std::chrono::milliseconds(1);
+class ImpatientTest : public PublicCallTest {
+ protected:
+  ImpatientTest() : PublicCallTest({.timeout = std::chrono::milliseconds(1)}) {}
+};
+
+TEST_F(ImpatientTest, AMessageThatDoesNotComeIsNotWaitedFor) {
   const absl::Status status = RawCall(Channel(), kGenerate).End();
   EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
   EXPECT_NE(Message(status).find("has not come"), std::string_view::npos) << status;
