@@ -65,6 +65,7 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
   const DialRules rules(
       {.targets = next, .peers_show_certificates = !o.role.tls.authority.empty()});
   const RowFormat rows{.dtype = actor->row_dtype(), .row_bytes = info.row_bytes};
+  MessageGuard guard({.all = limits::kMaxInternalUnfinishedBytes});
   GrpcTransport transport(
       {.self = {.incarnation = info.replica.incarnation,
                 .role = role,
@@ -73,7 +74,8 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
                 .rows = rows},
        .credentials = channel_credentials,
        .detection = o.detection.limits,
-       .may_call = [&rules](const std::string& address) { return rules.Check(address); }},
+       .may_call = [&rules](const std::string& address) { return rules.Check(address); },
+       .guard = &guard},
       actor);
   auto describe = [&info, actor] {
     ReplicaInfo now = info;
@@ -81,13 +83,15 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
     return now;
   };
   auto view = [actor](const SequenceKey& key, auto done) { actor->View(key, std::move(done)); };
-  ChainServiceImpl service({.transport = &transport, .describe = describe, .view = view});
+  ChainServiceImpl service(
+      {.transport = &transport, .describe = describe, .view = view, .guard = &guard});
   CATENA_ASSIGN_OR_RETURN(
       const auto server,
       Server::Start({.listen = o.role.listen,
                      .credentials = server_credentials,
                      .services = {{v1::ChainService::service_full_name(), &service}},
-                     .max_receive_bytes = MaxFrameBytes(rows)}));
+                     .max_receive_bytes = MaxFrameBytes(rows),
+                     .guard = &guard}));
   info.replica.address = server->address();
   actor->Start(&transport);
   server->SetServing(true);

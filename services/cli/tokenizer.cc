@@ -29,6 +29,7 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
                              model.config().context_length);
   std::atomic<bool> draining = false;
   WorkerPool pool(static_cast<size_t>(o.threads));
+  MessageGuard guard({.all = limits::kMaxInternalUnfinishedBytes});
   TokenizerServiceOptions options{.tokenizer = model.tokenizer,
                                   .chat = std::nullopt,
                                   .no_chat = absl::OkStatus(),
@@ -39,7 +40,8 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
                                         now.draining = draining;
                                         return now;
                                       },
-                                  .pool = &pool};
+                                  .pool = &pool,
+                                  .guard = &guard};
   if (auto chat = OpenChatTemplate(model, o.model); chat.ok()) {
     options.chat = *std::move(chat);
   } else {
@@ -51,7 +53,8 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
       Server::Start({.listen = o.role.listen,
                      .credentials = credentials,
                      .services = {{v1::TokenizerService::service_full_name(), &service}},
-                     .max_receive_bytes = limits::kMaxPublicMessageBytes}));
+                     .max_receive_bytes = limits::kMaxPublicMessageBytes,
+                     .guard = &guard}));
   info.replica.address = server->address();
   server->SetServing(true);
   spdlog::info("serving {} at {}", info.model.name, server->address());

@@ -10,6 +10,7 @@
 
 #include "runtime/chain/core.h"
 #include "runtime/chain/replica_info.h"
+#include "services/common/guarded_service.h"
 #include "services/link/grpc_transport.h"
 
 namespace catena {
@@ -20,24 +21,16 @@ struct ChainServiceOptions {
   std::function<ReplicaInfo()> describe;
   // Calls back, once, from any thread.
   std::function<void(const SequenceKey&, std::function<void(std::optional<SequenceView>)>)> view;
+  MessageGuard* guard = nullptr;  // of the server (GuardedService)
 };
 
-class ChainServiceImpl final
-    : public v1::ChainService::WithRawCallbackMethod_Link<
-          v1::ChainService::WithCallbackMethod_Describe<
-              v1::ChainService::WithCallbackMethod_DebugSequence<v1::ChainService::Service>>> {
+class ChainServiceImpl final : public GuardedService {
  public:
-  explicit ChainServiceImpl(ChainServiceOptions options) : options_(std::move(options)) {}
-
-  GrpcTransport::Reactor* Link(grpc::CallbackServerContext* context) override;
-  grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context,
-                                     const v1::ChainServiceDescribeRequest* request,
-                                     v1::ChainServiceDescribeResponse* response) override;
-  grpc::ServerUnaryReactor* DebugSequence(grpc::CallbackServerContext* context,
-                                          const v1::ChainServiceDebugSequenceRequest* request,
-                                          v1::ChainServiceDebugSequenceResponse* response) override;
+  explicit ChainServiceImpl(ChainServiceOptions options);
 
  private:
+  class DebugCall;
+
   const ChainServiceOptions options_;
 };
 

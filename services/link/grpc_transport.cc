@@ -67,7 +67,7 @@ GrpcTransport::Reactor* GrpcTransport::Accept(grpc::CallbackServerContext* conte
     return new Refusal;
   }
   AwaitHello(lane);
-  reactor->Start();
+  reactor->Start(lane, options_.guard);
   return reactor;
 }
 

@@ -52,6 +52,8 @@ struct GrpcTransportOptions {
   limits::DetectionLimits detection = {};
   // Whether an address may be called; null: any may. From any thread.
   std::function<absl::Status(const std::string& address)> may_call = nullptr;
+  // Of the server by which callers come; outlives the transport. Null: nobody looks at what comes.
+  MessageGuard* guard = nullptr;
   size_t max_links = limits::kMaxLinks;
   size_t max_strangers = limits::kMaxStrangers;
 };

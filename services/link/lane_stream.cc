@@ -147,7 +147,16 @@ void CallingLane::OnDone(const grpc::Status& status) {
 
 void AcceptedLane::StartEnd(const absl::Status& why) { Finish(ToGrpcStatus(why)); }
 
+void AcceptedLane::Start(const std::weak_ptr<LaneStream>& self, MessageGuard* guard) {
+  reading_.emplace(guard, context_->peer(), limits::kMaxHandshakeBytes,
+                   [self](const absl::Status& why) {
+                     if (const auto lane = self.lock()) lane->End(why);
+                   });
+  StartRead(&read_);
+}
+
 void AcceptedLane::OnReadDone(bool ok) {
+  ok ? reading_->Next(read_.Length(), max_frame_bytes_) : reading_->Done(0);
   if (ok && FrameRead(&read_)) return StartRead(&read_);
   if (!ok) End(absl::UnavailableError("the peer ended the stream"));
 }

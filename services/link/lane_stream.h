@@ -10,6 +10,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
@@ -18,6 +19,7 @@
 #include <grpcpp/support/client_callback.h>
 #include <grpcpp/support/server_callback.h>
 
+#include "services/common/message_guard.h"
 #include "services/link/codec.h"
 
 namespace catena {
@@ -125,9 +127,12 @@ class AcceptedLane final : public LaneStream,
  public:
   AcceptedLane(const RowFormat& rows, int64_t max_queued_bytes,
                grpc::CallbackServerContext* context, LaneHandler* handler)
-      : LaneStream({rows, max_queued_bytes}, handler), context_(context) {}
+      : LaneStream({rows, max_queued_bytes}, handler),
+        context_(context),
+        max_frame_bytes_(static_cast<size_t>(MaxFrameBytes(rows))) {}
 
-  void Start() { StartRead(&read_); }  // once
+  // Once. `self`: this one. `guard`: outlives it; null: nobody looks at what comes.
+  void Start(const std::weak_ptr<LaneStream>& self, MessageGuard* guard);
 
   void Cancel() override { context_->TryCancel(); }
 
@@ -140,7 +145,9 @@ class AcceptedLane final : public LaneStream,
   void OnDone() override;
 
   grpc::CallbackServerContext* const context_;
+  const size_t max_frame_bytes_;
   grpc::ByteBuffer read_;
+  std::optional<MessageGuard::Reading> reading_;
 };
 
 }  // namespace catena

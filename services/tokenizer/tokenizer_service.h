@@ -14,6 +14,7 @@
 #include "model/chat/chat_template.h"
 #include "model/tokenizer/tokenizer.h"
 #include "runtime/chain/replica_info.h"
+#include "services/common/guarded_service.h"
 #include "services/common/worker_pool.h"
 
 namespace catena {
@@ -28,29 +29,22 @@ struct TokenizerServiceOptions {
   std::function<ReplicaInfo()> describe;  // from any thread
   // Where Encode runs; outlives the service's server.
   WorkerPool* pool = nullptr;
+  MessageGuard* guard = nullptr;  // of the server (GuardedService)
 };
 
-class TokenizerServiceImpl final : public v1::TokenizerService::CallbackService {
+class TokenizerServiceImpl final : public GuardedService {
  public:
   explicit TokenizerServiceImpl(TokenizerServiceOptions options);
-
-  grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context,
-                                     const v1::TokenizerServiceDescribeRequest* request,
-                                     v1::TokenizerServiceDescribeResponse* response) override;
-  grpc::ServerUnaryReactor* Encode(grpc::CallbackServerContext* context,
-                                   const v1::EncodeRequest* request,
-                                   v1::EncodeResponse* response) override;
-  grpc::ServerBidiReactor<v1::DecodeRequest, v1::DecodeResponse>* Decode(
-      grpc::CallbackServerContext* context) override;
-  grpc::ServerUnaryReactor* GetPieces(grpc::CallbackServerContext* context,
-                                      const v1::GetPiecesRequest* request,
-                                      v1::GetPiecesResponse* response) override;
 
   // Decode streams that are open.
   int64_t streams() const { return streams_; }
 
  private:
-  absl::Status EncodeNow(const v1::EncodeRequest& request, v1::EncodeResponse* response) const;
+  class EncodeCall;
+
+  v1::TokenizerServiceDescribeResponse Describe() const;
+  absl::StatusOr<v1::EncodeResponse> EncodeNow(const v1::EncodeRequest& request) const;
+  absl::StatusOr<v1::GetPiecesResponse> GetPieces(const v1::GetPiecesRequest& request) const;
 
   const TokenizerServiceOptions options_;
   std::atomic<int64_t> streams_{0};
