@@ -17,9 +17,11 @@ FIRST_WINDOW = 65535
 
 class Flood:
     """`calls` calls of a method on one connection, each of which announces a message of `announced`
-    bytes and sends `size` of them as far as it is let. `ended`: how many the server has ended."""
+    bytes and sends `size` of them as far as it is let; `hello`, where it is given, is a whole
+    message before it. `ended`: how many the server has ended."""
 
-    def __init__(self, address, method, calls, size, announced=None, tls=None, **metadata):
+    def __init__(self, address, method, calls, size, announced=None, tls=None, hello=None,
+                 **metadata):
         self.sent = self.ended = 0
         self.broken = self._waiting = False
         self._in = b""
@@ -29,7 +31,8 @@ class Flood:
         self._windows = {}  # of the streams, beyond the first window
         self._left = {}  # bytes of message, by stream
         self._size = size
-        self._prefix = b"\0" + struct.pack(">I", announced or size + 1)
+        whole = b"" if hello is None else b"\0" + struct.pack(">I", len(hello)) + hello
+        self._prefix = whole + b"\0" + struct.pack(">I", announced or size + 1)
         self._connection = wire.connect(address, tls)
         self._connection.setblocking(False)
         first = wire.head_of_call(method, **metadata)
