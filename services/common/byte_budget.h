@@ -13,7 +13,8 @@ class ByteBudget {
  public:
   explicit ByteBudget(size_t most) : most_(most) {}
   size_t most() const { return most_; }
-  bool exceeded() const { return held_.load(std::memory_order_relaxed) > most_; }
+  size_t held() const { return held_.load(std::memory_order_relaxed); }
+  bool exceeded() const { return held() > most_; }
 
  private:
   friend class HeldBytes;

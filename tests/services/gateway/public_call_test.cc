@@ -2,6 +2,8 @@
 #include "services/gateway/public_call.h"
 
 #include <fstream>
+#include <limits>
+#include <thread>
 
 #include <grpcpp/generic/generic_stub.h>
 
@@ -23,7 +25,7 @@ class RawCall {
     if (!key.empty()) context_.AddMetadata("authorization", "Bearer " + key);
     call_ = stub_.PrepareCall(&context_, method, &queue_);
     call_->StartCall(this);
-    EXPECT_TRUE(Next());
+    Next();  // false where the call has ended already, as one may that is refused
   }
 
   void Send(const std::string& bytes) {
@@ -62,6 +64,15 @@ class PublicCallTest : public FrontTest {
   std::shared_ptr<grpc::Channel> Channel() {
     api();
     return gateway_->Connect();
+  }
+  // Requests that come wait for a tokenizer, to the end of the test. Before the first call.
+  void KeepRequestsWaiting() {
+    replicas_.Set({});
+    client_options_.attempts = std::numeric_limits<int>::max();
+  }
+  // What a client has sent has not yet come.
+  void AwaitRequests(size_t bytes) const {
+    while (front_.house.requests.held() < bytes) std::this_thread::yield();
   }
 };
 
@@ -117,7 +128,7 @@ TEST_F(ImpatientTest, AMessageThatDoesNotComeIsNotWaitedFor) {
 }
 
 TEST_F(PublicCallTest, RequestsThatWaitHoldNoMoreThanTheirBudget) {
-  replicas_.Set({});  // no tokenizer: they wait
+  KeepRequestsWaiting();
   v1::GenerateRequest request;
   request.set_text(std::string(limits::kMaxTextBytes, 'x'));
   const std::string bytes = request.SerializeAsString();
@@ -127,13 +138,20 @@ TEST_F(PublicCallTest, RequestsThatWaitHoldNoMoreThanTheirBudget) {
     waiting.push_back(std::make_unique<RawCall>(Channel(), kGenerate));
     waiting.back()->Send(bytes);
   }
+  AwaitRequests(fit * bytes.size());
   RawCall more(Channel(), kGenerate);
   more.Send(bytes);
-  EXPECT_TRUE(absl::IsResourceExhausted(more.End()));
+  const absl::Status status = more.End();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
 }
 
 TEST_F(PublicCallTest, AGatewayThatStopsEndsItsCallsWithAReasonAndLetsNoneIn) {
+  KeepRequestsWaiting();
+  v1::GenerateRequest request;
+  request.set_text("x");
   RawCall waiting(Channel(), kGenerate);
+  waiting.Send(request.SerializeAsString());
+  AwaitRequests(1);
   std::thread drain([&] { front_.calls.Drain(std::chrono::milliseconds(1), kPatience); });
   const absl::Status ended = waiting.End();
   EXPECT_TRUE(absl::IsUnavailable(ended)) << ended;
