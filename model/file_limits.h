@@ -34,6 +34,7 @@ inline constexpr JsonLimits kRequestLine = {
 
 inline constexpr uint64_t kChatTemplateBytes = kMiB;  // the largest published have 20 KB
 inline constexpr uint64_t kPromptBytes = 64 * kMiB;   // of stdin: kMaxContext tokens of 4 bytes
+inline constexpr uint64_t kKeysBytes = 4 * kMiB;      // the most and longest API keys, and notes
 inline constexpr uint64_t kCertificateBytes = kMiB;   // of a PEM file; authorities' bundles: 250 KB
 
 }  // namespace catena::limits

@@ -126,6 +126,8 @@ absl::Status RunGateway(GatewayRoleOptions o) {
                                   {v1::ClusterService::service_full_name(), &cluster, false}},
                      .max_receive_bytes = limits::kMaxPublicMessageBytes,
                      .is_public = true,
+                     .keepalive = o.detection.limits.keepalive,
+                     .keepalive_timeout = o.detection.limits.keepalive_timeout,
                      .guard = &front.house.guard}));
   info.replica.address = server->address();
   report.SetServer(server.get());

@@ -1,7 +1,7 @@
 #include "services/cli/gateway_options.h"
 
-#include <fstream>
-
+#include "model/file_limits.h"
+#include "model/read_file.h"
 #include "services/common/channel.h"
 #include "services/common/status.h"
 
@@ -10,11 +10,11 @@ namespace {
 
 constexpr char kGroup[] = "Gateway";
 
-std::string FirstLine(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
+absl::StatusOr<std::string> FirstLine(const std::string& path) {
+  CATENA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, limits::kKeysBytes));
+  const std::string line = text.substr(0, text.find_first_of("\r\n"));
+  if (!line.empty()) return line;
+  return absl::InvalidArgumentError(fmt::format("{}: its first line has no key", path));
 }
 
 }  // namespace
@@ -29,10 +29,10 @@ Option GatewayOptions::Declare(App& app) {
 Option GatewayOptions::DeclareForOperators(App& app) {
   const Option key = app.AddOption("--operator-key", &api_key, "Where the gateway asks for one");
   key.FromEnvironment("CATENA_OPERATOR_KEY").Group(kGroup);
-  const auto take = [this](const std::string& path) { api_key = FirstLine(path); };
+  const auto take = [this](const std::string& path) { api_key = FirstLine(path).value_or(""); };
   app.AddOption("--operator-key-file", take, "File whose first line is that key")
       .Check([](const std::string& path) {
-        return FirstLine(path).empty() ? Quoted(path) + " has no key in its first line" : "";
+        return std::string(Message(FirstLine(path).status()));
       })
       .Excludes(key)
       .Group(kGroup);

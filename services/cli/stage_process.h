@@ -91,6 +91,8 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
                      .credentials = server_credentials,
                      .services = {{v1::ChainService::service_full_name(), &service}},
                      .max_receive_bytes = MaxFrameBytes(rows),
+                     .keepalive = o.detection.limits.keepalive,
+                     .keepalive_timeout = o.detection.limits.keepalive_timeout,
                      .guard = &guard}));
   info.replica.address = server->address();
   actor->Start(&transport);

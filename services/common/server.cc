@@ -13,9 +13,9 @@ void SetMs(const char* name, std::chrono::milliseconds value, grpc::ServerBuilde
   builder->AddChannelArgument(name, static_cast<int>(value.count()));
 }
 
-void SetKeepalive(grpc::ServerBuilder* builder) {
-  SetMs(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTime, builder);
-  SetMs(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeout, builder);
+void SetKeepalive(const ServerOptions& options, grpc::ServerBuilder* builder) {
+  SetMs(GRPC_ARG_KEEPALIVE_TIME_MS, options.keepalive, builder);
+  SetMs(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, options.keepalive_timeout, builder);
   SetMs(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kKeepaliveLeast, builder);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
       builder.experimental().AddExternalConnectionAcceptor(External::FROM_FD, options.credentials);
   builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
   builder.SetMaxSendMessageSize(kMaxGrpcMessageBytes);
-  SetKeepalive(&builder);
+  SetKeepalive(options, &builder);
   SetLimits(options.is_public, &builder);
   for (const NamedService& s : options.services) builder.RegisterService(s.service);
   std::unique_ptr<Server> out(new Server(options, std::move(listener)));

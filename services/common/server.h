@@ -63,6 +63,9 @@ struct ServerOptions {
   // Of one message; a longer one ends its call with RESOURCE_EXHAUSTED.
   int max_receive_bytes = kMaxGrpcMessageBytes;
   bool is_public = false;  // strangers may reach it
+  // As ChannelOptions has them, of connections that others made.
+  std::chrono::milliseconds keepalive = kKeepaliveTime;
+  std::chrono::milliseconds keepalive_timeout = kKeepaliveTimeout;
   // Of all its services; outlives it. Null: it has one of its own.
   MessageGuard* guard = nullptr;
 };

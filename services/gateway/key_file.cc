@@ -1,37 +1,16 @@
 #include "services/gateway/key_file.h"
 
-#include <filesystem>
-#include <fstream>
 #include <utility>
 
 #include <spdlog/spdlog.h>
 
+#include "model/file_limits.h"
+#include "model/read_file.h"
+
 namespace catena {
-namespace {
-
-constexpr size_t kMaxFileBytes = size_t{4}
-                                 << 20;  // the most keys of the greatest length, and notes
-
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  char part[4096];
-  while (text.size() <= kMaxFileBytes && (file.read(part, sizeof part), file.gcount() > 0)) {
-    text.append(part, static_cast<size_t>(file.gcount()));
-  }
-  if (file.bad() || !file.is_open()) {
-    return absl::NotFoundError(fmt::format("{}: the keys cannot be read", path));
-  }
-  if (text.size() <= kMaxFileBytes) return text;
-  return absl::InvalidArgumentError(
-      fmt::format("{}: a file of keys has at most {} bytes", path, kMaxFileBytes));
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<KeyFile>> KeyFile::Open(const std::string& path, KeyKind kind,
                                                        std::chrono::milliseconds look_every) {
-  CATENA_ASSIGN_OR_RETURN(std::string text, ReadText(path));
+  CATENA_ASSIGN_OR_RETURN(std::string text, ReadFile(path, limits::kKeysBytes));
   CATENA_ASSIGN_OR_RETURN(ApiKeys keys, ApiKeys::Parse(text, path, kind));
   return std::unique_ptr<KeyFile>(
       new KeyFile(path, kind, look_every, std::move(keys), std::move(text)));
@@ -44,10 +23,8 @@ KeyFile::KeyFile(std::string path, KeyKind kind, std::chrono::milliseconds look_
       look_every_(look_every),
       ring_(std::move(keys)),
       text_(std::move(text)),
-      candidate_(text_) {
-  std::error_code error;
-  if (std::filesystem::is_regular_file(path_, error)) thread_ = std::thread([this] { Loop(); });
-}
+      candidate_(text_),
+      thread_([this] { Loop(); }) {}
 
 KeyFile::~KeyFile() {
   {
@@ -55,7 +32,7 @@ KeyFile::~KeyFile() {
     stopped_ = true;
   }
   wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 void KeyFile::Loop() {
@@ -68,7 +45,7 @@ void KeyFile::Loop() {
 }
 
 void KeyFile::Look() {
-  absl::StatusOr<std::string> text = ReadText(path_);
+  absl::StatusOr<std::string> text = ReadFile(path_, limits::kKeysBytes);
   if (std::exchange(readable_, text.ok()) && !text.ok()) {
     spdlog::warn("{}; those from before still count", Message(text.status()));
   }

@@ -18,7 +18,7 @@ namespace catena {
 
 class KeyFile {
  public:
-  // Anything but a regular file, as a shell's <(command), is read once.
+  // Errors as ReadFile's, INVALID_ARGUMENT as ApiKeys::Parse's.
   static absl::StatusOr<std::unique_ptr<KeyFile>> Open(
       const std::string& path, KeyKind kind,
       std::chrono::milliseconds look_every = std::chrono::milliseconds(1000));

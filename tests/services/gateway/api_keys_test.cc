@@ -4,7 +4,9 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include "model/file_limits.h"
 #include "services/gateway/key_file.h"
 #include "tests/services/log_lines.h"
 #include "tests/temp_dir.h"
@@ -38,8 +40,14 @@ TEST(ApiKeysTest, AFileWithoutKeysOrWithBadOnesDoesNotOpenTheDoor) {
     return KeyFile::Open(path, KeyKind::kApi).status();
   };
   EXPECT_TRUE(absl::IsNotFound(open(folder.path() + "/none")));
-  EXPECT_TRUE(absl::IsNotFound(open(folder.path())));
+  EXPECT_TRUE(absl::IsInvalidArgument(open(folder.path())));
   EXPECT_TRUE(absl::IsInvalidArgument(open(folder.Write("empty", ""))));
+  const std::string pipe = folder.path() + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_TRUE(absl::IsInvalidArgument(open(pipe))) << "nobody writes to it";
+  const std::string large = folder.Write("large", "k\n");
+  std::filesystem::resize_file(large, limits::kKeysBytes + 1);
+  EXPECT_TRUE(absl::IsDataLoss(open(large)));
   EXPECT_TRUE(absl::IsInvalidArgument(open("/dev/zero")));
   EXPECT_TRUE(open(folder.Write("keys", "k\n")).ok());
 }
@@ -77,12 +85,21 @@ TEST_F(KeyFileTest, AChangedFileCountsAndItsOldKeysDoNot) {
   EXPECT_TRUE(Comes("Bearer second", false));
 }
 
+TEST_F(KeyFileTest, APipeInItsPlaceIsNotWaitedFor) {
+  ASSERT_EQ(mkfifo((folder_.path() + "/new").c_str(), 0600), 0);
+  std::filesystem::rename(folder_.path() + "/new", path_);
+  EXPECT_TRUE(log_.WaitFor("not a regular file"));
+  EXPECT_TRUE(file_->ring().Keys()->Check("Bearer first").ok());
+  Replace("third\n");
+  EXPECT_TRUE(Comes("Bearer third", true));
+}
+
 TEST_F(KeyFileTest, ABrokenOrAbsentFileLeavesTheKeysAsTheyAreAndTheLogSaysSo) {
   Replace("two words\n");
   EXPECT_TRUE(log_.WaitFor("visible ASCII"));
   EXPECT_TRUE(file_->ring().Keys()->Check("Bearer first").ok());
   std::filesystem::remove(path_);
-  EXPECT_TRUE(log_.WaitFor("cannot be read"));
+  EXPECT_TRUE(log_.WaitFor("no such file"));
   EXPECT_TRUE(file_->ring().Keys()->Check("Bearer first").ok());
   Replace("third\n");
   EXPECT_TRUE(Comes("Bearer third", true));
