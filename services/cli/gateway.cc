@@ -74,6 +74,21 @@ GatewayCoreOptions CoreOptions(const GatewayRoleOptions& o, Incarnation self) {
           .detection = o.detection.limits};
 }
 
+ServerOptions PublicServer(const GatewayRoleOptions& o,
+                           const std::shared_ptr<grpc::ServerCredentials>& credentials,
+                           GenerationServiceImpl* generation, ClusterServiceImpl* cluster,
+                           MessageGuard* guard) {
+  return {.listen = o.role.listen,
+          .credentials = credentials,
+          .services = {{v1::GenerationService::service_full_name(), generation},
+                       {v1::ClusterService::service_full_name(), cluster, /*is_shown=*/false}},
+          .max_receive_bytes = limits::kMaxPublicMessageBytes,
+          .is_public = true,
+          .keepalive = o.detection.limits.keepalive,
+          .keepalive_timeout = o.detection.limits.keepalive_timeout,
+          .guard = guard};
+}
+
 absl::Status RunGateway(GatewayRoleOptions o) {
   StopSignals stop;
   CATENA_RETURN_IF_ERROR(o.detection.Check());
@@ -118,17 +133,9 @@ absl::Status RunGateway(GatewayRoleOptions o) {
        .calls = &cluster_calls,
        .refused = &front.refused});
   GenerationServiceImpl generation(&front);
-  CATENA_ASSIGN_OR_RETURN(
-      const auto server,
-      Server::Start({.listen = o.role.listen,
-                     .credentials = server_credentials,
-                     .services = {{v1::GenerationService::service_full_name(), &generation},
-                                  {v1::ClusterService::service_full_name(), &cluster, false}},
-                     .max_receive_bytes = limits::kMaxPublicMessageBytes,
-                     .is_public = true,
-                     .keepalive = o.detection.limits.keepalive,
-                     .keepalive_timeout = o.detection.limits.keepalive_timeout,
-                     .guard = &front.house.guard}));
+  CATENA_ASSIGN_OR_RETURN(const auto server,
+                          Server::Start(PublicServer(o, server_credentials, &generation, &cluster,
+                                                     &front.house.guard)));
   info.replica.address = server->address();
   report.SetServer(server.get());
   actor.Start(&transport);

@@ -31,9 +31,7 @@ Option GatewayOptions::DeclareForOperators(App& app) {
   key.FromEnvironment("CATENA_OPERATOR_KEY").Group(kGroup);
   const auto take = [this](const std::string& path) { api_key = FirstLine(path).value_or(""); };
   app.AddOption("--operator-key-file", take, "File whose first line is that key")
-      .Check([](const std::string& path) {
-        return std::string(Message(FirstLine(path).status()));
-      })
+      .Check([](const std::string& path) { return std::string(Message(FirstLine(path).status())); })
       .Excludes(key)
       .Group(kGroup);
   return DeclareConnection(app);
