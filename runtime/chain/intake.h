@@ -14,14 +14,14 @@
 namespace catena {
 
 // A sequence's length as upstream knows it. It hears of bulk rows as soon as they are done (it may
-// then change lanes), of decodes once half a window has gone, so that its window never closes for
-// want of news.
+// then change lanes), and of the first rows of a round (which it then knows was seen); of other
+// decodes once half a window has gone, so that its window never closes for want of news.
 class ToldLength {
  public:
   ToldLength(int64_t length, int64_t window)
       : length_(length), every_(std::max<int64_t>(1, window / 2)) {}
 
-  // Bulk rows came, and upstream waits to hear of their end.
+  // Rows came, and upstream waits to hear of their end.
   void OweNews() { owed_ = true; }
   bool IsDue(int64_t length) const {
     return length > length_ && (owed_ || length - length_ >= every_);

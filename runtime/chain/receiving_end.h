@@ -270,6 +270,8 @@ bool ReceivingEnd<S>::EnterLife(S* s, const Step& step) {
   if (other_rotary) CATENA_REACHED(kRoundOfOtherRotary);
   if (begin < step.position) CATENA_REACHED(kRoundBeginsBeforeItsStep);
   intake.life.round = step.life.round;
+  // Until upstream hears that this round was seen, the next ones go back to its beginning.
+  intake.told.OweNews();
   s->BeginRound(begin);
   GoBack(s, begin);
   return true;

@@ -54,6 +54,7 @@ std::optional<int64_t> StageSequence::MissingRow() const {
 
 int64_t StageSequence::RunnableRows() const {
   const int64_t room = outbox.window_end() - intake.inbox.begin();
+  if (room < intake.inbox.queued()) CATENA_REACHED(kWindowHoldsRowsBack);
   return std::min(intake.inbox.queued(), room);
 }
 

@@ -11,7 +11,6 @@ namespace catena {
 void StepSender::Add(StageSequence* s) {
   while (const int64_t sendable = s->outbox.Sendable(s->sendable_end())) {
     const int64_t from = s->outbox.cursor();
-    if (sendable < s->sendable_end() - from) CATENA_REACHED(kWindowHoldsRowsBack);
     const bool decode = from >= s->open.prompt_length && sendable <= StageSequence::kMaxDecodeRows;
     const Lane lane = s->outbox.LaneFor(decode);
     Message* m = MessageFor(s->next(), lane);

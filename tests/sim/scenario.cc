@@ -42,7 +42,8 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
   process.context = 128;
   process.rotary_switch = OneOf<int64_t>(random, {0, 64, 64});
   process.kv_positions = OneOf<int64_t>(random, {4096, 4096, 300});
-  process.sliding_window = OneOf<int64_t>(random, {0, 0, 32});
+  // Under the smallest, a wrong guess goes back further than the window keeps.
+  process.sliding_window = OneOf<int64_t>(random, {0, 0, 0, 32, 8});
   process.journal_bytes = OneOf<int64_t>(random, {1 << 20, 1 << 20, 0, 512});
   process.max_batch_rows = OneOf<int64_t>(random, {32, 32, 8});
   if (random->Chance(0.05)) {

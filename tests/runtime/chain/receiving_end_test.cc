@@ -230,6 +230,36 @@ TEST_F(ReceivingEndTest, UpstreamHearsOfBulkRowsAtOnceAndOfDecodesAfterHalfAWind
   EXPECT_EQ(told[0].lengths[0].length, 8);
 }
 
+// Else rounds pile up that upstream must take for missed, and the next one goes back to the oldest.
+TEST_F(ReceivingEndTest, UpstreamHearsThatARoundWasSeenWithItsFirstRows) {
+  Send(0, 8);
+  Run();
+  Send(8, 9);
+  Run();
+  Sent<Lengths>();
+  Send(7, 8, {.round = 3, .round_begin = 7});
+  Run();
+  const std::vector<Lengths> told = Sent<Lengths>();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].lengths[0].life.round, 3u);
+  EXPECT_EQ(told[0].lengths[0].length, 8);
+  Send(8, 9, {.round = 3, .round_begin = 7});
+  Run();
+  EXPECT_THAT(Sent<Lengths>(), IsEmpty());  // of each round once
+}
+
+TEST_F(ReceivingEndTest, UpstreamHearsOfARoundThatCameWhileABatchRan) {
+  Send(0, 8);
+  Start();
+  Send(4, 5, {.round = 3, .round_begin = 4});
+  EXPECT_THAT(Sent<Lengths>(), IsEmpty());
+  Finish();
+  const std::vector<Lengths> told = Sent<Lengths>();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].lengths[0].life.round, 3u);
+  EXPECT_EQ(told[0].lengths[0].length, 4);
+}
+
 TEST_F(ReceivingEndTest, ALengthThatIsAheadIsAskedForAndAnswered) {
   Send(0, 2);
   Run();
