@@ -1,20 +1,11 @@
 #include "runtime/chain/gateway_core.h"
 
 #include <algorithm>
-#include <set>
 
 #include "runtime/chain/open_messages.h"
 
 namespace catena {
 namespace {
-
-// Of links and the like, before a request has a token: one that finds no stage which stays is
-// ended.
-constexpr int kMaxBreaks = 5;
-// When what failed for want of a stage is to be sent again at the earliest.
-constexpr std::chrono::seconds kLeastRetryAfter{1};
-
-double Seconds(Nanoseconds n) { return std::chrono::duration<double>(n).count(); }
 
 // Whether the stage itself is to blame for ending a request so.
 bool IsFailure(const absl::Status& refused) {
@@ -207,7 +198,7 @@ void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
 // On another route, where there is one, as long as nothing has come of it. False where it tried
 // often enough.
 bool GatewayCore::TryElsewhere(Sequence* s, Instant now) {
-  if (s->taken > 0 || ++s->breaks > kMaxBreaks) return false;
+  if (s->taken > 0 || !s->MayTryAgain()) return false;
   TryAgain(s, AdmissionQueue::Why::kBroken, now);
   Admit(now);
   return true;
@@ -221,7 +212,7 @@ void GatewayCore::On(Incarnation from, Edges& edges, Instant now) {
     if (s->state == State::kOpening && router_.HasBrokenEdge(s->route)) hit.push_back(s);
   }
   for (Sequence* s : hit) {
-    if (++s->breaks <= kMaxBreaks) TryAgain(s, AdmissionQueue::Why::kBroken, now);
+    if (s->MayTryAgain()) TryAgain(s, AdmissionQueue::Why::kBroken, now);
   }
   Admit(now);
 }
@@ -318,124 +309,6 @@ void GatewayCore::On(Incarnation from, NeedFrom& need, Instant) {
   if (!s->ids->OnNeedFrom(need)) return;
   CollectSteps(s);
   SendCollected();
-}
-
-// --- ending ---
-
-void GatewayCore::LeaveRoute(Sequence* s) {
-  for (const ReplicaInfo& stage : s->route.stages) {
-    Send(stage.replica.incarnation, Lane::kControl, Close{s->key});
-  }
-  router_.Released(s->route);
-  by_number_.erase(s->key.number);
-  s->route = {};
-}
-
-void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reason, Instant now) {
-  queue_.Remove(s->ticket);
-  if (s->state == State::kWaiting) {
-    s->started = s->first_token = now;
-  } else {
-    LeaveRoute(s);
-    // Its pages are free by the time an Open that is sent now arrives.
-    queue_.MemoryWasFreed(now);
-  }
-  if (s->taken == 0) s->first_token = now;
-  LoopStats stats = s->Stats(now);
-  if (absl::IsUnavailable(status) || absl::IsResourceExhausted(status)) {
-    stats.retry_after = std::max<Nanoseconds>(kLeastRetryAfter, queue_.ExpectedWait());
-  }
-  events_.push_back({s->listener, LoopEvent::End{status, reason, stats}});
-  by_id_.erase(s->id);
-  sequences_.erase(s->ticket);
-}
-
-// Replicas that no longer answer, or make no progress, are not among those that are used. What
-// needs one gets the time that a link would get.
-void GatewayCore::EndAbsent(Instant now) {
-  std::set<Incarnation> present, needed;
-  for (const ReplicaInfo& r : router_.replicas()) present.insert(r.replica.incarnation);
-  for (const auto& [number, s] : by_number_) {
-    for (const ReplicaInfo& stage : s->route.stages) needed.insert(stage.replica.incarnation);
-  }
-  const Nanoseconds limit = options_.detection.no_progress;
-  for (const AbsentReplica& a : absences_.Over(limit, needed, present, now)) {
-    FailReplica(a.incarnation, absl::UnavailableError(a.why), now);
-  }
-}
-
-void GatewayCore::Connected(Incarnation peer, Instant now) {
-  router_.Connected(peer);
-  Admit(now);
-}
-
-void GatewayCore::Disconnected(Incarnation peer, const absl::Status& why, Instant now) {
-  router_.Disconnected(peer, why);
-  FailReplica(peer, why, now);
-}
-
-// All that needs it ends, or tries elsewhere where it was only being opened: what runs may be what
-// made it fail.
-void GatewayCore::FailReplica(Incarnation replica, const absl::Status& why, Instant now) {
-  std::vector<Sequence*> hit;
-  for (const auto& [number, s] : by_number_) {
-    if (s->route.Find(replica) != nullptr) hit.push_back(s);
-  }
-  router_.Pass(now);
-  if (!hit.empty()) router_.Failed(*hit[0]->route.Find(replica));
-  for (Sequence* s : hit) {
-    if (s->state == State::kOpening && ++s->breaks <= kMaxBreaks) {
-      TryAgain(s, AdmissionQueue::Why::kBroken, now);
-      continue;
-    }
-    const std::string stage = StageName(*s->route.Find(replica));
-    Fail(s,
-         absl::UnavailableError(
-             fmt::format("{} has failed ({}); send the request again", stage, Message(why))),
-         now);
-  }
-  Admit(now);
-}
-
-void GatewayCore::EndLate(Instant now) {
-  std::vector<Sequence*> late;
-  for (const auto& [ticket, s] : sequences_) {
-    if (s->request.deadline && *s->request.deadline <= now) late.push_back(s.get());
-  }
-  for (Sequence* s : late) {
-    const char* where = s->state == State::kRunning ? "running" : "waiting for a place";
-    Fail(s, absl::DeadlineExceededError(fmt::format("the deadline passed while it was {}", where)),
-         now);
-  }
-}
-
-// --- watching ---
-
-void GatewayCore::Watch(Instant now) {
-  std::vector<std::pair<Sequence*, size_t>> stuck;
-  for (const auto& [number, s] : by_number_) {
-    if (s->state == State::kRunning && watchdog_.InDoubt(s->progress) &&
-        now - s->asked_at >= limits::kRetry) {
-      s->asked_at = now;
-      for (size_t i = 0; i < s->route.stages.size(); ++i) AskStage(*s, i);
-    }
-    if (!watchdog_.StandsStill(s->progress)) continue;
-    const size_t stage = s->StandsAt();
-    const Incarnation replica = s->route.stages[stage].replica.incarnation;
-    if (!watchdog_.Works(replica)) stuck.emplace_back(s, stage);
-  }
-  for (const auto& [s, stage] : stuck) EndStuck(s, stage, now);
-}
-
-void GatewayCore::EndStuck(Sequence* s, size_t stage, Instant now) {
-  const ReplicaInfo& at = s->route.stages[stage];
-  router_.Failed(at);
-  if (s->state == State::kOpening && TryElsewhere(s, now)) return;
-  Fail(s,
-       absl::UnavailableError(
-           fmt::format("{} has made no progress with the request for {:.3g} s; send it again",
-                       StageName(at), Seconds(watchdog_.limit()))),
-       now);
 }
 
 // --- time ---

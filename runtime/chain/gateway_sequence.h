@@ -50,7 +50,7 @@ struct GatewaySequence {
   std::shared_ptr<LoopListener> listener;
   State state = State::kWaiting;
   bool told = false;  // that it has started
-  int breaks = 0;     // of links and the like, before anything came of it
+  int breaks = 0;     // of links and the like, before it has a token
   Instant submitted, started, first_token;
 
   // While it is on a route.
@@ -64,6 +64,10 @@ struct GatewaySequence {
   SequenceProgress progress;
 
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
+  // A stage failed it before it had a token: whether it may try another. One that finds no stage
+  // which stays is ended.
+  bool MayTryAgain() { return ++breaks <= kMaxBreaks; }
+  static constexpr int kMaxBreaks = 5;
   bool is_open() const {
     return std::all_of(opened.begin(), opened.end(), [](bool o) { return o; });
   }
