@@ -2,7 +2,6 @@
 
 #include <filesystem>
 
-#include "catena/v1/chain.grpc.pb.h"
 #include "catena/v1/tokenizer.grpc.pb.h"
 #include <fcntl.h>
 #include <spawn.h>
@@ -13,6 +12,7 @@
 #include "services/cli/output.h"
 #include "services/common/log.h"
 #include "services/common/server.h"
+#include "services/link/link_service.h"
 
 extern char** environ;
 
@@ -41,18 +41,6 @@ class BareEcho final : public GrpcTransport::Reactor {
 
  private:
   grpc::ByteBuffer bytes_;
-};
-
-class LinkService final
-    : public v1::ChainService::WithRawCallbackMethod_Link<v1::ChainService::Service> {
- public:
-  explicit LinkService(GrpcTransport* transport) : transport_(transport) {}
-  GrpcTransport::Reactor* Link(grpc::CallbackServerContext* context) override {
-    return transport_->Accept(context);
-  }
-
- private:
-  GrpcTransport* const transport_;
 };
 
 class BareService final

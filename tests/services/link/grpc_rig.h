@@ -8,31 +8,18 @@
 #include <string>
 #include <utility>
 
-#include "catena/v1/chain.grpc.pb.h"
 #include <gtest/gtest.h>
 
 #include "services/common/credentials.h"
 #include "services/common/log.h"
 #include "services/common/server.h"
 #include "services/link/grpc_transport.h"
+#include "services/link/link_service.h"
 #include "tests/runtime/chain/sample_messages.h"
 #include "tests/runtime/chain/transport_rig.h"
 #include "tests/temp_dir.h"
 
 namespace catena {
-
-// A service with nothing but links.
-class LinkService final
-    : public v1::ChainService::WithRawCallbackMethod_Link<v1::ChainService::Service> {
- public:
-  explicit LinkService(GrpcTransport* transport) : transport_(transport) {}
-  GrpcTransport::Reactor* Link(grpc::CallbackServerContext* context) override {
-    return transport_->Accept(context);
-  }
-
- private:
-  GrpcTransport* const transport_;
-};
 
 inline LinkIdentity TestIdentity(Incarnation incarnation) {
   return {incarnation, Role::kShard, "model", "numerics", {DType::kBF16, kSampleRowBytes}};
