@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/chain/gateway_core.h"
+#include "tests/runtime/chain/six_replicas.h"
 
 namespace catena {
 namespace {
@@ -34,31 +35,10 @@ struct Outcome : LoopListener {
   LoopStats stats;
 };
 
-// A gateway whose stages do what a test says. Shards 1 and 2 hold blocks [0, 2), 3 and 4 blocks
-// [2, 4), 5 and 6 are heads, of which a test says how far their work has come.
+// A gateway whose stages do what a test says, which also says how far their work has come.
 class GatewayWatch : public ::testing::Test {
  protected:
-  struct Sequence {
-    std::vector<Incarnation> route;
-    SequenceKey key;
-  };
-
-  GatewayWatch() {
-    for (const Incarnation i : {1, 2, 3, 4, 5, 6}) {
-      ReplicaInfo& r = replicas_.emplace_back();
-      r.replica = {.address = fmt::format("host{}:1", i), .incarnation = i};
-      r.role = i < 5 ? Role::kShard : Role::kHead;
-      if (i < 5) r.layers = i < 3 ? LayerRange{0, 2} : LayerRange{2, 4};
-      r.model.n_layers = 4;
-      r.model.vocab_size = 10;
-      r.model.context_length = 100;
-      r.load.kv_pages = 1;
-    }
-    replica(2).load.sequences = 3;  // so that no two routes cost the same
-    replica(4).load.sequences = 1;
-    replica(6).load.sequences = 1;
-    Describe();
-  }
+  GatewayWatch() { Describe(); }
   ReplicaInfo& replica(Incarnation i) { return replicas_[i - 1]; }
   void Keep(std::set<Incarnation> kept) {
     std::erase_if(replicas_,
@@ -139,7 +119,7 @@ class GatewayWatch : public ::testing::Test {
 
   GatewayCore core_{{.self = kSelf}};
   Instant now_{std::chrono::hours(1)};
-  std::vector<ReplicaInfo> replicas_;
+  std::vector<ReplicaInfo> replicas_ = SixReplicas();
   std::map<Incarnation, int64_t> computed_;  // what each stage says when it is asked
   std::set<Incarnation> silent_;             // answer nothing
   uint64_t next_ticket_ = 1;

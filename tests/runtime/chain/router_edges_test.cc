@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/chain/router.h"
+#include "tests/runtime/chain/six_replicas.h"
 
 namespace catena {
 namespace {
@@ -14,24 +15,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-// Shards 1 and 2 hold blocks [0, 2), 3 and 4 blocks [2, 4), 5 and 6 are heads. Those with odd
-// numbers have less to do.
 class RouterEdgesTest : public ::testing::Test {
  protected:
-  RouterEdgesTest() {
-    for (const Incarnation i : {1, 2, 3, 4, 5, 6}) {
-      ReplicaInfo& r = replicas_.emplace_back();
-      r.replica = {.address = fmt::format("host{}:1", i), .incarnation = i};
-      r.role = i < 5 ? Role::kShard : Role::kHead;
-      if (i < 5) r.layers = i < 3 ? LayerRange{0, 2} : LayerRange{2, 4};
-      r.model.n_layers = 4;
-      r.load.kv_pages = 1;
-    }
-    replica(2).load.sequences = 3;  // so that no two routes cost the same
-    replica(4).load.sequences = 1;
-    replica(6).load.sequences = 1;
-    Update();
-  }
+  RouterEdgesTest() { Update(); }
   void Update() { router_.Update(replicas_); }
   ReplicaInfo& replica(Incarnation i) { return replicas_[i - 1]; }
   static Edge To(Incarnation i) { return {i, absl::UnavailableError("no way")}; }
@@ -44,7 +30,7 @@ class RouterEdgesTest : public ::testing::Test {
     return chosen;
   }
 
-  std::vector<ReplicaInfo> replicas_;
+  std::vector<ReplicaInfo> replicas_ = SixReplicas();
   Router router_;
 };
 
