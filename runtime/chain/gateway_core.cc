@@ -175,11 +175,14 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
     return TryAgain(s, AdmissionQueue::Why::kNoMemory, now);
   }
   router_.Pass(now);
-  if (IsFailure(refused.status)) router_.Failed(*stage);
-  if (absl::IsUnavailable(refused.status)) {  // it does not reach the next one
-    if (stage + 1 != stages.end()) router_.EdgeFailed(*stage, *(stage + 1));
-    if (TryElsewhere(s, now)) return;
+  if (refused.draining) {
+    router_.Drains(from);
+  } else if (IsFailure(refused.status)) {
+    router_.Failed(*stage);
+  } else if (absl::IsUnavailable(refused.status) && stage + 1 != stages.end()) {
+    router_.EdgeFailed(*stage, *(stage + 1));  // it does not reach the next one
   }
+  if (absl::IsUnavailable(refused.status) && TryElsewhere(s, now)) return;
   Fail(s, Annotate(refused.status, StageName(*stage)), now);
   Admit(now);
 }

@@ -119,6 +119,7 @@ struct Refused {
   SequenceKey sequence;
   Life life;
   absl::Status status;
+  bool draining = false;  // the stage is about to stop: no failure of it, nor of its edges
 };
 
 // Steps came for a sequence that is not open here.

@@ -78,7 +78,7 @@ class ReceivingEnd {
   void Close(const SequenceKey& key);
   // Ends a sequence, or says that it cannot be, telling its gateway why.
   void Refuse(const SequenceKey& key, const Life& life, const absl::Status& why) {
-    output_->Send(key.gateway, Lane::kControl, Refused{key, life, why});
+    output_->Send(key.gateway, Lane::kControl, Refused{key, life, why, draining_});
     Close(key);
   }
   // Ends all those that `which` chooses.

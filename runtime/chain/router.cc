@@ -79,6 +79,11 @@ void Router::SetBrokenEdges(Incarnation from, std::vector<Edge> broken) {
 }
 
 void Router::Disconnected(Incarnation replica, const absl::Status& why) {
+void Router::Drains(Incarnation replica) {
+  for (ReplicaInfo& r : replicas_) r.draining |= r.replica.incarnation == replica;
+  Changed();
+}
+
   unreachable_[replica] = why;
   Changed();
 }

@@ -36,6 +36,8 @@ class Router {
   void Update(std::vector<ReplicaInfo> replicas);
   // The same of one, as soon as it changes: all that it cannot reach.
   void SetBrokenEdges(Incarnation from, std::vector<Edge> broken);
+  // It takes no new sequences, which it had not said yet when it was last asked.
+  void Drains(Incarnation replica);
   // Our own link to a replica broke, or is up.
   void Disconnected(Incarnation replica, const absl::Status& why);
   void Connected(Incarnation replica);

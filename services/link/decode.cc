@@ -122,6 +122,7 @@ absl::Status Take(const v1::Refused& in, Refused* out) {
   const auto bytes = static_cast<int64_t>(in.message().size());
   CATENA_RETURN_IF_ERROR(CheckRange("the size of message", bytes, 0, limits::kMaxErrorBytes));
   out->status = absl::Status(static_cast<absl::StatusCode>(in.code()), in.message());
+  out->draining = in.draining();
   return TakeLife(in, out);
 }
 

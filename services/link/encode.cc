@@ -73,6 +73,7 @@ void Put(const Refused& m, v1::Refused* out) {
   PutLife(m, out);
   out->set_code(m.status.raw_code());
   out->set_message(ValidText(catena::Message(m.status), limits::kMaxErrorBytes));
+  out->set_draining(m.draining);
 }
 
 void Put(const Edges& m, v1::Edges* out) {

@@ -335,6 +335,29 @@ TEST_F(GatewayWatch, AReplicaWeDoNotReachIsCalledAgainUntilItIsReached) {
   connected_.clear();
   Describe();
   EXPECT_THAT(connected_, IsEmpty());
+// In a rolling update the next process at the address is wanted at once.
+TEST_F(GatewayWatch, AStageThatDrainsIsPassedByAndNothingIsHeldAgainstItsAddress) {
+  Submit();
+  EXPECT_THAT(Asked(), ElementsAre(1, 3, 5));
+  Receive(1, Refused{LastKey(), {}, absl::UnavailableError("it is draining"), true});
+  now_ += milliseconds(200);
+  core_.Tick(now_);
+  Settle();
+  EXPECT_THAT(Asked(), ElementsAre(2, 3, 5));
+  replica(1).replica.incarnation = 100;
+  Describe();
+  Submit();
+  EXPECT_THAT(Asked(), ElementsAre(100, 3, 5));
+}
+
+TEST_F(GatewayWatch, AStageThatStopsIsHeldToNothingByWhatItEnds) {
+  SubmitAndOpen();
+  Receive(1, Refused{LastKey(), {}, absl::UnavailableError("it stops"), true});
+  Describe();
+  Submit();
+  for (const Incarnation i : Asked()) EXPECT_EQ(i % 2, 1u) << "those with the least to do";
+}
+
   Submit();
   EXPECT_THAT(Asked()[0], 1u);
 }

@@ -49,6 +49,7 @@ inline std::vector<ChainMessage> SampleMessages() {
       Heartbeat{19, {{key, 21}, {{9, 8}, 0}}},
       Opened{key, life, 33},
       Refused{key, life, absl::ResourceExhaustedError("no KV pages; try again")},
+      Refused{key, life, absl::UnavailableError("it stops"), true},
       Unknown{key},
       Edges{{{77, absl::UnavailableError("its link broke")}}},
       Edges{},
@@ -117,7 +118,7 @@ inline std::string Text(const Opened& m) {
 }
 
 inline std::string Text(const Refused& m) {
-  return fmt::format("{} {}", Begin("Refused", m), m.status.ToString());
+  return fmt::format("{} {} draining {}", Begin("Refused", m), m.status.ToString(), m.draining);
 }
 
 inline std::string Text(const Edges& m) {

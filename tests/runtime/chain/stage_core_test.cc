@@ -178,6 +178,7 @@ TEST(StageCore, AnOpenIsRefusedAtOnceWhereTheNextStageCannotBeReached) {
   std::vector<Refused> refused = stage.Sent<Refused>();
   ASSERT_EQ(refused.size(), 1u);
   EXPECT_TRUE(absl::IsUnavailable(refused[0].status)) << refused[0].status;
+  EXPECT_FALSE(refused[0].draining);
   // And while it is known to be so, the next one, which names the edge.
   stage.Pass(kLimit / 2);
   stage.Open(2, 1);
@@ -281,6 +282,7 @@ TEST(StageCore, AStageThatDrainsTakesNothingNewAndEndsTheRestWhenTold) {
   ASSERT_EQ(refused.size(), 1u);
   EXPECT_EQ(refused[0].sequence.number, 2u);
   EXPECT_TRUE(absl::IsUnavailable(refused[0].status));
+  EXPECT_TRUE(refused[0].draining);
   stage.Open(1, 1);  // asked again about an old one
   EXPECT_EQ(stage.Sent<Opened>().size(), 1u);
   stage.SendId(1, 0);
@@ -289,6 +291,7 @@ TEST(StageCore, AStageThatDrainsTakesNothingNewAndEndsTheRestWhenTold) {
   refused = stage.Sent<Refused>();
   ASSERT_EQ(refused.size(), 1u);
   EXPECT_EQ(refused[0].sequence.number, 1u);
+  EXPECT_TRUE(refused[0].draining);
   EXPECT_EQ(stage.core().load(stage.now()).sequences, 0);
 }
 
