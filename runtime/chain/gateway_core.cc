@@ -247,7 +247,7 @@ void GatewayCore::On(Incarnation from, Tokens& tokens, Instant now) {
 
 void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   const bool score = s->request.score;
-  const int64_t expected = score ? s->taken + 1 : s->ids->known();
+  const int64_t expected = s->next_token();
   if (!score && token.position < expected && token.position >= s->prompt_length() &&
       token.token.id != s->ids->at(token.position)) {
     return Fail(s,

@@ -8,7 +8,12 @@ namespace catena {
 ChainMessage GatewaySequence::MakeOpen(size_t stage) const {
   const Life& life = ids->life();
   if (stage < route.shards()) return MakeOpenStage(key, life, request, max_length, route, stage);
-  return MakeOpenHead(key, life, request, max_length, route);
+  OpenHead open = MakeOpenHead(key, life, request, max_length, route);
+  // A head that has lost the sequence goes on where it was: what it sampled before was perhaps of
+  // another round, with other rotary factors. At first all ids come with the steps.
+  open.first_token = next_token();
+  if (taken > 0) open.ids = ids->First(open.first_token - 1);
+  return open;
 }
 
 size_t GatewaySequence::StandsAt() const {

@@ -64,6 +64,8 @@ struct GatewaySequence {
   SequenceProgress progress;
 
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
+  // The first position whose token (scored: whose score) has not come.
+  int64_t next_token() const { return request.score ? taken + 1 : ids->known(); }
   // A stage failed it before it had a token: whether it may try another. One that finds no stage
   // which stays is ended.
   bool MayTryAgain() { return ++breaks <= kMaxBreaks; }

@@ -30,6 +30,8 @@ class SequenceIds {
   int64_t size() const { return static_cast<int64_t>(ids_.size()); }
   // REQUIRES: position < known().
   int32_t at(int64_t position) const { return ids_[static_cast<size_t>(position)]; }
+  // REQUIRES: n <= known().
+  std::vector<int32_t> First(int64_t n) const { return {ids_.begin(), ids_.begin() + n}; }
 
   // The token for position known(). Where another was guessed, a new round begins: it and what was
   // guessed after it are rolled back. So it does, from position 0, with other rotary factors.

@@ -109,6 +109,7 @@ class GatewayWatch : public ::testing::Test {
       const auto* stage = std::get_if<OpenStage>(&e.message);
       const auto* head = std::get_if<OpenHead>(&e.message);
       if (stage == nullptr && head == nullptr) continue;
+      if (head != nullptr) asked_head_ = *head;
       last_key_ = stage != nullptr ? stage->sequence : head->sequence;
       upstream_[e.to] = stage != nullptr ? stage->upstream : head->upstream;
       asked_.emplace_back(e.to, last_key_);
@@ -127,6 +128,7 @@ class GatewayWatch : public ::testing::Test {
   std::map<Incarnation, Incarnation> upstream_;
   std::vector<Incarnation> connected_;
   SequenceKey last_key_;
+  OpenHead asked_head_;  // what a head was asked last
 };
 
 std::string Text(const absl::Status& status) { return std::string(status.message()); }
@@ -247,6 +249,33 @@ TEST_F(GatewayWatch, WhatStoodStillAtAStageIsFollowedElsewhere) {
   EXPECT_THAT(Asked(), ElementsAre(2, 3, 5));
 }
 
+// It may have lost the sequence, and is then to go on as if it had not.
+TEST_F(GatewayWatch, AHeadThatIsAskedAgainIsToldWhatItHadSampled) {
+  SubmitAndOpen();
+  EXPECT_THAT(asked_head_.ids, IsEmpty());  // they come with the steps
+  SayToken(5, kPrompt);
+  SayToken(5, kPrompt + 1);
+  Pass(6);
+  EXPECT_EQ(asked_head_.first_token, kPrompt + 2);
+  // The last id comes with the row that the next token is sampled from.
+  EXPECT_THAT(asked_head_.ids, testing::SizeIs(kPrompt + 1));
+}
+
+TEST_F(GatewayWatch, AHeadThatIsAskedAgainForScoresIsToldWhichHaveCome) {
+  const auto outcome = std::make_shared<Outcome>();
+  LoopRequest request;
+  request.prompt.assign(kPrompt, 1);
+  request.score = true;
+  core_.Submit(next_ticket_++, request, outcome, now_);
+  Settle();
+  OpenAll();
+  for (int64_t p = 1; p <= 3; ++p) SayToken(5, p);
+  EXPECT_EQ(outcome->tokens, 3);
+  Pass(6);
+  EXPECT_EQ(asked_head_.first_token, 4);
+  EXPECT_THAT(asked_head_.ids, testing::SizeIs(3));
+}
+
 TEST_F(GatewayWatch, AnAbsentReplicaEndsWhatNeedsItByTheTimeItWasWellForTheLastTime) {
   const auto outcome = SubmitAndOpen();
   std::vector<ReplicaInfo> others(replicas_.begin() + 1, replicas_.end());
@@ -306,6 +335,29 @@ TEST_F(GatewayWatch, AStageThatCannotReachTheNextOneLosesWhatHasNoTokenYet) {
   EXPECT_EQ(outcome->starts, 1);
 }
 
+// In a rolling update the next process at the address is wanted at once.
+TEST_F(GatewayWatch, AStageThatDrainsIsPassedByAndNothingIsHeldAgainstItsAddress) {
+  Submit();
+  EXPECT_THAT(Asked(), ElementsAre(1, 3, 5));
+  Receive(1, Refused{LastKey(), {}, absl::UnavailableError("it is draining"), true});
+  now_ += milliseconds(200);
+  core_.Tick(now_);
+  Settle();
+  EXPECT_THAT(Asked(), ElementsAre(2, 3, 5));
+  replica(1).replica.incarnation = 100;
+  Describe();
+  Submit();
+  EXPECT_THAT(Asked(), ElementsAre(100, 3, 5));
+}
+
+TEST_F(GatewayWatch, AStageThatStopsIsHeldToNothingByWhatItEnds) {
+  SubmitAndOpen();
+  Receive(1, Refused{LastKey(), {}, absl::UnavailableError("it stops"), true});
+  Describe();
+  Submit();
+  for (const Incarnation i : Asked()) EXPECT_EQ(i % 2, 1u) << "those with the least to do";
+}
+
 TEST_F(GatewayWatch, WhatHasATokenIsNotBegunAnew) {
   const auto outcome = SubmitAndOpen();
   SayToken(5, kPrompt);
@@ -335,29 +387,6 @@ TEST_F(GatewayWatch, AReplicaWeDoNotReachIsCalledAgainUntilItIsReached) {
   connected_.clear();
   Describe();
   EXPECT_THAT(connected_, IsEmpty());
-// In a rolling update the next process at the address is wanted at once.
-TEST_F(GatewayWatch, AStageThatDrainsIsPassedByAndNothingIsHeldAgainstItsAddress) {
-  Submit();
-  EXPECT_THAT(Asked(), ElementsAre(1, 3, 5));
-  Receive(1, Refused{LastKey(), {}, absl::UnavailableError("it is draining"), true});
-  now_ += milliseconds(200);
-  core_.Tick(now_);
-  Settle();
-  EXPECT_THAT(Asked(), ElementsAre(2, 3, 5));
-  replica(1).replica.incarnation = 100;
-  Describe();
-  Submit();
-  EXPECT_THAT(Asked(), ElementsAre(100, 3, 5));
-}
-
-TEST_F(GatewayWatch, AStageThatStopsIsHeldToNothingByWhatItEnds) {
-  SubmitAndOpen();
-  Receive(1, Refused{LastKey(), {}, absl::UnavailableError("it stops"), true});
-  Describe();
-  Submit();
-  for (const Incarnation i : Asked()) EXPECT_EQ(i % 2, 1u) << "those with the least to do";
-}
-
   Submit();
   EXPECT_THAT(Asked()[0], 1u);
 }

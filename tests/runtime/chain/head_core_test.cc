@@ -21,20 +21,22 @@ constexpr SequenceKey kKey{.gateway = kGateway, .number = 1};
 class HeadCoreTest : public ::testing::Test {
  protected:
   HeadCoreTest() {
-    OpenHead open{.sequence = kKey,
-                  .life = {},
-                  .upstream = kLastShard,
-                  .ids = {},
-                  .prompt_length = 2,
-                  .max_length = 50,
-                  .first_wanted = 1,
-                  .first_token = 0,
-                  .window_rows = 20,
-                  .score_top = 0,
-                  .sequence_index = 0,
-                  .params = {}};
-    core_.Receive(kGateway, Lane::kControl, open, now_);
+    core_.Receive(kGateway, Lane::kControl, MakeOpen(), now_);
     core_.TakeOutput();
+  }
+  static OpenHead MakeOpen() {
+    return {.sequence = kKey,
+            .life = {},
+            .upstream = kLastShard,
+            .ids = {},
+            .prompt_length = 2,
+            .max_length = 50,
+            .first_wanted = 1,
+            .first_token = 0,
+            .window_rows = 20,
+            .score_top = 0,
+            .sequence_index = 0,
+            .params = {}};
   }
   // Positions [position, position + ids.size()), whose rows say what the model says.
   void Send(int64_t position, const std::vector<int32_t>& ids, uint32_t round = 0,
@@ -141,6 +143,22 @@ TEST_F(HeadCoreTest, ARoundWithOtherRotaryFactorsGoesOnWhereTheTextEnds) {
   Send(0, {1, 2, 3, 6}, 1, 0, 1);
   Run();
   EXPECT_THAT(Tokens(), ElementsAre(Pair(4, 2)));
+  EXPECT_EQ(HistoryLength(), 4);
+}
+
+TEST_F(HeadCoreTest, OpenedAnewWithItsIdsItSamplesAsIfItHadNeverLostThem) {
+  core_.Receive(kGateway, Lane::kControl, Close{kKey}, now_);
+  OpenHead open = MakeOpen();
+  open.life.round = 1;
+  open.ids = ids_ = {1, 2, 3};
+  open.first_token = 4;
+  open.params.presence_penalty = 2;
+  core_.Receive(kGateway, Lane::kControl, open, now_);
+  core_.TakeOutput();
+  Send(3, {7}, 1, 0, 1);
+  Run();
+  // The model says 3, which the text has already.
+  EXPECT_THAT(Tokens(), ElementsAre(Pair(4, 0)));
   EXPECT_EQ(HistoryLength(), 4);
 }
 
