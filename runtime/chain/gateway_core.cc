@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/chain/open_messages.h"
+#include "runtime/chain/reached.h"
 
 namespace catena {
 namespace {
@@ -27,7 +28,10 @@ void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now,
   trail_.SetReplicas(replicas);
   router_.Update(std::move(replicas));
   // Whom we could not reach we try to reach again: a link that stayed down is forgotten.
-  for (const Replica& replica : router_.Unreachable()) Connect(replica);
+  for (const Replica& replica : router_.Unreachable()) {
+    CATENA_REACHED(kLinkIsTriedAgain);
+    Connect(replica);
+  }
   absences_.Set(std::move(absent));
   EndAbsent(now);
   Admit(now);
@@ -47,9 +51,13 @@ GatewayCore::Sequence* GatewayCore::Find(const SequenceKey& key) {
 
 absl::Status GatewayCore::MayEnter(const LoopRequest& request, Instant now) const {
   if (request.deadline && *request.deadline <= now) {
+    CATENA_REACHED(kDeadlinePassedBefore);
     return absl::DeadlineExceededError("the deadline passed before the request came");
   }
-  CATENA_RETURN_IF_ERROR(router_.complete());
+  if (!router_.complete().ok()) {
+    CATENA_REACHED(kNoRouteWhenItComes);
+    return router_.complete();
+  }
   return queue_.MayWait(request.deadline, now);
 }
 
@@ -74,6 +82,7 @@ void GatewayCore::Submit(uint64_t ticket, LoopRequest request,
 void GatewayCore::Cancel(uint64_t ticket, Instant now) {
   auto it = sequences_.find(ticket);
   if (it == sequences_.end()) return;
+  CATENA_REACHED(kCancelled);
   Fail(it->second.get(), absl::CancelledError("cancelled"), now);
   Admit(now);
 }
@@ -86,6 +95,7 @@ void GatewayCore::Admit(Instant now) {
     if (route.ok()) {
       Open(s, *std::move(route), now);
     } else {
+      CATENA_REACHED(kNoRouteWhenItsTurnComes);
       Fail(s, route.status(), now);
     }
   }
@@ -123,7 +133,9 @@ void GatewayCore::AskStages(Sequence* s, Instant now) {
   for (size_t i = 0; i < s->opened.size(); ++i) {
     if (s->opened[i]) continue;
     AskStage(*s, i);
-    if (queue_.OneByOne(s->ticket)) return;
+    if (!queue_.OneByOne(s->ticket)) continue;
+    CATENA_REACHED(kStagesAreAskedInTurn);
+    return;
   }
 }
 
@@ -138,6 +150,7 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
   for (size_t i = 0; i < s->opened.size(); ++i) {
     if (s->route.stages[i].replica.incarnation != from) continue;
     if (s->state == State::kRunning) {
+      CATENA_REACHED(kStageSaysHowFarItIs);
       s->progress.OnAnswer(i, opened.length, watchdog_.now());
     } else if (!s->opened[i]) {
       s->opened[i] = true;
@@ -176,11 +189,13 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   }
   router_.Pass(now);
   if (refused.draining) {
+    CATENA_REACHED(kRefusedByDraining);
     router_.Drains(from);
   } else if (IsFailure(refused.status)) {
     router_.Failed(*stage);
   } else if (absl::IsUnavailable(refused.status) && stage + 1 != stages.end()) {
-    router_.EdgeFailed(*stage, *(stage + 1));  // it does not reach the next one
+    CATENA_REACHED(kRefusedForItsEdge);
+    router_.EdgeFailed(*stage, *(stage + 1));
   }
   if (absl::IsUnavailable(refused.status) && TryElsewhere(s, now)) return;
   Fail(s, Annotate(refused.status, StageName(*stage)), now);
@@ -201,7 +216,11 @@ void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
 // On another route, where there is one, as long as nothing has come of it. False where it tried
 // often enough.
 bool GatewayCore::TryElsewhere(Sequence* s, Instant now) {
-  if (s->taken > 0 || !s->MayTryAgain()) return false;
+  if (s->taken > 0 || !s->MayTryAgain()) {
+    CATENA_REACHED(kCannotTryElsewhere);
+    return false;
+  }
+  CATENA_REACHED(kTriesElsewhere);
   TryAgain(s, AdmissionQueue::Why::kBroken, now);
   Admit(now);
   return true;
@@ -215,6 +234,7 @@ void GatewayCore::On(Incarnation from, Edges& edges, Instant now) {
     if (s->state == State::kOpening && router_.HasBrokenEdge(s->route)) hit.push_back(s);
   }
   for (Sequence* s : hit) {
+    CATENA_REACHED(kEdgeBreaksWhileOpening);
     if (s->MayTryAgain()) TryAgain(s, AdmissionQueue::Why::kBroken, now);
   }
   Admit(now);
@@ -227,6 +247,7 @@ void GatewayCore::On(Incarnation from, Unknown& unknown, Instant now) {
   if (s == nullptr || s->state != State::kRunning) return;
   const ReplicaInfo* stage = s->route.Find(from);
   if (stage == nullptr) return;
+  CATENA_REACHED(kStageHasLostIt);
   Fail(s,
        absl::UnavailableError(
            fmt::format("{} no longer has the request; send it again", StageName(*stage))),
@@ -239,7 +260,11 @@ void GatewayCore::On(Incarnation from, Tokens& tokens, Instant now) {
     Sequence* s = Find(token.sequence);
     const bool ours = s != nullptr && s->state == State::kRunning && token.life == s->ids->life() &&
                       s->route.head().replica.incarnation == from;
-    if (ours) TakeToken(s, token, now);
+    if (ours) {
+      TakeToken(s, token, now);
+    } else {
+      CATENA_REACHED(kTokenOfAnotherLife);
+    }
   }
   SendCollected();
   Admit(now);
@@ -255,7 +280,9 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
                                                 s->route.head().replica.address, token.position)),
                 now);
   }
-  if (token.position != expected) return;  // a repetition, or one was lost and will be repeated
+  if (token.position < expected) CATENA_REACHED(kTokenIsRepeated);
+  if (token.position > expected) CATENA_REACHED(kTokenBeforeItWasLost);  // and will be repeated
+  if (token.position != expected) return;
   if (expected == (score ? 1 : s->prompt_length())) s->first_token = now;
   s->taken = expected;
   s->progress.Moved(watchdog_.now());
@@ -267,7 +294,10 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
     s->ids->Append(token.token.id);
     finish = FinishAfter(s->request.params, expected + 1 - s->prompt_length(), token.token.id);
     // The new token's position must exist before it can be computed.
-    if (!finish && expected + 1 > s->max_length) finish = FinishReason::kLength;
+    if (!finish && expected + 1 > s->max_length) {
+      CATENA_REACHED(kTextFillsTheContext);
+      finish = FinishReason::kLength;
+    }
   }
   if (!finish) {
     s->ids->Draft();
@@ -307,7 +337,12 @@ void GatewayCore::On(Incarnation from, Lengths& lengths, Instant now) {
 
 void GatewayCore::On(Incarnation from, NeedFrom& need, Instant) {
   Sequence* s = Find(need.sequence);
-  if (s == nullptr || s->state != State::kRunning || need.life != s->ids->life()) return;
+  if (s == nullptr || s->state != State::kRunning) return;
+  CATENA_REACHED(kIdsAreAskedFor);
+  if (need.life != s->ids->life()) {
+    CATENA_REACHED(kQuestionOfAnotherLife);
+    return;
+  }
   if (s->route.stages[0].replica.incarnation != from || need.position < 0) return;
   if (!s->ids->OnNeedFrom(need)) return;
   CollectSteps(s);
@@ -323,7 +358,9 @@ void GatewayCore::Tick(Instant now) {
   if (now >= heartbeat_at_) {
     heartbeat_at_ = now + options_.detection.heartbeat;
     for (const auto& [number, s] : by_number_) {
-      if (s->state == State::kOpening && now - s->asked_at >= limits::kRetry) AskStages(s, now);
+      if (s->state != State::kOpening || now - s->asked_at < limits::kRetry) continue;
+      CATENA_REACHED(kOpenIsSentAgain);
+      AskStages(s, now);
     }
     Watch(now);
     EndAbsent(now);

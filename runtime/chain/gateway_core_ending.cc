@@ -4,6 +4,7 @@
 #include <set>
 
 #include "runtime/chain/gateway_core.h"
+#include "runtime/chain/reached.h"
 
 namespace catena {
 namespace {
@@ -55,6 +56,7 @@ void GatewayCore::EndAbsent(Instant now) {
   }
   const Nanoseconds limit = options_.detection.no_progress;
   for (const AbsentReplica& a : absences_.Over(limit, needed, present, now)) {
+    CATENA_REACHED(kReplicaIsAbsentForLong);
     FailReplica(a.incarnation, absl::UnavailableError(a.why), now);
   }
 }
@@ -80,9 +82,11 @@ void GatewayCore::FailReplica(Incarnation replica, const absl::Status& why, Inst
   if (!hit.empty()) router_.Failed(*hit[0]->route.Find(replica));
   for (Sequence* s : hit) {
     if (s->state == State::kOpening && s->MayTryAgain()) {
+      CATENA_REACHED(kReplicaFailsWhileOpening);
       TryAgain(s, AdmissionQueue::Why::kBroken, now);
       continue;
     }
+    CATENA_REACHED(kReplicaFails);
     const std::string stage = StageName(*s->route.Find(replica));
     Fail(s,
          absl::UnavailableError(
@@ -98,7 +102,9 @@ void GatewayCore::EndLate(Instant now) {
     if (s->request.deadline && *s->request.deadline <= now) late.push_back(s.get());
   }
   for (Sequence* s : late) {
-    const char* where = s->state == State::kRunning ? "running" : "waiting for a place";
+    const bool running = s->state == State::kRunning;
+    running ? CATENA_REACHED(kLateWhileRunning) : CATENA_REACHED(kLateWhileWaiting);
+    const char* where = running ? "running" : "waiting for a place";
     Fail(s, absl::DeadlineExceededError(fmt::format("the deadline passed while it was {}", where)),
          now);
   }
@@ -111,13 +117,19 @@ void GatewayCore::Watch(Instant now) {
   for (const auto& [number, s] : by_number_) {
     if (s->state == State::kRunning && watchdog_.InDoubt(s->progress) &&
         now - s->asked_at >= limits::kRetry) {
+      CATENA_REACHED(kSequenceIsInDoubt);
       s->asked_at = now;
       for (size_t i = 0; i < s->route.stages.size(); ++i) AskStage(*s, i);
     }
     if (!watchdog_.StandsStill(s->progress)) continue;
     const size_t stage = s->StandsAt();
     const Incarnation replica = s->route.stages[stage].replica.incarnation;
-    if (!watchdog_.Works(replica)) stuck.emplace_back(s, stage);
+    if (watchdog_.Works(replica)) {
+      CATENA_REACHED(kSlowIsNotStuck);
+    } else {
+      CATENA_REACHED(kSequenceIsStuck);
+      stuck.emplace_back(s, stage);
+    }
   }
   for (const auto& [s, stage] : stuck) EndStuck(s, stage, now);
 }

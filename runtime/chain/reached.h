@@ -53,7 +53,50 @@
   X(kResultIsRepeated)         \
   X(kHeadTakesIdsAlone)        \
   X(kScoreAwaitsItsId)         \
-  X(kRowWasSampledBefore)
+  X(kRowWasSampledBefore)      \
+  X(kLinkIsTriedAgain)         \
+  X(kDeadlinePassedBefore)     \
+  X(kNoRouteWhenItComes)       \
+  X(kCancelled)                \
+  X(kNoRouteWhenItsTurnComes)  \
+  X(kStagesAreAskedInTurn)     \
+  X(kStageSaysHowFarItIs)      \
+  X(kRefusedByDraining)        \
+  X(kRefusedForItsEdge)        \
+  X(kCannotTryElsewhere)       \
+  X(kTriesElsewhere)           \
+  X(kEdgeBreaksWhileOpening)   \
+  X(kStageHasLostIt)           \
+  X(kTokenOfAnotherLife)       \
+  X(kTokenIsRepeated)          \
+  X(kTokenBeforeItWasLost)     \
+  X(kTextFillsTheContext)      \
+  X(kIdsAreAskedFor)           \
+  X(kQuestionOfAnotherLife)    \
+  X(kReplicaIsAbsentForLong)   \
+  X(kReplicaFailsWhileOpening) \
+  X(kReplicaFails)             \
+  X(kLateWhileRunning)         \
+  X(kLateWhileWaiting)         \
+  X(kSequenceIsInDoubt)        \
+  X(kSlowIsNotStuck)           \
+  X(kSequenceIsStuck)          \
+  X(kOpenIsSentAgain)          \
+  X(kLinkHeals)                \
+  X(kOtherModelIsPassedBy)     \
+  X(kDrainingIsPassedBy)       \
+  X(kUnreachableIsPassedBy)    \
+  X(kRouteGoesThroughAnother)  \
+  X(kFullCacheCosts)           \
+  X(kFailedReplicaCosts)       \
+  X(kBrokenEdgeIsPassedBy)     \
+  X(kFailedEdgeCosts)          \
+  X(kOnlyBrokenEdgesAreLeft)   \
+  X(kBlocksAreMissing)         \
+  X(kHeadIsMissing)            \
+  X(kCutsDoNotTile)            \
+  X(kReplicaOfTheWishIsGone)   \
+  X(kOtherModelIsNamed)
 
 namespace catena {
 

@@ -6,6 +6,7 @@
 
 #include "runtime/chain/cheapest_route.h"
 #include "runtime/chain/limits.h"
+#include "runtime/chain/reached.h"
 
 namespace catena {
 namespace {
@@ -78,18 +79,20 @@ void Router::SetBrokenEdges(Incarnation from, std::vector<Edge> broken) {
   Changed();
 }
 
-void Router::Disconnected(Incarnation replica, const absl::Status& why) {
 void Router::Drains(Incarnation replica) {
   for (ReplicaInfo& r : replicas_) r.draining |= r.replica.incarnation == replica;
   Changed();
 }
 
+void Router::Disconnected(Incarnation replica, const absl::Status& why) {
   unreachable_[replica] = why;
   Changed();
 }
 
 void Router::Connected(Incarnation replica) {
-  if (unreachable_.erase(replica) > 0) Changed();
+  if (unreachable_.erase(replica) == 0) return;
+  CATENA_REACHED(kLinkHeals);
+  Changed();
 }
 
 std::vector<Replica> Router::Unreachable() const {
@@ -161,10 +164,22 @@ std::vector<const ReplicaInfo*> Router::Usable(const Wish& wish, Role role) cons
   const ReplicaInfo* through = wish.through ? Find(*wish.through) : nullptr;
   std::vector<const ReplicaInfo*> usable;
   for (const ReplicaInfo& r : replicas_) {
-    if (r.role != role || KindOf(r) != wish.kind || r.draining) continue;
-    if (wish.mind_edges && unreachable_.contains(r.replica.incarnation)) continue;
+    if (r.role != role) continue;
+    if (KindOf(r) != wish.kind) {
+      CATENA_REACHED(kOtherModelIsPassedBy);
+      continue;
+    }
+    if (r.draining) {
+      CATENA_REACHED(kDrainingIsPassedBy);
+      continue;
+    }
+    if (wish.mind_edges && unreachable_.contains(r.replica.incarnation)) {
+      CATENA_REACHED(kUnreachableIsPassedBy);
+      continue;
+    }
     if (through != nullptr && through != &r && through->role == role &&
         (role == Role::kHead || Overlap(r.layers, through->layers))) {
+      CATENA_REACHED(kRouteGoesThroughAnother);
       continue;
     }
     usable.push_back(&r);
@@ -177,8 +192,11 @@ double Router::Cost(const ReplicaInfo& r) const {
   const int64_t own = it == taken_.end() ? 0 : it->second;
   const auto sequences = static_cast<double>(std::max(own, r.load.sequences));
   const bool full = r.role == Role::kShard && r.load.kv_pages_used >= r.load.kv_pages;
+  if (full) CATENA_REACHED(kFullCacheCosts);
   const int layers = r.role == Role::kShard ? r.layers.size() : 1;
-  return kHopCost + sequences * layers + (full ? kFullCost : 0) + penalties_.Of(PlaceOf(r), now_);
+  const double penalty = penalties_.Of(PlaceOf(r), now_);
+  if (penalty > 0) CATENA_REACHED(kFailedReplicaCosts);
+  return kHopCost + sequences * layers + (full ? kFullCost : 0) + penalty;
 }
 
 absl::StatusOr<Route> Router::ChooseOf(const Wish& wish) const {
@@ -188,8 +206,13 @@ absl::StatusOr<Route> Router::ChooseOf(const Wish& wish) const {
   costs.replica = [this](const ReplicaInfo& r) { return Cost(r); };
   costs.edge = [&](const ReplicaInfo& from, const ReplicaInfo& to) -> std::optional<double> {
     const std::pair edge(from.replica.incarnation, to.replica.incarnation);
-    if (wish.mind_edges && broken_.contains(edge)) return std::nullopt;
-    return penalties_.empty() ? 0 : penalties_.Of(PlaceOf(from, to), now_);
+    if (wish.mind_edges && broken_.contains(edge)) {
+      CATENA_REACHED(kBrokenEdgeIsPassedBy);
+      return std::nullopt;
+    }
+    const double penalty = penalties_.empty() ? 0 : penalties_.Of(PlaceOf(from, to), now_);
+    if (penalty > 0) CATENA_REACHED(kFailedEdgeCosts);
+    return penalty;
   };
   const int n_layers = shards.empty() ? 0 : shards[0]->model.n_layers;
   Route route;
@@ -203,7 +226,10 @@ absl::StatusOr<Route> Router::ChooseOf(const Wish& wish) const {
 std::string Router::WhyNone(const Wish& wish) const {
   Wish without_edges = wish;
   without_edges.mind_edges = false;
-  if (wish.mind_edges && ChooseOf(without_edges).ok()) return BrokenEdges(wish.kind);
+  if (wish.mind_edges && ChooseOf(without_edges).ok()) {
+    CATENA_REACHED(kOnlyBrokenEdgesAreLeft);
+    return BrokenEdges(wish.kind);
+  }
   return Missing(without_edges);
 }
 
@@ -223,10 +249,15 @@ std::string Router::Missing(const Wish& wish) const {
     missing += fmt::format("{}[{}, {})", missing.empty() ? "" : ", ", covered, n_layers);
   }
   if (!missing.empty()) {
+    CATENA_REACHED(kBlocksAreMissing);
     return fmt::format("no shard that can be reached holds blocks {}; start one", missing);
   }
   if (shards.empty()) return "no shard can be reached; start some";
-  if (Usable(wish, Role::kHead).empty()) return "no head can be reached; start one";
+  if (Usable(wish, Role::kHead).empty()) {
+    CATENA_REACHED(kHeadIsMissing);
+    return "no head can be reached; start one";
+  }
+  CATENA_REACHED(kCutsDoNotTile);
   return fmt::format(
       "no chain of the shards' ranges tiles [0, {}): start shards with matching cuts", n_layers);
 }
@@ -266,12 +297,14 @@ std::string Router::BrokenAt(const ReplicaInfo& replica) const {
 absl::StatusOr<Route> Router::Choose(std::optional<Incarnation> through) const {
   if (!kind_) return absl::UnavailableError("no shard and no head can be reached; start some");
   if (through && Find(*through) == nullptr) {
+    CATENA_REACHED(kReplicaOfTheWishIsGone);
     return absl::UnavailableError("the replica that the route should go through is gone");
   }
   absl::StatusOr<Route> route = ChooseOf({.kind = *kind_, .through = through});
   if (route.ok()) return route;
   for (const ReplicaInfo& r : replicas_) {
     if (KindOf(r) == *kind_) continue;
+    CATENA_REACHED(kOtherModelIsNamed);
     return absl::FailedPreconditionError(
         fmt::format("{}; {}", Message(route.status()), WhyRefused(r.replica.incarnation)));
   }

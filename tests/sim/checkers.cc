@@ -71,19 +71,21 @@ std::string CheckBlame(const Outcome& o, const std::vector<Happened>& faults,
   const std::string_view message = Message(o.status);
   // A link that healed meanwhile, or a process that another has replaced, may still be told of.
   constexpr Nanoseconds kAfterwards = std::chrono::seconds(30);
+  // No route, or one only with the stages of another model.
+  const bool unserved = absl::IsUnavailable(o.status) || absl::IsFailedPrecondition(o.status);
   bool any = false;
   for (const Happened& h : faults) {
     if (!h.fault.may_end_requests()) continue;
     if (h.from > o.moved_at || h.until + kAfterwards < o.submitted_at) continue;
     any = true;
     // To a gateway that hung all others did.
-    if (h.fault.process == o.gateway && absl::IsUnavailable(o.status)) return "";
+    if (h.fault.process == o.gateway && unserved) return "";
     for (const size_t process : {h.fault.process, h.fault.other}) {
-      if (absl::IsUnavailable(o.status) && Names(message, processes[process]->address())) return "";
+      if (unserved && Names(message, processes[process]->address())) return "";
     }
   }
-  const bool no_route = message.starts_with("no ");
-  if (any && no_route && absl::IsUnavailable(o.status)) return "";
+  const bool no_route = message.starts_with("no ") || message.starts_with("the replica that");
+  if (any && no_route && unserved) return "";
   return fmt::format("it failed, and no fault explains it: {}", o.status.ToString());
 }
 

@@ -5,7 +5,8 @@
 namespace catena::sim {
 
 std::string ToString(const Fault& f) {
-  constexpr const char* kNames[] = {"kill", "hang", "slow", "refuse", "silence", "delay", "break"};
+  constexpr const char* kNames[] = {"kill",   "drain",   "hang",  "slow",
+                                    "refuse", "silence", "delay", "break"};
   const auto ms = [](Nanoseconds t) { return static_cast<double>(t.count()) / 1e6; };
   std::string where = fmt::format("{}", f.process);
   if (f.of_edge()) where += fmt::format("->{}", f.other);

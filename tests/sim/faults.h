@@ -13,6 +13,7 @@ namespace catena::sim {
 struct Fault {
   enum class Kind {
     kKill,     // a process dies; another starts in its place when it is over
+    kDrain,    // a stage takes nothing new; when it is over, it stops and another one starts
     kHang,     // a process stands still
     kSlow,     // a process takes `factor` times as long
     kRefuse,   // no connections over an edge

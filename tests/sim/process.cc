@@ -6,6 +6,7 @@ namespace catena::sim {
 namespace {
 
 constexpr double kBatchUs = 50, kRowUs = 10;  // what a batch takes, about
+constexpr int64_t kPage = 64;                 // positions, as stages count them for others
 
 std::string RunToyHead(const std::vector<RowRun>& batch, int64_t* rows) {
   std::string output;
@@ -71,6 +72,18 @@ void Process::Kill() {
   run_.reset();
   hung_ = false;
   postponed_.clear();
+}
+
+void Process::Drain() {
+  Do([this] { run_->stage ? run_->stage->Drain() : run_->head->Drain(); });
+}
+
+void Process::Stop() {
+  Do([this] {
+    const absl::Status why = absl::UnavailableError("it stops");
+    run_->stage ? run_->stage->EndAll(why) : run_->head->EndAll(why);
+  });
+  Kill();
 }
 
 void Process::Hang() {
@@ -189,8 +202,8 @@ ReplicaInfo Process::Describe() const {
   info.role = options_.role;
   info.layers = options_.layers;
   info.host = options_.address;
-  info.model = {.name = "toy",
-                .fingerprint = "toy",
+  info.model = {.name = options_.model,
+                .fingerprint = options_.model,
                 .n_layers = kLayers,
                 .vocab_size = kVocab,
                 .hidden_size = kRowBytes / 4,
@@ -201,9 +214,10 @@ ReplicaInfo Process::Describe() const {
   if (run_->working) info.load.progress = (clock_->now() - run_->work_began).count();
   info.load.progress += info.load.rows;
   if (run_->stage) info.broken_edges = run_->stage->broken_edges();
+  info.draining = run_->stage ? run_->stage->draining() : run_->head->draining();
   if (run_->memory) {
-    info.load.kv_pages = options_.kv_positions;
-    info.load.kv_pages_used = run_->memory->used();
+    info.load.kv_pages = options_.kv_positions / kPage;
+    info.load.kv_pages_used = (run_->memory->used() + kPage - 1) / kPage;
   }
   return info;
 }

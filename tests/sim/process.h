@@ -23,6 +23,7 @@ struct ProcessOptions {
   std::string address;
   Role role = Role::kShard;
   LayerRange layers;  // a shard's
+  std::string model = "toy";
   // Of stages.
   int64_t context = 512;
   int64_t rotary_switch = 256;
@@ -45,6 +46,9 @@ class Process final : public Receiver {
   // REQUIRES: it does not run.
   void Start(Incarnation incarnation);
   void Kill();
+  // It takes nothing new; Stop then ends what is left, and it. REQUIRES: it is no gateway.
+  void Drain();
+  void Stop();
   // Nothing moves until Resume, then it goes on with what has come.
   void Hang();
   void Resume();

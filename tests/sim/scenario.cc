@@ -16,6 +16,7 @@ const std::vector<std::vector<LayerRange>>& Cuts() {
       {{0, 4}, {4, 8}, {8, 12}},
       {{0, 1}, {1, 2}, {2, 7}, {7, 12}},
       {{0, 6}, {0, 6}, {6, 12}},
+      {{0, 4}, {0, 6}, {4, 12}, {6, 12}},
       {{0, 6}, {0, 6}, {6, 12}, {6, 12}},
       {{0, 6}, {0, 3}, {3, 6}, {6, 12}, {6, 8}, {8, 12}},
   };
@@ -50,6 +51,10 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
     process.max_waiting = 2;
     world.may_refuse = true;
   }
+  if (random->Chance(0.05)) {
+    world.shards.push_back({0, kLayers});
+    world.stranger = true;
+  }
   if (random->Chance(0.02)) {  // longer than the windows of hops
     process.context = 1500;
     process.kv_positions = 1 << 14;
@@ -61,14 +66,16 @@ Fault RandomFault(Random* random, const WorldOptions& world) {
   using Kind = Fault::Kind;
   const auto stages = static_cast<int64_t>(world.shards.size()) + world.heads;
   Fault fault;
-  fault.kind =
-      OneOf(random, {Kind::kKill, Kind::kKill, Kind::kHang, Kind::kSlow, Kind::kRefuse,
-                     Kind::kRefuse, Kind::kSilence, Kind::kDelay, Kind::kBreak, Kind::kBreak});
+  fault.kind = OneOf(
+      random, {Kind::kKill, Kind::kKill, Kind::kDrain, Kind::kHang, Kind::kSlow, Kind::kRefuse,
+               Kind::kRefuse, Kind::kSilence, Kind::kDelay, Kind::kBreak, Kind::kBreak});
   fault.at = random->UpTo(milliseconds(random->Chance(0.7) ? 100 : 3'000));
   fault.lasts =
       random->UpTo(OneOf<Nanoseconds>(random, {milliseconds(300), milliseconds(3'000),
                                                milliseconds(15'000), milliseconds(40'000)}));
   fault.factor = OneOf(random, {10.0, 100.0, 1000.0});
+  // Long enough that a question is asked again before its answer comes.
+  if (fault.kind == Kind::kDelay && random->Chance(0.5)) fault.factor = 2000;
   fault.process = static_cast<size_t>(random->Below(stages + world.gateways));
   fault.other = static_cast<size_t>(random->Below(stages));
   return fault;
@@ -111,6 +118,10 @@ Scenario ScenarioOf(uint64_t seed) {
     r.gateway = static_cast<size_t>(random.Below(scenario.world.gateways));
     if (impatient && random.Chance(0.3)) r.cancel_after = random.UpTo(milliseconds(100));
     if (impatient && random.Chance(0.3)) r.deadline = random.UpTo(milliseconds(200));
+    const auto shards = static_cast<int64_t>(scenario.world.shards.size());
+    if (random.Chance(0.05)) {
+      r.through = static_cast<size_t>(random.Below(shards - (scenario.world.stranger ? 1 : 0)));
+    }
     scenario.requests.push_back(std::move(r));
   }
   if (random.Chance(0.6)) {
@@ -126,7 +137,7 @@ std::string Run(const Scenario& scenario) {
   for (const Scenario::Request& r : scenario.requests) {
     LoopRequest request = r.request;
     if (r.deadline) request.deadline = world.now() + r.at + *r.deadline;
-    const auto outcome = world.Submit(std::move(request), r.at, r.gateway);
+    const auto outcome = world.Submit(std::move(request), r.at, r.gateway, r.through);
     if (r.cancel_after) world.CancelAt(outcome, r.at + *r.cancel_after);
   }
   for (const Fault& fault : scenario.faults) world.Inject(fault);
@@ -174,6 +185,7 @@ std::string ToString(const Scenario& s) {
   const ProcessOptions& p = s.world.process;
   std::string out = fmt::format("seed {}: shards", s.world.seed);
   for (const LayerRange& r : s.world.shards) out += fmt::format(" [{}, {})", r.begin, r.end);
+  if (s.world.stranger) out += " (of another model)";
   out += fmt::format(
       ", {} heads, {} gateways, slow {}, loss {}, duplicate {}, rotary switch {}, KV {}, "
       "sliding window {}, journal {}, batch {}\n",
@@ -182,11 +194,12 @@ std::string ToString(const Scenario& s) {
       p.max_batch_rows);
   for (const Scenario::Request& r : s.requests) {
     out += fmt::format(
-        "  request at {} ms of gateway {}: prompt {}, max tokens {}, drafts {}{}{}{}\n", ms(r.at),
+        "  request at {} ms of gateway {}: prompt {}, max tokens {}, drafts {}{}{}{}{}\n", ms(r.at),
         r.gateway, r.request.prompt.size(), r.request.params.max_tokens, r.request.params.speculate,
         r.request.score ? ", scored" : "",
         r.cancel_after ? fmt::format(", cancelled after {} ms", ms(*r.cancel_after)) : "",
-        r.deadline ? fmt::format(", deadline {} ms", ms(*r.deadline)) : "");
+        r.deadline ? fmt::format(", deadline {} ms", ms(*r.deadline)) : "",
+        r.through ? fmt::format(", through {}", *r.through) : "");
   }
   for (const Fault& fault : s.faults) out += "  " + ToString(fault) + "\n";
   return out;

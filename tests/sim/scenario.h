@@ -18,6 +18,7 @@ struct Scenario {
     Nanoseconds at{};
     size_t gateway = 0;
     std::optional<Nanoseconds> cancel_after = std::nullopt, deadline = std::nullopt;
+    std::optional<size_t> through = std::nullopt;  // a stage
   };
   WorldOptions world;
   std::vector<Request> requests;

@@ -29,6 +29,8 @@ void World::Add(Role role, LayerRange layers) {
   options.role = role;
   options.layers = layers;
   options.jitter_seed = options_.seed;
+  const bool last_shard = processes_.size() + 1 == options_.shards.size();
+  if (options_.stranger && last_shard) options.model = "another";
   processes_.push_back(std::make_unique<Process>(options, &clock_, &network_, &random_));
   processes_.back()->Start(next_incarnation_++);
   if (role != Role::kGateway && random_.Chance(options_.slow)) {
@@ -38,12 +40,13 @@ void World::Add(Role role, LayerRange layers) {
 
 // --- clients ---
 
-std::shared_ptr<Outcome> World::Submit(LoopRequest request, Nanoseconds at, size_t gateway) {
+std::shared_ptr<Outcome> World::Submit(LoopRequest request, Nanoseconds at, size_t gateway,
+                                       std::optional<size_t> through) {
   auto outcome = std::make_shared<Outcome>(std::move(request), stages() + gateway, &clock_);
   outcomes_.push_back(outcome);
   const size_t index = asked_.size();
   asked_.push_back({.outcome = outcome, .ticket = next_ticket_++});
-  clock_.After(at, [this, index] {
+  clock_.After(at, [this, index, through] {
     Asked& asked = asked_[index];
     Process& gateway = *processes_[asked.outcome->gateway];
     asked.outcome->submitted = true;
@@ -51,8 +54,10 @@ std::shared_ptr<Outcome> World::Submit(LoopRequest request, Nanoseconds at, size
     asked.outcome->lost = !gateway.runs();
     asked.outcome->stalled = gateway.runs() && !gateway.answers();
     asked.incarnation = gateway.incarnation();
-    gateway.OnGateway([asked](GatewayCore* core, Instant now) {
-      core->Submit(asked.ticket, asked.outcome->request, asked.outcome, now);
+    LoopRequest request = asked.outcome->request;
+    if (through) request.through = processes_[*through]->incarnation();
+    gateway.OnGateway([asked, request](GatewayCore* core, Instant now) {
+      core->Submit(asked.ticket, request, asked.outcome, now);
     });
   });
   return outcome;
@@ -102,6 +107,9 @@ void World::Begin(const Fault& fault) {
         o->stalled = false;
       });
       return process.Kill();
+    case Fault::Kind::kDrain:
+      if (process.role() != Role::kGateway) process.Drain();
+      return;
     case Fault::Kind::kHang:
       ForEachOf(fault.process, [](Outcome* o) { o->stalled = true; });
       return process.Hang();
@@ -126,6 +134,10 @@ void World::End(const Fault& fault) {
     case Fault::Kind::kKill:
       if (!process.runs()) process.Start(next_incarnation_++);
       return;
+    case Fault::Kind::kDrain:
+      if (process.role() == Role::kGateway) return;
+      process.Stop();
+      return process.Start(next_incarnation_++);
     case Fault::Kind::kHang:
       ForEachOf(fault.process, [this](Outcome* o) {
         o->stalled = false;

@@ -26,6 +26,7 @@ struct WorldOptions {
   NetworkOptions network;
   ProcessOptions process;  // what all have in common
   double slow = 0;         // share of the stages whose batches take 50 times as long
+  bool stranger = false;   // the last of the shards is of another model
   // Whether requests may fail for want of a place, which are otherwise an error.
   bool may_refuse = false;
   // No request stands still for longer.
@@ -41,7 +42,9 @@ class World {
   size_t processes() const { return processes_.size(); }
   Process* process(size_t i) { return processes_.at(i).get(); }
 
-  std::shared_ptr<Outcome> Submit(LoopRequest request, Nanoseconds at = {}, size_t gateway = 0);
+  // `through`: the stage that the route is to go through.
+  std::shared_ptr<Outcome> Submit(LoopRequest request, Nanoseconds at = {}, size_t gateway = 0,
+                                  std::optional<size_t> through = {});
   void CancelAt(const std::shared_ptr<Outcome>& outcome, Nanoseconds at);
   void Inject(const Fault& fault);
 
