@@ -17,7 +17,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 
 
 def _hex(address):
-    """As /proc/net/tcp writes host and port."""
+    """As /proc/net/tcp writes host and port, and /proc/net/tcp6 at the end of a longer host."""
     host, port = address
     (word,) = struct.unpack("=I", socket.inet_aton(host))
     return f"{word:08X}:{port:04X}"
@@ -25,11 +25,12 @@ def _hex(address):
 
 def _inode_of(local, remote):
     """Of the socket with these ends on this machine; None where there is none."""
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        for line in table:
-            fields = line.split()
-            if fields[1:3] == [_hex(local), _hex(remote)]:
-                return fields[9]
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):  # who takes both kinds is in the second
+        with open(table, encoding="ascii") as lines:
+            for line in lines:
+                fields = line.split()
+                if fields[1].endswith(_hex(local)) and fields[2].endswith(_hex(remote)):
+                    return fields[9]
     return None
 
 
