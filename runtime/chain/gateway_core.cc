@@ -114,7 +114,7 @@ void GatewayCore::Open(Sequence* s, Route route, Instant now) {
   s->state = State::kOpening;
   s->key = {.gateway = options_.self, .number = next_number_++};
   by_number_[s->key.number] = s;
-  router_.Took(route);
+  router_.AddSequence(route);
   s->route = std::move(route);
   s->opened.assign(s->route.stages.size(), false);
   s->max_length = MaxLength(s->request, context);
@@ -216,7 +216,7 @@ void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
 // On another route, where there is one, as long as nothing has come of it. False where it tried
 // often enough.
 bool GatewayCore::TryElsewhere(Sequence* s, Instant now) {
-  if (s->taken > 0 || !s->MayTryAgain()) {
+  if (s->last_token > 0 || !s->MayTryAgain()) {
     CATENA_REACHED(kCannotTryElsewhere);
     return false;
   }
@@ -284,7 +284,7 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   if (token.position > expected) CATENA_REACHED(kTokenBeforeItWasLost);  // and will be repeated
   if (token.position != expected) return;
   if (expected == (score ? 1 : s->prompt_length())) s->first_token = now;
-  s->taken = expected;
+  s->last_token = expected;
   s->progress.Moved(watchdog_.now());
   trail_.Add(s->route, now);
   std::optional<FinishReason> finish;

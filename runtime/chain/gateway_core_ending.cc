@@ -22,7 +22,7 @@ void GatewayCore::LeaveRoute(Sequence* s) {
   for (const ReplicaInfo& stage : s->route.stages) {
     Send(stage.replica.incarnation, Lane::kControl, Close{s->key});
   }
-  router_.Released(s->route);
+  router_.RemoveSequence(s->route);
   by_number_.erase(s->key.number);
   s->route = {};
 }
@@ -36,7 +36,7 @@ void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reas
     // Its pages are free by the time an Open that is sent now arrives.
     queue_.MemoryWasFreed(now);
   }
-  if (s->taken == 0) s->first_token = now;
+  if (s->last_token == 0) s->first_token = now;
   LoopStats stats = s->Stats(now);
   if (absl::IsUnavailable(status) || absl::IsResourceExhausted(status)) {
     stats.retry_after = std::max<Nanoseconds>(kLeastRetryAfter, queue_.ExpectedWait());

@@ -12,7 +12,7 @@ ChainMessage GatewaySequence::MakeOpen(size_t stage) const {
   // A head that has lost the sequence goes on where it was: what it sampled before was perhaps of
   // another round, with other rotary factors. At first all ids come with the steps.
   open.first_token = next_token();
-  if (taken > 0) open.ids = ids->First(open.first_token - 1);
+  if (last_token > 0) open.ids = ids->First(open.first_token - 1);
   return open;
 }
 
@@ -52,7 +52,7 @@ std::vector<Envelope> MakeHeartbeats(const SequencesOnRoutes& sequences, uint64_
   std::map<Incarnation, Heartbeat> heartbeats;
   for (const auto& [number, s] : sequences) {
     for (const ReplicaInfo& stage : s->route.stages) {
-      heartbeats[stage.replica.incarnation].open.push_back({s->key, s->taken + 1});
+      heartbeats[stage.replica.incarnation].open.push_back({s->key, s->next_token()});
     }
   }
   std::vector<Envelope> envelopes;

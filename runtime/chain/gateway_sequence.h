@@ -60,12 +60,12 @@ struct GatewaySequence {
   Instant asked_at;          // when Opens were last sent
   int64_t max_length = 0;
   std::optional<SequenceIds> ids;
-  int64_t taken = 0;  // positions below have their token (scored: their score)
+  int64_t last_token = 0;  // the newest that came (scored: the newest score); 0: none
   SequenceProgress progress;
 
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
   // The first position whose token (scored: whose score) has not come.
-  int64_t next_token() const { return request.score ? taken + 1 : ids->known(); }
+  int64_t next_token() const { return request.score ? last_token + 1 : ids->known(); }
   // A stage failed it before it had a token: whether it may try another. One that finds no stage
   // which stays is ended.
   bool MayTryAgain() { return ++breaks <= kMaxBreaks; }

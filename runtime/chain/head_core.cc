@@ -21,7 +21,7 @@ void HeadCore::Receive(Incarnation from, Lane lane, ChainMessage message, Instan
   if (auto* close = std::get_if<Close>(&message)) receiving_.Receive(from, *close);
   if (auto* beat = std::get_if<Heartbeat>(&message)) {
     receiving_.Receive(from, *beat, now, [&](HeadSequence* s, const Heartbeat::Entry& entry) {
-      s->Confirm(entry.taken);
+      s->Confirm(entry.next_token);
       Repeat(s, now);
     });
     SendTokens();

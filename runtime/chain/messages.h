@@ -96,12 +96,12 @@ struct Close {
 };
 
 // Renews the leases of the sequences it names; what the gateway opened up to number `newest` and
-// does not name is closed. `taken`: results below this position have come.
+// does not name is closed. `next_token`: results below this position have come.
 struct Heartbeat {
   uint64_t newest = 0;
   struct Entry {
     SequenceKey sequence;
-    int64_t taken = 0;
+    int64_t next_token = 0;
   };
   std::vector<Entry> open;
 };

@@ -188,8 +188,8 @@ std::vector<const ReplicaInfo*> Router::Usable(const Wish& wish, Role role) cons
 }
 
 double Router::Cost(const ReplicaInfo& r) const {
-  const auto it = taken_.find(r.replica.incarnation);
-  const int64_t own = it == taken_.end() ? 0 : it->second;
+  const auto it = own_sequences_.find(r.replica.incarnation);
+  const int64_t own = it == own_sequences_.end() ? 0 : it->second;
   const auto sequences = static_cast<double>(std::max(own, r.load.sequences));
   const bool full = r.role == Role::kShard && r.load.kv_pages_used >= r.load.kv_pages;
   if (full) CATENA_REACHED(kFullCacheCosts);
@@ -325,14 +325,14 @@ std::string Router::WhyRefused(Incarnation replica) const {
 
 // --- load and failures ---
 
-void Router::Took(const Route& route) {
-  for (const ReplicaInfo& r : route.stages) ++taken_[r.replica.incarnation];
+void Router::AddSequence(const Route& route) {
+  for (const ReplicaInfo& r : route.stages) ++own_sequences_[r.replica.incarnation];
 }
 
-void Router::Released(const Route& route) {
+void Router::RemoveSequence(const Route& route) {
   for (const ReplicaInfo& r : route.stages) {
-    auto it = taken_.find(r.replica.incarnation);
-    if (it != taken_.end() && --it->second == 0) taken_.erase(it);
+    auto it = own_sequences_.find(r.replica.incarnation);
+    if (it != own_sequences_.end() && --it->second == 0) own_sequences_.erase(it);
   }
 }
 

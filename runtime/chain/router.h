@@ -63,8 +63,8 @@ class Router {
   const std::vector<ReplicaInfo>& replicas() const { return replicas_; }
 
   // This gateway's own sequences, by which load is known before a replica tells.
-  void Took(const Route& route);
-  void Released(const Route& route);
+  void AddSequence(const Route& route);
+  void RemoveSequence(const Route& route);
   // A sequence failed at a replica, or on its edge to another: others pass by for a while. One got
   // through: they need not.
   void Failed(const ReplicaInfo& replica);
@@ -104,7 +104,7 @@ class Router {
   std::vector<ReplicaInfo> replicas_;
   std::map<std::pair<Incarnation, Incarnation>, absl::Status> broken_;  // edges: from, to
   std::map<Incarnation, absl::Status> unreachable_;                     // from here
-  std::map<Incarnation, int64_t> taken_;
+  std::map<Incarnation, int64_t> own_sequences_;                        // that pass each replica
   Penalties penalties_;
   Instant now_{};
   std::optional<Kind> kind_;

@@ -104,8 +104,8 @@ absl::Status Take(const v1::Heartbeat& in, Heartbeat* out) {
   out->open.resize(in.open_size());
   for (int i = 0; i < in.open_size(); ++i) {
     CATENA_RETURN_IF_ERROR(Take(in.open(i).sequence(), &out->open[i].sequence));
-    CATENA_RETURN_IF_ERROR(CheckPosition("taken", in.open(i).taken()));
-    out->open[i].taken = in.open(i).taken();
+    CATENA_RETURN_IF_ERROR(CheckPosition("next_token", in.open(i).next_token()));
+    out->open[i].next_token = in.open(i).next_token();
   }
   return absl::OkStatus();
 }

@@ -60,7 +60,7 @@ void Put(const Heartbeat& m, v1::Heartbeat* out) {
   for (const Heartbeat::Entry& entry : m.open) {
     v1::OpenSequence* open = out->add_open();
     Put(entry.sequence, open->mutable_sequence());
-    open->set_taken(entry.taken);
+    open->set_next_token(entry.next_token);
   }
 }
 

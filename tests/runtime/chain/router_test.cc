@@ -146,16 +146,16 @@ TEST_F(RouterTest, ItsOwnSequencesCountBeforeAReplicaTells) {
   router_.Update({Shard(1, 0, 8), Shard(2, 0, 8), Head()});
   const Route one = *router_.Choose();
   ASSERT_EQ(one.stages[0].replica.incarnation, 1u);
-  router_.Took(one);
+  router_.AddSequence(one);
   const Route two = *router_.Choose();
   ASSERT_EQ(two.stages[0].replica.incarnation, 2u);
-  router_.Took(two);
-  router_.Took(two);
+  router_.AddSequence(two);
+  router_.AddSequence(two);
   EXPECT_THAT(Chosen(), ElementsAre(1, kHead));
-  router_.Released(two);
-  router_.Released(two);
+  router_.RemoveSequence(two);
+  router_.RemoveSequence(two);
   EXPECT_THAT(Chosen(), ElementsAre(2, kHead));
-  router_.Released(two);  // one that it never took changes nothing
+  router_.RemoveSequence(two);  // one that it does not have changes nothing
   EXPECT_THAT(Chosen(), ElementsAre(2, kHead));
 }
 
@@ -164,11 +164,11 @@ TEST_F(RouterTest, CountsTheLargerOfWhatItTookAndWhatItIsTold) {
   router_.Update({Shard(1, 0, 8, 2), Shard(2, 0, 8, 3), Head()});
   const Route first = *router_.Choose();
   ASSERT_EQ(first.stages[0].replica.incarnation, 1u);
-  router_.Took(first);
-  router_.Took(first);
+  router_.AddSequence(first);
+  router_.AddSequence(first);
   EXPECT_THAT(Chosen(), ElementsAre(1, kHead));
-  router_.Took(first);
-  router_.Took(first);
+  router_.AddSequence(first);
+  router_.AddSequence(first);
   EXPECT_THAT(Chosen(), ElementsAre(2, kHead));
 }
 

@@ -109,7 +109,7 @@ inline std::string Text(const Unknown& m) { return "Unknown " + Text(m.sequence)
 
 inline std::string Text(const Heartbeat& m) {
   std::string out = fmt::format("Heartbeat {}", m.newest);
-  for (const auto& e : m.open) out += fmt::format(" {}:{}", Text(e.sequence), e.taken);
+  for (const auto& e : m.open) out += fmt::format(" {}:{}", Text(e.sequence), e.next_token);
   return out;
 }
 

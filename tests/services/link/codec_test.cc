@@ -167,7 +167,7 @@ std::vector<Bad> BadOthers() {
   return {
       Spoilt<Close>("gateway", [](F f) { f->mutable_close()->clear_sequence(); }),
       Spoilt<Heartbeat>("taken",
-                        [](F f) { f->mutable_heartbeat()->mutable_open(0)->set_taken(-1); }),
+                        [](F f) { f->mutable_heartbeat()->mutable_open(0)->set_next_token(-1); }),
       Spoilt<Heartbeat>("number of sequences",
                         [](F f) {
                           for (int i = 0; i <= limits::kMaxHeartbeat; ++i)
