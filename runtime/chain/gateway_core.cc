@@ -151,7 +151,9 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
     if (s->route.stages[i].replica.incarnation != from) continue;
     if (s->state == State::kRunning) {
       CATENA_REACHED(kStageSaysHowFarItIs);
-      s->progress.OnAnswer(i, opened.length, watchdog_.now());
+      // One that has not seen this round has nothing of it, whatever it had of another.
+      const bool of_this_round = opened.life == s->ids->life();
+      s->progress.OnAnswer(i, of_this_round ? opened.length : 0, watchdog_.now());
     } else if (!s->opened[i]) {
       s->opened[i] = true;
       s->progress.Moved(watchdog_.now());

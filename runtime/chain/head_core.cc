@@ -44,7 +44,7 @@ void HeadCore::On(Incarnation from, OpenHead& open, Instant now) {
     if (!status.ok()) return receiving_.Refuse(key, life, status);
     s = receiving_.Find(key);
   }
-  Send(from, Lane::kControl, Opened{key, life, s->Length()});
+  Send(from, Lane::kControl, Opened{key, s->intake.life, s->Length()});
 }
 
 absl::Status HeadCore::CheckOpen(const OpenHead& open) const {

@@ -68,7 +68,8 @@ class GatewayWatch : public ::testing::Test {
   }
   void OpenAll() {
     for (const auto& [to, key] : std::exchange(asked_, {})) {
-      if (!silent_.contains(to)) Receive(to, Opened{key, {}, computed_[to]});
+      if (!silent_.contains(to))
+        Receive(to, Opened{key, {.epoch = 0, .round = round_[to]}, computed_[to]});
     }
   }
   // Whom stages were asked to open something, since the last call.
@@ -121,7 +122,8 @@ class GatewayWatch : public ::testing::Test {
   GatewayCore core_{{.self = kSelf}};
   Instant now_{std::chrono::hours(1)};
   std::vector<ReplicaInfo> replicas_ = SixReplicas();
-  std::map<Incarnation, int64_t> computed_;  // what each stage says when it is asked
+  std::map<Incarnation, int64_t> computed_;  // what each stage says when it is asked,
+  std::map<Incarnation, uint32_t> round_;    // and in which round it is
   std::set<Incarnation> silent_;             // answer nothing
   uint64_t next_ticket_ = 1;
   std::vector<std::pair<Incarnation, SequenceKey>> asked_;
@@ -170,6 +172,25 @@ TEST_F(GatewayWatch, AStageWhoseWindowIsClosedIsNotToBlame) {
   const auto outcome = SubmitAndOpen();
   Say(1, 20);
   computed_ = {{1, 20}, {3, 0}};  // the first one waits for the second
+  Pass(11);
+  EXPECT_THAT(Text(outcome->status), HasSubstr("host3:1"));
+}
+
+// What those behind it have is of a round that is no more, and more than what there is.
+TEST_F(GatewayWatch, AStageThatDoesNotHearOfARoundIsNamed) {
+  const auto outcome = std::make_shared<Outcome>();
+  LoopRequest request;
+  request.prompt.assign(kPrompt, 1);
+  request.params.max_tokens = 9;
+  request.params.speculate = 4;
+  core_.Submit(next_ticket_++, request, outcome, now_);
+  Settle();
+  OpenAll();
+  SayToken(5, kPrompt);  // behind which more of the same is guessed
+  Receive(5, Tokens{{{last_key_, {}, kPrompt + 1, {.id = 2, .logprob = 0, .top = {}}}}});
+  EXPECT_EQ(outcome->tokens, 2);
+  computed_ = {{1, kPrompt + 2}, {3, kPrompt + 5}, {5, kPrompt + 1}};
+  round_ = {{1, 1}};
   Pass(11);
   EXPECT_THAT(Text(outcome->status), HasSubstr("host3:1"));
 }
@@ -353,9 +374,11 @@ TEST_F(GatewayWatch, AStageThatDrainsIsPassedByAndNothingIsHeldAgainstItsAddress
 TEST_F(GatewayWatch, AStageThatStopsIsHeldToNothingByWhatItEnds) {
   SubmitAndOpen();
   Receive(1, Refused{LastKey(), {}, absl::UnavailableError("it stops"), true});
-  Describe();
+  EXPECT_THAT(Asked(), ElementsAre(2, 3, 5));
+  replica(4).load.sequences = replica(6).load.sequences = 5;
+  Describe();  // as if it had thought better of it
   Submit();
-  for (const Incarnation i : Asked()) EXPECT_EQ(i % 2, 1u) << "those with the least to do";
+  EXPECT_THAT(Asked(), ElementsAre(1, 3, 5));
 }
 
 TEST_F(GatewayWatch, WhatHasATokenIsNotBegunAnew) {
