@@ -8,6 +8,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// A message's delay between processes that are far from each other.
+constexpr milliseconds kFar{150};
+
 // Cuts of the toy's twelve blocks, as replicas of one cluster.
 const std::vector<std::vector<LayerRange>>& Cuts() {
   static const std::vector<std::vector<LayerRange>> kCuts = {
@@ -55,6 +58,11 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
     world.shards.push_back({0, kLayers});
     world.stranger = true;
   }
+  // So far apart that a question is asked again before its answer comes.
+  if (random->Chance(0.05)) {
+    world.network.delay = kFar;
+    world.network.loss = 0.04;
+  }
   if (random->Chance(0.02)) {  // longer than the windows of hops
     process.context = 1500;
     process.kv_positions = 1 << 14;
@@ -74,8 +82,7 @@ Fault RandomFault(Random* random, const WorldOptions& world) {
       random->UpTo(OneOf<Nanoseconds>(random, {milliseconds(300), milliseconds(3'000),
                                                milliseconds(15'000), milliseconds(40'000)}));
   fault.factor = OneOf(random, {10.0, 100.0, 1000.0});
-  // Long enough that a question is asked again before its answer comes.
-  if (fault.kind == Kind::kDelay && random->Chance(0.5)) fault.factor = 2000;
+  if (fault.kind == Kind::kDelay && world.network.delay == kFar) fault.factor = 2;
   fault.process = static_cast<size_t>(random->Below(stages + world.gateways));
   fault.other = static_cast<size_t>(random->Below(stages));
   return fault;
