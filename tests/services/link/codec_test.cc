@@ -166,7 +166,7 @@ std::vector<Bad> BadOthers() {
   using F = v1::Frame*;
   return {
       Spoilt<Close>("gateway", [](F f) { f->mutable_close()->clear_sequence(); }),
-      Spoilt<Heartbeat>("taken",
+      Spoilt<Heartbeat>("next_token",
                         [](F f) { f->mutable_heartbeat()->mutable_open(0)->set_next_token(-1); }),
       Spoilt<Heartbeat>("number of sequences",
                         [](F f) {
