@@ -48,7 +48,7 @@ inline std::vector<ChainMessage> SampleMessages() {
       Close{key},
       Heartbeat{19, {{key, 21}, {{9, 8}, 0}}},
       Opened{key, life, 33},
-      Refused{key, life, absl::ResourceExhaustedError("no KV pages; try again")},
+      Refused{key, life, absl::ResourceExhaustedError("no KV pages; try again"), true},
       Unknown{key},
       Edges{{{77, absl::UnavailableError("its link broke")}}},
       Edges{},
@@ -58,7 +58,6 @@ inline std::vector<ChainMessage> SampleMessages() {
       SentLengths{{{key, life, 12}, {{9, 8}, {0, 0}, 0}}},
       Lengths{{{key, life, 11}}},
       NeedFrom{key, life, 5, 9},
-      Refused{key, life, absl::UnavailableError("it stops"), true},
   };
 }
 
