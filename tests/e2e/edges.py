@@ -169,3 +169,7 @@ class Edges:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        closed = loop.create_future()
+        loop.call_soon(closed.set_result, None)  # behind what closes connections that were aborted
+        await closed
