@@ -14,7 +14,7 @@ using nlohmann::json;
 // What a value costs in memory, about and rather more: a value has 16 bytes, in an array up to as
 // much again in reserve; strings, arrays and objects lie on the heap; a key is a node of a tree
 // with its text, and while its object is open an entry of the set of keys seen.
-constexpr uint64_t kScalarBytes = 24;
+constexpr uint64_t kValueBytes = 24;
 constexpr uint64_t kStringBytes = 72;     // and its text
 constexpr uint64_t kContainerBytes = 96;  // array, object
 constexpr uint64_t kKeyBytes = 160;       // and its text, twice
@@ -25,16 +25,16 @@ class LimitedSax {
   LimitedSax(json* out, const JsonLimits& limits)
       : dom_(*out, false), limits_(limits), memory_left_(limits.max_memory) {}
 
-  bool null() { return Spend(kScalarBytes) && dom_.null(); }
-  bool boolean(bool v) { return Spend(kScalarBytes) && dom_.boolean(v); }
+  bool null() { return Spend(kValueBytes) && dom_.null(); }
+  bool boolean(bool v) { return Spend(kValueBytes) && dom_.boolean(v); }
   bool number_integer(json::number_integer_t v) {
-    return Spend(kScalarBytes) && dom_.number_integer(v);
+    return Spend(kValueBytes) && dom_.number_integer(v);
   }
   bool number_unsigned(json::number_unsigned_t v) {
-    return Spend(kScalarBytes) && dom_.number_unsigned(v);
+    return Spend(kValueBytes) && dom_.number_unsigned(v);
   }
   bool number_float(json::number_float_t v, const std::string& text) {
-    return Spend(kScalarBytes) && dom_.number_float(v, text);
+    return Spend(kValueBytes) && dom_.number_float(v, text);
   }
   bool string(std::string& v) { return Spend(kStringBytes + v.size()) && dom_.string(v); }
   bool binary(json::binary_t& v) { return dom_.binary(v); }  // JSON text has none

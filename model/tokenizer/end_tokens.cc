@@ -5,7 +5,7 @@
 namespace catena {
 namespace {
 
-constexpr std::string_view kEndTokens[] = {
+constexpr std::string_view kKnownEndTokens[] = {
     "<|eot_id|>",          // Llama 3
     "<|eom_id|>",          // Llama 3, before a tool's answer
     "<|end_of_text|>",     // Llama 3, Granite
@@ -35,7 +35,8 @@ constexpr std::string_view kEndTokens[] = {
 
 bool EndsTurn(std::string_view text, bool special) {
   if (text == "</s>") return special;
-  return std::find(std::begin(kEndTokens), std::end(kEndTokens), text) != std::end(kEndTokens);
+  return std::find(std::begin(kKnownEndTokens), std::end(kKnownEndTokens), text) !=
+         std::end(kKnownEndTokens);
 }
 
 }  // namespace catena

@@ -11,7 +11,7 @@
 namespace catena {
 namespace {
 
-constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's space
+constexpr std::string_view kMarkedSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
 // tokenizer.ggml.pre: how a "gpt2" vocabulary's text is cut.
 struct PreTokenizerName {
@@ -216,11 +216,11 @@ absl::Status FillSentencePiece(const GgufVocabulary& v, std::string_view source,
   if (parts->vocabulary.Has(v.unk_id)) parts->bpe.unk_id = v.unk_id;
   const bool prefix = v.add_space_prefix.value_or(true);
   std::vector<NormalizerStep> steps;
-  if (prefix) steps.push_back(PrependStep{std::string(kSpace)});
-  steps.push_back(ReplaceStep{" ", std::string(kSpace)});
+  if (prefix) steps.push_back(PrependStep{std::string(kMarkedSpace)});
+  steps.push_back(ReplaceStep{" ", std::string(kMarkedSpace)});
   parts->normalizer = Normalizer(std::move(steps));
   parts->decoder = {.byte_fallback = true,
-                    .replacements = {{std::string(kSpace), " "}},
+                    .replacements = {{std::string(kMarkedSpace), " "}},
                     .strip = " ",
                     .strip_count = prefix ? 1 : 0};
   parts->add_bos = v.add_bos.value_or(true);

@@ -97,7 +97,7 @@ absl::Status SystemError(std::string_view what) {
   return absl::InternalError(fmt::format("cannot {}: {}", what, strerror(errno)));
 }
 
-std::string ReadLine(int fd) {
+std::string ReadAddress(int fd) {
   std::string line;
   char c;
   while (read(fd, &c, 1) == 1 && c != '\n') line += c;
@@ -133,7 +133,7 @@ absl::StatusOr<std::unique_ptr<HopPeer>> HopPeer::Start(int64_t row_bytes) {
   posix_spawn_file_actions_destroy(&actions);
   close(to_peer[0]);
   close(from_peer[1]);
-  if (error == 0) peer->tcp_ = ReadLine(from_peer[0]);
+  if (error == 0) peer->tcp_ = ReadAddress(from_peer[0]);
   close(from_peer[0]);
   if (peer->tcp_.empty()) return absl::InternalError("the process at the other end did not start");
   peer->unix_ = "unix:" + socket;

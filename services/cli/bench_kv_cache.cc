@@ -25,14 +25,14 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-struct Timed {
+struct TimedIds {
   std::vector<int32_t> ids;
   double seconds = 0;
 };
 
-absl::StatusOr<Timed> WithCache(const std::vector<int32_t>& prompt, const Sampler& sampler,
-                                Engine* engine) {
-  Timed out;
+absl::StatusOr<TimedIds> WithCache(const std::vector<int32_t>& prompt, const Sampler& sampler,
+                                   Engine* engine) {
+  TimedIds out;
   const Clock::time_point start = Clock::now();
   const GenerateRequest request{
       .prompt = prompt, .sampler = &sampler, .on_token = [&](const TokenEvent& event) {
@@ -45,9 +45,9 @@ absl::StatusOr<Timed> WithCache(const std::vector<int32_t>& prompt, const Sample
 }
 
 // Each token from nothing: the whole text so far is computed again.
-absl::StatusOr<Timed> Recomputing(std::vector<int32_t> text, int tokens, Engine* engine,
-                                  ProgressBar* bar) {
-  Timed out;
+absl::StatusOr<TimedIds> Recomputing(std::vector<int32_t> text, int tokens, Engine* engine,
+                                     ProgressBar* bar) {
+  TimedIds out;
   LogitScan scan;
   const Clock::time_point start = Clock::now();
   for (int i = 0; i < tokens; ++i) {
@@ -86,8 +86,8 @@ absl::Status RunKvCache(const KvCacheOptions& o) {
   }
   CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, prompt_tokens + o.tokens, 1));
   CATENA_RETURN_IF_ERROR(WithCache(prompt, sampler, engine.get()).status());  // warm up
-  CATENA_ASSIGN_OR_RETURN(const Timed cached, WithCache(prompt, sampler, engine.get()));
-  Timed recomputed;
+  CATENA_ASSIGN_OR_RETURN(const TimedIds cached, WithCache(prompt, sampler, engine.get()));
+  TimedIds recomputed;
   {
     ProgressBar bar("Recomputing");
     CATENA_ASSIGN_OR_RETURN(recomputed, Recomputing(prompt, o.tokens, engine.get(), &bar));

@@ -18,7 +18,7 @@ namespace {
 using load::Clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kAnswerBound{5000};
+constexpr milliseconds kModelsBound{5000};
 constexpr milliseconds kSlice{100};  // how long an interrupt may go unseen
 
 struct ServeOptions {
@@ -37,7 +37,7 @@ absl::StatusOr<v1::Model> AskModel(const ServeOptions& o,
                                    const std::shared_ptr<grpc::Channel>& channel) {
   const auto stub = v1::GenerationService::NewStub(channel);
   grpc::ClientContext context;
-  o.gateway.Prepare(kAnswerBound, &context);
+  o.gateway.Prepare(kModelsBound, &context);
   v1::ListModelsResponse response;
   CATENA_RETURN_IF_ERROR(o.gateway.ToStatus(stub->ListModels(&context, {}, &response)));
   if (response.models().empty() || response.models(0).vocab_size() < 1 ||

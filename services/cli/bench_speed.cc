@@ -31,12 +31,12 @@ std::vector<int32_t> DrawPrompt(int tokens, int64_t vocab_size) {
   return ids;
 }
 
-struct Timed {
+struct Speed {
   double prefill_s = 0;     // until the first token
   double tokens_per_s = 0;  // once all streams write
 };
 
-absl::StatusOr<Timed> Time(const std::vector<int32_t>& prompt, int streams, int tokens,
+absl::StatusOr<Speed> Time(const std::vector<int32_t>& prompt, int streams, int tokens,
                            Engine* engine) {
   SamplingParams params;
   params.max_tokens = tokens;
@@ -63,7 +63,7 @@ absl::StatusOr<Timed> Time(const std::vector<int32_t>& prompt, int streams, int 
       const GenerateStats stats,
       Generate({.prompt = prompt, .sampler = &sampler, .on_token = count}, engine));
   const double seconds = std::chrono::duration<double>(end - start).count();
-  return Timed{stats.prefill_s, static_cast<double>(written) / std::max(seconds, 1e-9)};
+  return Speed{stats.prefill_s, static_cast<double>(written) / std::max(seconds, 1e-9)};
 }
 
 absl::Status RunSpeed(const SpeedOptions& o) {
@@ -78,8 +78,8 @@ absl::Status RunSpeed(const SpeedOptions& o) {
   const std::vector<int32_t> prompt = DrawPrompt(o.prompt_tokens, model.config().vocab_size);
   // The first run is not counted: memory is taken from the system when it is first touched.
   CATENA_RETURN_IF_ERROR(Time(prompt, o.streams, std::min(o.tokens, 2), engine.get()).status());
-  CATENA_ASSIGN_OR_RETURN(const Timed one, Time(prompt, 1, 1, engine.get()));
-  CATENA_ASSIGN_OR_RETURN(const Timed all, Time(prompt, o.streams, o.tokens, engine.get()));
+  CATENA_ASSIGN_OR_RETURN(const Speed one, Time(prompt, 1, 1, engine.get()));
+  CATENA_ASSIGN_OR_RETURN(const Speed all, Time(prompt, o.streams, o.tokens, engine.get()));
   const double prefill = o.prompt_tokens / one.prefill_s;
   if (o.json) {
     return WriteJson({{"prompt_tokens", o.prompt_tokens},

@@ -8,7 +8,7 @@
 namespace catena::cli {
 namespace {
 
-constexpr std::chrono::milliseconds kAnswerBound{1500};
+constexpr std::chrono::milliseconds kDebugBound{1500};
 
 struct DebugOptions {
   GatewayOptions gateway;
@@ -20,7 +20,7 @@ absl::Status RunDebug(const DebugOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const auto channel, o.gateway.Connect());
   const auto stub = v1::ClusterService::NewStub(channel);
   grpc::ClientContext context;
-  o.gateway.Prepare(kAnswerBound, &context);
+  o.gateway.Prepare(kDebugBound, &context);
   v1::DebugSequenceRequest request;
   request.set_sequence_id(o.sequence);
   v1::DebugSequenceResponse response;

@@ -8,7 +8,7 @@ namespace {
 using limits::DetectionLimits;
 using std::chrono::milliseconds;
 
-constexpr char kGroup[] = "How failures are noticed";
+constexpr char kDetectionGroup[] = "How failures are noticed";
 constexpr milliseconds kLongest = std::chrono::hours(1);
 
 struct Flag {
@@ -57,13 +57,13 @@ std::string CheckDuration(const std::string& text) {
 Option Add(App& app, const Flag& flag, const OptionTarget& target) {
   const std::string help =
       fmt::format("{} (default {})", flag.help, Text(DetectionLimits().*flag.limit));
-  return app.AddOption(flag.name, target, help).Check(CheckDuration).Group(kGroup);
+  return app.AddOption(flag.name, target, help).Check(CheckDuration).Group(kDetectionGroup);
 }
 
 Option AddProbesToLose(App& app, const OptionTarget& target) {
   const std::string help =
       fmt::format("{} (default {})", kProbesToLoseHelp, DetectionLimits().probes_to_lose);
-  return app.AddOption(kProbesToLose, target, help).Range(1, kMostProbes).Group(kGroup);
+  return app.AddOption(kProbesToLose, target, help).Range(1, kMostProbes).Group(kDetectionGroup);
 }
 
 void Declare(App& app, DetectionUser user, DetectionLimits* limits) {

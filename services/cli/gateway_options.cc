@@ -8,7 +8,7 @@
 namespace catena::cli {
 namespace {
 
-constexpr char kGroup[] = "Gateway";
+constexpr char kGatewayGroup[] = "Gateway";
 
 absl::StatusOr<std::string> FirstLine(const std::string& path) {
   CATENA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, limits::kKeysBytes));
@@ -22,32 +22,34 @@ absl::StatusOr<std::string> FirstLine(const std::string& path) {
 Option GatewayOptions::Declare(App& app) {
   app.AddOption("--api-key", &api_key, "Where the gateway asks for one")
       .FromEnvironment("CATENA_API_KEY")
-      .Group(kGroup);
+      .Group(kGatewayGroup);
   return DeclareConnection(app);
 }
 
 Option GatewayOptions::DeclareForOperators(App& app) {
   const Option key = app.AddOption("--operator-key", &api_key, "Where the gateway asks for one");
-  key.FromEnvironment("CATENA_OPERATOR_KEY").Group(kGroup);
+  key.FromEnvironment("CATENA_OPERATOR_KEY").Group(kGatewayGroup);
   const auto take = [this](const std::string& path) { api_key = FirstLine(path).value_or(""); };
   app.AddOption("--operator-key-file", take, "File whose first line is that key")
       .Check([](const std::string& path) { return std::string(Message(FirstLine(path).status())); })
       .Excludes(key)
-      .Group(kGroup);
+      .Group(kGatewayGroup);
   return DeclareConnection(app);
 }
 
 Option GatewayOptions::DeclareConnection(App& app) {
   const Option authority = app.AddOption("--tls-ca", &tls.authority,
                                          "PEM file: the authority of the gateway's certificate");
-  authority.Group(kGroup);
+  authority.Group(kGatewayGroup);
   app.AddOption("--tls-server-name", &tls_name,
                 "The name in the gateway's certificate (default: its address's)")
       .Needs(authority)
-      .Group(kGroup);
-  app.AddOption("--tls-cert", &tls.certificate, "PEM file: a certificate of ours").Group(kGroup);
-  app.AddOption("--tls-key", &tls.key, "PEM file: its key").Group(kGroup);
-  return app.AddOption("--gateway", &address, "HOST:PORT of the cluster's gateway").Group(kGroup);
+      .Group(kGatewayGroup);
+  app.AddOption("--tls-cert", &tls.certificate, "PEM file: a certificate of ours")
+      .Group(kGatewayGroup);
+  app.AddOption("--tls-key", &tls.key, "PEM file: its key").Group(kGatewayGroup);
+  return app.AddOption("--gateway", &address, "HOST:PORT of the cluster's gateway")
+      .Group(kGatewayGroup);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> GatewayOptions::Connect() const {

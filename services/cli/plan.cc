@@ -8,7 +8,7 @@
 namespace catena::cli {
 namespace {
 
-constexpr int kBarCells = 20;
+constexpr int kShareCells = 20;
 
 struct PlanOptions {
   ModelOptions model;
@@ -49,7 +49,7 @@ std::string Table(const std::vector<StageShare>& shares) {
     t += fmt::format(
         "{:<7}{:<10}{:>12}{:>16}  {}\n", s.role, s.layers, HumanBytes(s.bytes),
         HumanBytes(s.read_bytes),
-        Bar(static_cast<double>(s.read_bytes) / static_cast<double>(largest), kBarCells));
+        Bar(static_cast<double>(s.read_bytes) / static_cast<double>(largest), kShareCells));
   }
   return t;
 }

@@ -13,7 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kAnswerBound{1500};  // the contract is 2 s for the whole command
+constexpr milliseconds kStatusBound{1500};  // the contract is 2 s for the whole command
 constexpr milliseconds kWatchInterval{1000};
 constexpr std::string_view kClearScreen = "\x1b[H\x1b[J";
 
@@ -31,7 +31,7 @@ class Asker {
 
   absl::StatusOr<v1::GetStatusResponse> Ask() {
     grpc::ClientContext context;
-    options_.gateway.Prepare(kAnswerBound, &context);
+    options_.gateway.Prepare(kStatusBound, &context);
     v1::GetStatusResponse response;
     CATENA_RETURN_IF_ERROR(options_.gateway.ToStatus(stub_->GetStatus(&context, {}, &response)));
     return response;

@@ -14,7 +14,7 @@ using nlohmann::ordered_json;
 using v1::ReplicaDescription;
 using v1::ReplicaStatus;
 
-constexpr int kBarCells = 8;
+constexpr int kUseCells = 8;
 constexpr double kNsPerMs = 1e6;
 
 const char* RoleName(v1::Role role) {
@@ -76,20 +76,20 @@ std::vector<ReplicaStatus> InOrder(const v1::GetStatusResponse& status,
 }
 
 // Rows of cells as columns: each as wide as its widest, two spaces between.
-using Cells = std::vector<std::string>;
+using TableRow = std::vector<std::string>;
 
 int Width(std::string_view text) {  // of what we print: no wide or combining characters
   return static_cast<int>(
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-std::string Columns(const std::vector<Cells>& rows, const std::vector<bool>& to_the_right) {
+std::string Columns(const std::vector<TableRow>& rows, const std::vector<bool>& to_the_right) {
   std::vector<int> widths(to_the_right.size(), 0);
-  for (const Cells& row : rows) {
+  for (const TableRow& row : rows) {
     for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], Width(row[c]));
   }
   std::string text;
-  for (const Cells& row : rows) {
+  for (const TableRow& row : rows) {
     std::string line;
     for (size_t c = 0; c < row.size(); ++c) {
       const std::string space(widths[c] - Width(row[c]), ' ');
@@ -104,11 +104,11 @@ std::string KvUse(const v1::ReplicaLoad& load) {
   if (load.kv_pages() == 0) return "";
   const double share =
       static_cast<double>(load.kv_pages_used()) / static_cast<double>(load.kv_pages());
-  return fmt::format("{} {:3.0f} % of {}", Bar(share, kBarCells), share * 100,
+  return fmt::format("{} {:3.0f} % of {}", Bar(share, kUseCells), share * 100,
                      HumanBytes(load.kv_pages() * load.kv_page_bytes()));
 }
 
-Cells ReplicaRow(const ReplicaStatus& s) {
+TableRow ReplicaRow(const ReplicaStatus& s) {
   const ReplicaDescription& r = s.replica();
   const bool serving = s.health() == v1::REPLICA_HEALTH_SERVING;
   const bool holds_sequences = serving && (r.role() == v1::ROLE_SHARD || r.role() == v1::ROLE_HEAD);
@@ -168,7 +168,7 @@ std::optional<std::string> WhyNotReady(const v1::GetStatusResponse& status) {
 
 std::string StatusTable(const v1::GetStatusResponse& status, const std::string& address) {
   const std::vector<ReplicaStatus> all = InOrder(status, address);
-  std::vector<Cells> rows = {
+  std::vector<TableRow> rows = {
       {"stage", "replica", "health", "KV cache", "sequences", "queued", "oldest", "version"}};
   std::string problems;
   for (const ReplicaStatus& s : all) {
@@ -211,11 +211,11 @@ ordered_json StatusJson(const v1::GetStatusResponse& status, const std::string& 
 }
 
 std::string SequenceTable(const v1::DebugSequenceResponse& sequence) {
-  std::vector<Cells> rows = {{"stage", "replica", "state", "epoch", "round", "received", "computed",
-                              "sent on", "kept", "may send to"}};
+  std::vector<TableRow> rows = {{"stage", "replica", "state", "epoch", "round", "received",
+                                 "computed", "sent on", "kept", "may send to"}};
   for (const v1::SequenceAtStage& s : sequence.stages()) {
-    Cells row = {StageName(s.role(), s.layer_begin(), s.layer_end()), s.address(),
-                 s.open() ? "open" : "not open"};
+    TableRow row = {StageName(s.role(), s.layer_begin(), s.layer_end()), s.address(),
+                    s.open() ? "open" : "not open"};
     if (s.open()) {
       for (const int64_t n : {int64_t{s.epoch()}, int64_t{s.round()}, s.queued_end(), s.length()}) {
         row.push_back(fmt::format("{}", n));

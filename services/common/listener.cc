@@ -4,8 +4,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <linux/tcp.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>

@@ -10,7 +10,7 @@ namespace catena {
 namespace {
 
 // What a token with its log-probabilities takes here and, about, in a message.
-size_t BytesOf(const SampledToken& token) { return 16 + 24 * token.top.size(); }
+size_t TokenBytes(const SampledToken& token) { return 16 + 24 * token.top.size(); }
 
 }  // namespace
 
@@ -100,7 +100,7 @@ void GenerateCall::TakeTokens(Sequence& s, std::vector<SampledToken> tokens) {
   std::vector<int32_t> ids;
   for (SampledToken& token : tokens) {
     ids.push_back(token.id);
-    buffered_.Add(BytesOf(token));
+    buffered_.Add(TokenBytes(token));
     s.waiting.push_back(std::move(token));
   }
   if (s.decode) return s.decode->Push(ids);
@@ -116,7 +116,7 @@ void GenerateCall::OnProgress(uint32_t index, absl::StatusOr<DecodeStream::Progr
   s.text_ended = progress->ended;
   if (progress->stopped) {  // what the loop has made past it, or still makes, is nobody's
     s.stopped = true;
-    for (const SampledToken& token : s.waiting) buffered_.Remove(BytesOf(token));
+    for (const SampledToken& token : s.waiting) buffered_.Remove(TokenBytes(token));
     s.waiting.clear();
     if (!s.end) front_.loop->Cancel(*s.ticket);
   }
@@ -129,7 +129,7 @@ void GenerateCall::AddReady(Sequence& s, std::string text, int64_t n_tokens) {
   Piece piece{.text = std::move(text), .tokens = {}, .bytes = 0};
   piece.bytes = piece.text.size();
   for (; n_tokens > 0; --n_tokens) {
-    piece.bytes += BytesOf(s.waiting.front());
+    piece.bytes += TokenBytes(s.waiting.front());
     piece.tokens.push_back(std::move(s.waiting.front()));
     s.waiting.pop_front();
     ++s.completion_tokens;

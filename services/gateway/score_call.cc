@@ -12,7 +12,7 @@ namespace {
 // Positions whose pieces are asked for together.
 constexpr size_t kFetchPositions = 512;
 
-size_t BytesOf(const SampledToken& score) { return 32 + 24 * score.top.size(); }
+size_t ScoreBytes(const SampledToken& score) { return 32 + 24 * score.top.size(); }
 
 }  // namespace
 
@@ -67,7 +67,7 @@ void ScoreCall::OnEvents(LoopInbox::Events events) {
   if (events.end) ended_ = true;
   if (over()) return;
   for (SampledToken& score : events.tokens) {
-    buffered_.Add(BytesOf(score));
+    buffered_.Add(ScoreBytes(score));
     scores_.push_back(std::move(score));
   }
   if (sent_ + scores_.size() > prompt_.size()) {
@@ -110,7 +110,7 @@ bool ScoreCall::Compose(v1::ScoreResponse* response) {
   if (scores_.empty() || !HavePieces(scores_.front())) return false;
   SampledToken score = std::move(scores_.front());
   scores_.pop_front();
-  buffered_.Remove(BytesOf(score));
+  buffered_.Remove(ScoreBytes(score));
   score.top.resize(std::min(score.top.size(), static_cast<size_t>(top_)));
   auto fill = [&](int32_t id, float logprob, v1::TokenLogprob* out) {
     out->set_id(id);

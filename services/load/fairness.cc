@@ -82,7 +82,7 @@ class Run {
   Fairness fairness_;
 };
 
-std::string Row(const char* name, const std::optional<Percentiles>& p) {
+std::string GapRow(const char* name, const std::optional<Percentiles>& p) {
   if (!p) return "";
   return fmt::format("{:<24}{:>12}{:>12}{:>14.1f}\n", name, HumanSeconds(p->p50),
                      HumanSeconds(p->p99), Unevenness(p).value_or(0));
@@ -103,8 +103,8 @@ std::string FairnessTable(const Fairness& f) {
   std::string t = fmt::format("{} streams, {} prompts of {} tokens\n\n", f.streams, f.long_prompts,
                               f.long_prompt_tokens);
   t += fmt::format("{:<24}{:>12}{:>12}{:>14}\n", "between tokens", "p50", "p99", "p99 / p50");
-  t += Row("streams alone", f.alone);
-  t += Row("beside long prompts", f.beside);
+  t += GapRow("streams alone", f.alone);
+  t += GapRow("beside long prompts", f.beside);
   if (f.long_first_token_s) {
     t += fmt::format("\nlong prompts: first token after {} (p50)\n",
                      HumanSeconds(f.long_first_token_s->p50));

@@ -20,7 +20,7 @@ bool IsDeadline(grpc::StatusCode code) {
          code == grpc::StatusCode::RESOURCE_EXHAUSTED;
 }
 
-std::string Row(const char* name, const std::optional<Percentiles>& p) {
+std::string TimeRow(const char* name, const std::optional<Percentiles>& p) {
   if (!p) return "";
   return fmt::format("{:<16}{:>12}{:>12}{:>12}{:>12}\n", name, HumanSeconds(p->p50),
                      HumanSeconds(p->p95), HumanSeconds(p->p99), HumanSeconds(p->mean));
@@ -83,10 +83,10 @@ std::string Report::Table(double seconds) const {
                    static_cast<double>(prompt_tokens_) / seconds,
                    static_cast<double>(output_tokens_) / seconds);
   t += fmt::format("{:<16}{:>12}{:>12}{:>12}{:>12}\n", "", "p50", "p95", "p99", "mean");
-  t += Row("queue", PercentilesOf(queue_s_));
-  t += Row("first token", PercentilesOf(first_token_s_));
-  t += Row("between tokens", PercentilesOf(gap_s_));
-  t += Row("end to end", PercentilesOf(end_to_end_s_));
+  t += TimeRow("queue", PercentilesOf(queue_s_));
+  t += TimeRow("first token", PercentilesOf(first_token_s_));
+  t += TimeRow("between tokens", PercentilesOf(gap_s_));
+  t += TimeRow("end to end", PercentilesOf(end_to_end_s_));
   return t;
 }
 
