@@ -148,9 +148,20 @@ def compiled_files(tree):
     files = set()
     for build_dir in tree.build_dirs:
         commands = json.loads((build_dir / "compile_commands.json").read_text())
-        for path in (posixpath.join(c["directory"], c["file"]) for c in commands):
-            files.add(posixpath.relpath(posixpath.realpath(path), tree.root))
+        for command in commands:
+            path = posixpath.join(command["directory"], command["file"])
+            for each_path in unity_sources(path) or [path]:
+                files.add(posixpath.relpath(posixpath.realpath(each_path), tree.root))
     return files
+
+
+def unity_sources(path):
+    """The sources that a file of CMake's unity build includes; none where it is no such file."""
+    if "/Unity/unity_" not in path or not posixpath.isfile(path):
+        return []
+    with open(path) as unity:
+        return [posixpath.join(posixpath.dirname(path), m.group(2))
+                for m in _INCLUDE.finditer(unity.read())]
 
 
 def named_in_cmake(tree, path):

@@ -29,7 +29,9 @@ SAMPLES = {
         {"model/a.h": HEADER, "model/a.cc": '#include "model/a.h"\n'},
         {"model/a.h": HEADER, "model/a.cc": '// #include "model/a.h"\n'}, "model/a.h:1"),
     "unbuilt-source": (
-        {"built.cc": "\n", "tests/fuzz/CMakeLists.txt": "f(a.cc) g(b)\n", "tests/fuzz/a.cc": "\n",
+        {"built.cc": "\n", "runtime/c.cc": "\n",
+         "build/Unity/unity_0_cxx.cxx": '#include "../../runtime/c.cc"\n',
+         "tests/fuzz/CMakeLists.txt": "f(a.cc) g(b)\n", "tests/fuzz/a.cc": "\n",
          "tests/fuzz/b.cc": "\n"},
         {"built.cc": "\n", "model/a.cc": "\n"}, "model/a.cc:1"),
     "header-form": (
@@ -92,15 +94,17 @@ SAMPLES = {
 
 
 def report(rule, files):
-    """What `rule` finds in a checkout of `files`, a dict of path and text, whose built.cc is built.
+    """What `rule` finds in a checkout of `files`, a dict of path and text, whose built.cc is built,
+    and what build/Unity/unity_0_cxx.cxx includes.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder).resolve()
         for path, text in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text, encoding="utf-8")
-        (root / "build").mkdir()
-        commands = [{"directory": str(root / "build"), "file": str(root / "built.cc")}]
+        (root / "build").mkdir(exist_ok=True)
+        commands = [{"directory": str(root / "build"), "file": str(root / path)}
+                    for path in ("built.cc", "build/Unity/unity_0_cxx.cxx")]
         (root / "build/compile_commands.json").write_text(json.dumps(commands))
         return sorted(rules.findings(source.Tree(root, [root / "build"]), [rule], allowed={}))
 
