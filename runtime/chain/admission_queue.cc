@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/reached.h"
 
 namespace catena {
@@ -18,18 +19,23 @@ constexpr size_t kMaxOpening = 32;
 }  // namespace
 
 absl::Status AdmissionQueue::MayWait(std::optional<Instant> deadline, Instant now) const {
+  const Nanoseconds wait = ExpectedWait();
   if (waiting() >= options_.max_waiting) {
     CATENA_REACHED(kQueueIsFull);
-    return absl::ResourceExhaustedError(
-        fmt::format("{} requests wait already; try again later", waiting()));
+    absl::Status full = WithReason(absl::ResourceExhaustedError(fmt::format(
+                                       "{} requests wait already; try again later", waiting())),
+                                   ErrorReason::kQueueFull);
+    return wait > Nanoseconds(0) ? WithRetryAfter(std::move(full), wait) : full;
   }
-  const Nanoseconds wait = ExpectedWait();
   if (deadline && wait > Nanoseconds(0) && now + wait > *deadline) {
     CATENA_REACHED(kWaitIsOverTheDeadline);
-    return absl::ResourceExhaustedError(
-        fmt::format("the wait for a place, about {:.1f} s, is longer than the request's deadline; "
-                    "try again later",
-                    std::chrono::duration<double>(wait).count()));
+    return WithRetryAfter(
+        WithReason(absl::ResourceExhaustedError(fmt::format(
+                       "the wait for a place, about {:.1f} s, is longer than the request's "
+                       "deadline; try again later",
+                       std::chrono::duration<double>(wait).count())),
+                   ErrorReason::kQueueTooLong),
+        wait);
   }
   return absl::OkStatus();
 }

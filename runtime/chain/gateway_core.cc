@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/open_messages.h"
 #include "runtime/chain/reached.h"
 
@@ -52,7 +53,8 @@ GatewayCore::Sequence* GatewayCore::Find(const SequenceKey& key) {
 absl::Status GatewayCore::MayEnter(const LoopRequest& request, Instant now) const {
   if (request.deadline && *request.deadline <= now) {
     CATENA_REACHED(kDeadlinePassedBefore);
-    return absl::DeadlineExceededError("the deadline passed before the request came");
+    return WithReason(absl::DeadlineExceededError("the deadline passed before the request came"),
+                      ErrorReason::kDeadline);
   }
   if (!router_.complete().ok()) {
     CATENA_REACHED(kNoRouteWhenItComes);
@@ -83,7 +85,8 @@ void GatewayCore::Cancel(uint64_t ticket, Instant now) {
   auto it = sequences_.find(ticket);
   if (it == sequences_.end()) return;
   CATENA_REACHED(kCancelled);
-  Fail(it->second.get(), absl::CancelledError("cancelled"), now);
+  Fail(it->second.get(), WithReason(absl::CancelledError("cancelled"), ErrorReason::kCancelled),
+       now);
   Admit(now);
 }
 
@@ -105,9 +108,10 @@ void GatewayCore::Open(Sequence* s, Route route, Instant now) {
   const int64_t context = router_.model().context_length;
   if (s->prompt_length() > context) {  // the replicas are others than when it was accepted
     return Fail(s,
-                absl::InvalidArgumentError(
-                    fmt::format("the prompt has {} tokens and the context {}: shorten it",
-                                s->prompt_length(), context)),
+                WithReason(absl::InvalidArgumentError(fmt::format(
+                               "the prompt has {} tokens and the context {}: shorten it",
+                               s->prompt_length(), context)),
+                           ErrorReason::kPromptTooLong),
                 now);
   }
   queue_.Take(s->ticket);
@@ -200,7 +204,7 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
     router_.EdgeFailed(*stage, *(stage + 1));
   }
   if (absl::IsUnavailable(refused.status) && TryElsewhere(s, now)) return;
-  Fail(s, Annotate(refused.status, StageName(*stage)), now);
+  Fail(s, WithStage(Annotate(refused.status, StageName(*stage)), StageName(*stage)), now);
   Admit(now);
 }
 
@@ -251,8 +255,10 @@ void GatewayCore::On(Incarnation from, Unknown& unknown, Instant now) {
   if (stage == nullptr) return;
   CATENA_REACHED(kStageHasLostIt);
   Fail(s,
-       absl::UnavailableError(
-           fmt::format("{} no longer has the request; send it again", StageName(*stage))),
+       WithStage(WithReason(absl::UnavailableError(fmt::format(
+                                "{} no longer has the request; send it again", StageName(*stage))),
+                            ErrorReason::kStageLost),
+                 StageName(*stage)),
        now);
 }
 
@@ -278,8 +284,10 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   if (!score && token.position < expected && token.position >= s->prompt_length() &&
       token.token.id != s->ids->at(token.position)) {
     return Fail(s,
-                absl::InternalError(fmt::format("the head at {} gave two tokens for position {}",
-                                                s->route.head().replica.address, token.position)),
+                WithReason(absl::InternalError(
+                               fmt::format("the head at {} gave two tokens for position {}",
+                                           s->route.head().replica.address, token.position)),
+                           ErrorReason::kDiverged),
                 now);
   }
   if (token.position < expected) CATENA_REACHED(kTokenIsRepeated);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/gateway_core.h"
 #include "runtime/chain/reached.h"
 
@@ -13,6 +14,13 @@ namespace {
 constexpr std::chrono::seconds kLeastRetryAfter{1};
 
 double Seconds(Nanoseconds n) { return std::chrono::duration<double>(n).count(); }
+
+// Of a request that ends for want of a stage; `what` follows the stage's name.
+absl::Status Lost(const ReplicaInfo& stage, ErrorReason reason, std::string_view what) {
+  const std::string name = StageName(stage);
+  const absl::Status status = absl::UnavailableError(fmt::format("{} {}", name, what));
+  return WithStage(WithReason(status, reason), name);
+}
 
 }  // namespace
 
@@ -87,10 +95,9 @@ void GatewayCore::FailReplica(Incarnation replica, const absl::Status& why, Inst
       continue;
     }
     CATENA_REACHED(kReplicaFails);
-    const std::string stage = StageName(*s->route.Find(replica));
     Fail(s,
-         absl::UnavailableError(
-             fmt::format("{} has failed ({}); send the request again", stage, Message(why))),
+         Lost(*s->route.Find(replica), ErrorReason::kStageLost,
+              fmt::format("has failed ({}); send the request again", Message(why))),
          now);
   }
   Admit(now);
@@ -105,7 +112,10 @@ void GatewayCore::EndLate(Instant now) {
     const bool running = s->state == State::kRunning;
     running ? CATENA_REACHED(kLateWhileRunning) : CATENA_REACHED(kLateWhileWaiting);
     const char* where = running ? "running" : "waiting for a place";
-    Fail(s, absl::DeadlineExceededError(fmt::format("the deadline passed while it was {}", where)),
+    Fail(s,
+         WithReason(
+             absl::DeadlineExceededError(fmt::format("the deadline passed while it was {}", where)),
+             ErrorReason::kDeadline),
          now);
   }
 }
@@ -139,9 +149,9 @@ void GatewayCore::EndStuck(Sequence* s, size_t stage, Instant now) {
   router_.Failed(at);
   if (s->state == State::kOpening && TryElsewhere(s, now)) return;
   Fail(s,
-       absl::UnavailableError(
-           fmt::format("{} has made no progress with the request for {:.3g} s; send it again",
-                       StageName(at), Seconds(watchdog_.limit()))),
+       Lost(at, ErrorReason::kStageStalled,
+            fmt::format("has made no progress with the request for {:.3g} s; send it again",
+                        Seconds(watchdog_.limit()))),
        now);
 }
 

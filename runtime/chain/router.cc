@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "runtime/chain/cheapest_route.h"
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/limits.h"
 #include "runtime/chain/reached.h"
 
@@ -219,7 +220,9 @@ absl::StatusOr<Route> Router::ChooseOf(const Wish& wish) const {
   for (const ReplicaInfo* r : CheapestRoute(shards, heads, n_layers, costs)) {
     route.stages.push_back(*r);
   }
-  if (route.stages.empty()) return absl::UnavailableError(WhyNone(wish));
+  if (route.stages.empty()) {
+    return WithReason(absl::UnavailableError(WhyNone(wish)), ErrorReason::kNoRoute);
+  }
   return route;
 }
 
@@ -295,7 +298,10 @@ std::string Router::BrokenAt(const ReplicaInfo& replica) const {
 }
 
 absl::StatusOr<Route> Router::Choose(std::optional<Incarnation> through) const {
-  if (!kind_) return absl::UnavailableError("no shard and no head can be reached; start some");
+  if (!kind_) {
+    return WithReason(absl::UnavailableError("no shard and no head can be reached; start some"),
+                      ErrorReason::kNoRoute);
+  }
   if (through && Find(*through) == nullptr) {
     CATENA_REACHED(kReplicaOfTheWishIsGone);
     return absl::UnavailableError("the replica that the route should go through is gone");
@@ -305,8 +311,9 @@ absl::StatusOr<Route> Router::Choose(std::optional<Incarnation> through) const {
   for (const ReplicaInfo& r : replicas_) {
     if (KindOf(r) == *kind_) continue;
     CATENA_REACHED(kOtherModelIsNamed);
-    return absl::FailedPreconditionError(
-        fmt::format("{}; {}", Message(route.status()), WhyRefused(r.replica.incarnation)));
+    return WithReason(absl::FailedPreconditionError(fmt::format("{}; {}", Message(route.status()),
+                                                                WhyRefused(r.replica.incarnation))),
+                      ErrorReason::kModelMismatch);
   }
   return route;
 }

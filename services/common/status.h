@@ -1,7 +1,14 @@
 // absl::Status as a gRPC status and back: codes are the same, messages are one line, and details
-// (when to retry) travel as google.rpc.Status in grpc-status-details-bin, where every gRPC client
-// library looks for them. An error that one of our services made always has these details; one
-// without is of the connection, and ExplainError says what to do about it.
+// travel as google.rpc.Status in grpc-status-details-bin, where every gRPC client library looks for
+// them:
+//
+//   ErrorInfo   always: a reason (runtime/chain/error_facts.h, or the code's name), the domain
+//               "catena", and in the metadata the stage where it is one's
+//   RetryInfo   of RESOURCE_EXHAUSTED and UNAVAILABLE: when to ask again
+//   BadRequest  of INVALID_ARGUMENT that a field is to blame for
+//
+// An error that one of our services made has these details; one without is of the connection, and
+// ExplainError says what to do about it.
 //
 // Thread rules: pure functions, any thread.
 #pragma once
@@ -14,24 +21,28 @@
 #include <grpcpp/support/status.h>
 
 #include "kernels/base/status.h"
+#include "runtime/chain/error_facts.h"
 
 namespace catena {
 
-// A RESOURCE_EXHAUSTED that says nothing else asks for a retry after this.
+// Where nothing else is known.
 inline constexpr std::chrono::milliseconds kDefaultRetryDelay{1'000};
 
-// The same status with the advice to retry after `delay`: a google.rpc.RetryInfo as its payload.
-absl::Status WithRetryDelay(absl::Status status, std::chrono::milliseconds delay);
-std::optional<std::chrono::milliseconds> RetryDelay(const absl::Status& status);
+// The same INVALID_ARGUMENT with the field that is to blame: its path in the request.
+absl::Status WithField(absl::Status status, std::string_view field);
 
-// RESOURCE_EXHAUSTED gets kDefaultRetryDelay where it has none.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
-// The status that a service of ours gave, payloads included.
+// The status that a service of ours gave, details included.
 absl::Status FromGrpcStatus(const grpc::Status& status);
 
 // Whether a service of ours gave it, rather than gRPC itself.
 bool IsFromService(const grpc::Status& status);
+
+// What its details say, of a status that came or one that will go.
+std::optional<std::chrono::milliseconds> RetryDelay(const absl::Status& status);
+// Its reason, or its code's name; nothing else, whatever a peer wrote.
+std::string ReasonText(const absl::Status& status);
 
 // What broke a connection, in few words where it is known, from gRPC's long ones.
 std::string ConnectionCause(std::string_view message);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/chain/error_facts.h"
+
 namespace catena {
 namespace {
 
@@ -60,19 +62,22 @@ absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text, std::string_view s
 
 absl::Status ApiKeys::Check(std::optional<std::string_view> authorization) const {
   if (!authorization || !HasScheme(*authorization)) {
-    return absl::UnauthenticatedError(
-        kind_ == KeyKind::kApi
-            ? "an API key is needed; send it as \"authorization: Bearer KEY\""
-            : "an operator's key is needed to see inside the cluster; give --operator-key, or send "
-              "it as \"authorization: Bearer KEY\"");
+    return WithReason(
+        absl::UnauthenticatedError(
+            kind_ == KeyKind::kApi
+                ? "an API key is needed; send it as \"authorization: Bearer KEY\""
+                : "an operator's key is needed to see inside the cluster; give --operator-key, or "
+                  "send it as \"authorization: Bearer KEY\""),
+        ErrorReason::kApiKeyMissing);
   }
   const std::string_view given = Trimmed(authorization->substr(kScheme.size()));
   bool known = false;
   for (const std::string& key : keys_) known |= SameKey(given, key);
   if (known) return absl::OkStatus();
-  return absl::PermissionDeniedError(kind_ == KeyKind::kApi
-                                         ? "the API key is not one of this cluster's"
-                                         : "the key is not one of this cluster's operators'");
+  return WithReason(absl::PermissionDeniedError(
+                        kind_ == KeyKind::kApi ? "the API key is not one of this cluster's"
+                                               : "the key is not one of this cluster's operators'"),
+                    ErrorReason::kApiKeyWrong);
 }
 
 absl::Status ApiKeys::Check(const grpc::CallbackServerContext& context) const {

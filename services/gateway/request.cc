@@ -5,6 +5,7 @@
 #include "model/sampler/sampling_limits.h"
 #include "runtime/text/prompt.h"
 #include "services/common/request_limits.h"
+#include "services/common/status.h"
 
 namespace catena {
 namespace {
@@ -49,17 +50,17 @@ absl::Status CheckCounts(const v1::SamplingOptions& in) {
         Row{"stop_token_ids", static_cast<size_t>(in.stop_token_ids_size()), kMaxStopTokenIds},
         Row{"logit_bias", static_cast<size_t>(in.logit_bias_size()), kMaxLogitBiases}}) {
     if (row.count <= row.most) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("{} has {} entries: at most {} are allowed", row.field, row.count, row.most));
+    return WithField(absl::InvalidArgumentError(fmt::format("{} has {} entries: at most {} are "
+                                                            "allowed",
+                                                            row.field, row.count, row.most)),
+                     fmt::format("sampling.{}", row.field));
   }
   return absl::OkStatus();
 }
 
 // Validate names flags, "--top-p is 2"; here they are fields, "top_p is 2".
-absl::Status InFieldNames(const absl::Status& status) {
-  if (status.ok()) return status;
+std::string FieldNames(std::string_view text) {
   std::string out;
-  const std::string_view text = Message(status);
   bool in_name = false;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text.substr(i, 2) == "--") {
@@ -71,27 +72,47 @@ absl::Status InFieldNames(const absl::Status& status) {
     if (in_name && text[i] != '-' && (text[i] < 'a' || text[i] > 'z')) in_name = false;
     out += in_name && text[i] == '-' ? '_' : text[i];
   }
-  return absl::Status(status.code(), out);
+  return out;
+}
+
+// The same with the field that is to blame: the first flag that it names, or its first word.
+absl::Status InFieldNames(const absl::Status& status) {
+  if (status.ok()) return status;
+  const std::string_view text = Message(status);
+  const size_t flag = text.find("--");
+  const std::string from_flag = FieldNames(text.substr(flag == text.npos ? 0 : flag));
+  const size_t end = from_flag.find_first_not_of("abcdefghijklmnopqrstuvwxyz_");
+  return WithField(absl::Status(status.code(), FieldNames(text)),
+                   "sampling." + from_flag.substr(0, end));
 }
 
 absl::Status CheckTokenizer(const ModelFacts& facts, bool chat) {
   if (!facts.has_tokenizer) {
-    return absl::InvalidArgumentError(
-        "the model has no tokenizer; give the prompt as token ids, or add tokenizer.json to the "
-        "model");
+    return WithField(
+        WithReason(absl::InvalidArgumentError("the model has no tokenizer; give the prompt as "
+                                              "token ids, or add tokenizer.json to the model"),
+                   ErrorReason::kNoTokenizer),
+        chat ? "chat" : "text");
   }
   if (chat && !facts.has_chat_template) {
-    return absl::InvalidArgumentError(
-        "the model has no chat template that is known; give the prompt as text, or start the "
-        "tokenizer with --chat-template");
+    return WithField(
+        absl::InvalidArgumentError("the model has no chat template that is known; give the prompt "
+                                   "as text, or start the tokenizer with --chat-template"),
+        "chat");
   }
   return absl::OkStatus();
 }
 
 template <typename Request>
+const char* InputField(const Request& request) {
+  return request.has_chat() ? "chat.messages" : "text";
+}
+
+template <typename Request>
 absl::Status CheckPromptText(const Request& request, const ModelFacts& facts, bool chat) {
   if (request.prompt_case() == Request::PROMPT_NOT_SET) {
-    return absl::InvalidArgumentError("there is no prompt; give text or tokens");
+    return WithField(absl::InvalidArgumentError("there is no prompt; give text or tokens"),
+                     "prompt");
   }
   if (request.has_tokens()) {
     const auto& ids = request.tokens().ids();
@@ -112,34 +133,43 @@ absl::StatusOr<SamplingParams> ResolveSampling(const v1::SamplingOptions& option
 
 absl::Status CheckModel(std::string_view model, const ModelFacts& facts) {
   if (model.empty() || model == facts.model.name) return absl::OkStatus();
-  return absl::NotFoundError(fmt::format("there is no model {} here; ask for {} or leave it out",
-                                         Quoted(model), Quoted(facts.model.name)));
+  return WithReason(
+      absl::NotFoundError(fmt::format("there is no model {} here; ask for {} or leave it out",
+                                      Quoted(model), Quoted(facts.model.name))),
+      ErrorReason::kUnknownModel);
 }
 
 absl::Status CheckText(const v1::GenerateRequest& request, const ModelFacts& facts) {
-  CATENA_RETURN_IF_ERROR(CheckInputSize(request));
+  CATENA_RETURN_IF_ERROR(WithField(CheckInputSize(request), InputField(request)));
   if (request.has_chat() && request.chat().messages().empty()) {
-    return absl::InvalidArgumentError("the conversation has no messages; give one of the user's");
+    return WithField(
+        absl::InvalidArgumentError("the conversation has no messages; give one of the user's"),
+        "chat.messages");
   }
   return CheckPromptText(request, facts, request.has_chat());
 }
 
 absl::Status CheckText(const v1::ScoreRequest& request, const ModelFacts& facts) {
   if (request.text().size() > limits::kMaxTextBytes) {
-    return absl::InvalidArgumentError(
-        fmt::format("the text has {} bytes: at most {} are taken; shorten it",
-                    request.text().size(), limits::kMaxTextBytes));
+    return WithField(absl::InvalidArgumentError(
+                         fmt::format("the text has {} bytes: at most {} are taken; shorten it",
+                                     request.text().size(), limits::kMaxTextBytes)),
+                     "text");
   }
   return CheckPromptText(request, facts, false);
 }
 
 absl::Status CheckText(const v1::TokenizeRequest& request, const ModelFacts& facts) {
-  CATENA_RETURN_IF_ERROR(CheckInputSize(request));
+  CATENA_RETURN_IF_ERROR(WithField(CheckInputSize(request), InputField(request)));
   return CheckTokenizer(facts, request.has_chat());
 }
 
 absl::Status CheckPromptIds(absl::Span<const int32_t> ids, const ModelFacts& facts) {
-  return CheckPrompt(ids, facts.model.vocab_size, facts.model.context_length);
+  absl::Status status = CheckPrompt(ids, facts.model.vocab_size, facts.model.context_length);
+  if (std::ssize(ids) > facts.model.context_length) {
+    status = WithReason(std::move(status), ErrorReason::kPromptTooLong);
+  }
+  return WithField(std::move(status), "prompt");
 }
 
 std::optional<LoopClock::time_point> LoopDeadline(std::chrono::system_clock::time_point deadline,

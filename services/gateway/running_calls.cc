@@ -3,16 +3,22 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/chain/error_facts.h"
+
 namespace catena {
 
 absl::StatusOr<std::unique_ptr<RunningCalls::Place>> RunningCalls::Enter() {
   std::lock_guard lock(mutex_);
   if (draining_) {
-    return absl::UnavailableError("the gateway is stopping; ask another one, or again in a moment");
+    return WithReason(
+        absl::UnavailableError("the gateway is stopping; ask another one, or again in a moment"),
+        ErrorReason::kDraining);
   }
   if (calls_.size() >= most_) {
-    return absl::ResourceExhaustedError(
-        fmt::format("{} {} are being answered already; ask again later", calls_.size(), what_));
+    return WithReason(
+        absl::ResourceExhaustedError(
+            fmt::format("{} {} are being answered already; ask again later", calls_.size(), what_)),
+        ErrorReason::kTooManyCalls);
   }
   const uint64_t number = next_++;
   calls_.emplace(number, std::weak_ptr<Call>());
@@ -42,9 +48,10 @@ void RunningCalls::Drain(std::chrono::milliseconds grace, std::chrono::milliseco
   std::unique_lock lock(mutex_);
   draining_ = true;
   if (left_.wait_for(lock, grace, none)) return;
-  ended_ = absl::UnavailableError(
-      "the gateway has stopped before the answer was complete; ask another one, or again in a "
-      "moment");
+  ended_ = WithReason(
+      absl::UnavailableError("the gateway has stopped before the answer was complete; ask another "
+                             "one, or again in a moment"),
+      ErrorReason::kDraining);
   for (const auto& [number, call] : calls_) {
     if (auto running = call.lock()) late.push_back(std::move(running));
   }

@@ -22,22 +22,90 @@ TEST(StatusTest, CodesAndMessagesSurviveTheWay) {
   EXPECT_TRUE(FromGrpcStatus(grpc::Status::OK).ok());
 }
 
-TEST(StatusTest, ResourceExhaustedSaysWhenToRetryAsEveryClientReadsIt) {
-  const grpc::Status sent = ToGrpcStatus(
-      WithRetryDelay(absl::ResourceExhaustedError("the queue is full"), milliseconds(2500)));
+// A detail as a client in any language reads it; nullopt where there is none.
+template <typename M>
+std::optional<M> Detail(const grpc::Status& sent) {
   google::rpc::Status details;
-  ASSERT_TRUE(details.ParseFromString(sent.error_details()));
-  EXPECT_EQ(details.code(), 8);
-  EXPECT_EQ(details.message(), "the queue is full");
-  google::rpc::RetryInfo info;
-  ASSERT_EQ(details.details_size(), 1);
-  ASSERT_TRUE(details.details(0).UnpackTo(&info));
-  EXPECT_EQ(info.retry_delay().seconds(), 2);
-  EXPECT_EQ(info.retry_delay().nanos(), 500'000'000);
-  EXPECT_EQ(RetryDelay(FromGrpcStatus(sent)), milliseconds(2500));
-  EXPECT_EQ(RetryDelay(FromGrpcStatus(ToGrpcStatus(absl::ResourceExhaustedError("full")))),
-            kDefaultRetryDelay);
-  EXPECT_EQ(RetryDelay(absl::UnavailableError("away")), std::nullopt);
+  EXPECT_TRUE(details.ParseFromString(sent.error_details()));
+  EXPECT_EQ(details.code(), static_cast<int>(sent.error_code()));
+  EXPECT_EQ(details.message(), sent.error_message());
+  M detail;
+  for (const auto& any : details.details()) {
+    if (any.UnpackTo(&detail)) return detail;
+  }
+  return std::nullopt;
+}
+
+TEST(StatusTest, EveryErrorSaysWhyForPrograms) {
+  for (int code = 1; code <= 16; ++code) {
+    const absl::Status status(static_cast<absl::StatusCode>(code), "text");
+    const auto info = Detail<google::rpc::ErrorInfo>(ToGrpcStatus(status));
+    ASSERT_TRUE(info.has_value());
+    EXPECT_EQ(info->reason(), absl::StatusCodeToString(status.code()));
+    EXPECT_EQ(info->domain(), "catena");
+    EXPECT_EQ(info->metadata_size(), 0);
+  }
+  const absl::Status lost = WithStage(
+      WithReason(absl::UnavailableError("it is gone"), ErrorReason::kStageLost), "shard 0-7");
+  // A second reason changes nothing.
+  const absl::Status passed =
+      WithReason(FromGrpcStatus(ToGrpcStatus(lost)), ErrorReason::kDraining);
+  const auto info = Detail<google::rpc::ErrorInfo>(ToGrpcStatus(passed));
+  ASSERT_TRUE(info.has_value());
+  EXPECT_EQ(info->reason(), "STAGE_LOST");
+  EXPECT_EQ(info->metadata().at("stage"), "shard 0-7");
+}
+
+TEST(StatusTest, AReasonOfAPeerIsOneOfOursOrNone) {
+  google::rpc::Status details;
+  details.set_code(14);
+  google::rpc::ErrorInfo info;
+  info.set_domain("catena");
+  info.set_reason("ANYTHING_AT_ALL");
+  details.add_details()->PackFrom(info);
+  const grpc::Status sent(grpc::StatusCode::UNAVAILABLE, "text", details.SerializeAsString());
+  EXPECT_EQ(ReasonText(FromGrpcStatus(sent)), "UNAVAILABLE");
+}
+
+TEST(StatusTest, WhatMayBeTriedAgainSaysWhen) {
+  const absl::Status full = WithRetryAfter(absl::ResourceExhaustedError("the queue is full"),
+                                           std::chrono::microseconds(2'499'100));
+  const auto info = Detail<google::rpc::RetryInfo>(ToGrpcStatus(full));
+  ASSERT_TRUE(info.has_value());
+  EXPECT_EQ(info->retry_delay().seconds(), 2);
+  EXPECT_EQ(info->retry_delay().nanos(), 500'000'000);
+  EXPECT_EQ(RetryDelay(FromGrpcStatus(ToGrpcStatus(full))), milliseconds(2500));
+  for (const absl::Status& status :
+       {absl::ResourceExhaustedError("full"), absl::UnavailableError("away")}) {
+    EXPECT_EQ(RetryDelay(FromGrpcStatus(ToGrpcStatus(status))), kDefaultRetryDelay);
+  }
+  for (const absl::Status& status :
+       {absl::InvalidArgumentError("wrong"), absl::InternalError("broken"),
+        absl::DeadlineExceededError("late"), absl::NotFoundError("absent")}) {
+    EXPECT_FALSE(Detail<google::rpc::RetryInfo>(ToGrpcStatus(status)).has_value()) << status;
+  }
+}
+
+TEST(StatusTest, AnInvalidArgumentNamesItsField) {
+  const absl::Status wrong =
+      WithField(absl::InvalidArgumentError("top_p is 2: it must be from 0 to 1"), "sampling.top_p");
+  for (const absl::Status& status : {wrong, FromGrpcStatus(ToGrpcStatus(wrong))}) {
+    const auto bad = Detail<google::rpc::BadRequest>(ToGrpcStatus(status));
+    ASSERT_TRUE(bad.has_value());
+    ASSERT_EQ(bad->field_violations_size(), 1);
+    EXPECT_EQ(bad->field_violations(0).field(), "sampling.top_p");
+    EXPECT_EQ(bad->field_violations(0).description(), wrong.message());
+    EXPECT_EQ(Detail<google::rpc::ErrorInfo>(ToGrpcStatus(status))->reason(), "INVALID_FIELD");
+  }
+}
+
+TEST(StatusTest, DetailsFitIntoTrailersHoweverLongTheMessageIs) {
+  const absl::Status status = WithStage(
+      WithField(absl::InvalidArgumentError(std::string(100'000, 'x')), std::string(100'000, 'y')),
+      std::string(100'000, 'z'));
+  const grpc::Status sent = ToGrpcStatus(status);
+  // Binary metadata goes as base64.
+  EXPECT_LT(sent.error_message().size() + sent.error_details().size() * 4 / 3, 8192u);
 }
 
 TEST(StatusTest, MessagesAreOneLineOfUtf8) {

@@ -291,7 +291,7 @@ TEST_F(GenerateCallTest, WhatEndsTheLoopEndsTheStreamWithItsStatus) {
   Call call(api(), request);
   loop_.Await(1);
   loop_.End(1, FinishReason::kLength,
-            WithRetryDelay(absl::ResourceExhaustedError("the queue is full"),
+            WithRetryAfter(absl::ResourceExhaustedError("the queue is full"),
                            std::chrono::milliseconds(1500)));
   const Outcome& out = call.ReadAll();
   EXPECT_TRUE(absl::IsResourceExhausted(out.status));
