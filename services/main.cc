@@ -46,7 +46,7 @@ int Main(int argc, char** argv) {
   constexpr int kKeepWhatIsSet = 0;
   setenv("GRPC_DNS_RESOLVER", "native", kKeepWhatIsSet);
   // Until a role says more: what libraries log would stand beside our one line.
-  const absl::Status log = InitLog("catena", "warn");
+  const absl::Status log = InitLog({.role = "catena", .level = "warn"});
   if (!log.ok()) return Fail(log);
   const Parsed parsed = ParseCommandLine(argc, argv, CATENA_VERSION, kCommands);
   fmt::print("{}", parsed.out);

@@ -183,7 +183,7 @@ std::string Lines(std::string_view name, const Compared& c) {
 }
 
 absl::Status RunHop(const HopOptions& o) {
-  CATENA_RETURN_IF_ERROR(InitLog("bench", "error"));
+  CATENA_RETURN_IF_ERROR(InitLog({.role = "bench", .level = "error"}));
   CATENA_ASSIGN_OR_RETURN(const auto peer, HopPeer::Start(o.bytes));
   CATENA_ASSIGN_OR_RETURN(const Compared over_unix,
                           Compare({peer->unix_address(), HopPeer::kUnixIncarnation}, o));

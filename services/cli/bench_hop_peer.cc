@@ -79,7 +79,7 @@ struct PeerEnd {
 };
 
 absl::Status RunPeer(const std::string& socket, int64_t row_bytes) {
-  CATENA_RETURN_IF_ERROR(InitLog("hop-peer", "error"));
+  CATENA_RETURN_IF_ERROR(InitLog({.role = "hop-peer", .level = "error"}));
   PeerEnd over_unix(HopPeer::kUnixIncarnation, row_bytes);
   PeerEnd over_tcp(HopPeer::kTcpIncarnation, row_bytes);
   CATENA_RETURN_IF_ERROR(over_unix.Listen("unix:" + socket));

@@ -114,12 +114,15 @@ void TargetAddresses::Watch(const std::shared_ptr<State>& state, const Name& nam
       addresses.push_back(
           fmt::format("{}:{}", is_v6 ? fmt::format("[{}]", host) : host, name.asked.port));
     }
+    const size_t n = addresses.size();
+    lock.unlock();
     if (found.status() != before && found.ok()) spdlog::info("{} is resolved again", name.target);
     if (found.status() != before && !found.ok()) {
       spdlog::warn("{} cannot be resolved: {}; it has {} addresses from before", name.target,
-                   Message(found.status()), addresses.size());
+                   Message(found.status()), n);
     }
     before = found.status();
+    lock.lock();
     if (state->wake.wait_for(lock, every, [&] { return state->stopped; })) return;
   }
 }

@@ -237,12 +237,13 @@ void Discovery::TakeAnswer(Member* member, const Probe& probe) {
 }
 
 // What has changed goes to the log, once.
-void Discovery::LogChanges(const GatewayView& view, Member* member) {
+void Discovery::NoteChanges(const GatewayView& view, Member* member, std::vector<LogLine>* lines) {
   const KnownReplica& known = member->known;
   if (known.answers != member->was_answering) {
     member->was_answering = known.answers;
-    known.answers ? spdlog::info("{} {} answers", RoleName(known.role), known.address)
-                  : spdlog::warn("{} {} {}", RoleName(known.role), known.address, known.problem);
+    lines->push_back({.warning = !known.answers,
+                      .text = fmt::format("{} {} {}", RoleName(known.role), known.address,
+                                          known.answers ? "answers" : known.problem)});
     if (!known.answers) member->was_refused = false;
   }
   // The view knows nothing yet of one that has just come.
@@ -252,18 +253,21 @@ void Discovery::LogChanges(const GatewayView& view, Member* member) {
   const std::string refused = WhyRefused(known, view);
   if (refused.empty() == !member->was_refused) return;
   member->was_refused = !refused.empty();
-  refused.empty() ? spdlog::info("{} {} is no longer refused", RoleName(known.role), known.address)
-                  : spdlog::warn("refused: {}", refused);
+  const std::string again =
+      fmt::format("{} {} is no longer refused", RoleName(known.role), known.address);
+  lines->push_back({.warning = member->was_refused,
+                    .text = member->was_refused ? "refused: " + refused : again});
 }
 
 void Discovery::Publish() {
   std::vector<ReplicaInfo> stages;
   std::vector<AbsentReplica> absent;
+  std::vector<LogLine> lines;
   const GatewayView view = gateway_->view();
   {
     const std::lock_guard lock(mutex_);
     for (auto& [address, member] : members_) {
-      LogChanges(view, member.get());
+      NoteChanges(view, member.get(), &lines);
       const KnownReplica& known = member->known;
       member->published = 0;
       if (known.role == Role::kTokenizer) continue;
@@ -278,6 +282,9 @@ void Discovery::Publish() {
     }
   }
   gateway_->SetReplicas(std::move(stages), std::move(absent));
+  for (const LogLine& line : lines) {
+    line.warning ? spdlog::warn("{}", line.text) : spdlog::info("{}", line.text);
+  }
 }
 
 std::vector<TokenizerReplica> Discovery::Serving() {
@@ -296,13 +303,14 @@ std::vector<TokenizerReplica> Discovery::Serving() {
 
 absl::StatusOr<std::shared_ptr<const ModelFacts>> Discovery::Facts() const {
   const GatewayView view = gateway_->view();
-  absl::Status why_none = absl::UnavailableError("no tokenizer can be reached; start one");
+  absl::Status why_none = WithReason(
+      absl::UnavailableError("no tokenizer can be reached; start one"), ErrorReason::kNoTokenizer);
   const std::lock_guard lock(mutex_);
   for (const auto& [address, member] : members_) {
     const KnownReplica& known = member->known;
     if (known.role != Role::kTokenizer || !known.answers) continue;
     if (const std::string refused = WhyRefused(known, view); !refused.empty()) {
-      why_none = absl::FailedPreconditionError(refused);
+      why_none = WithReason(absl::FailedPreconditionError(refused), ErrorReason::kModelMismatch);
       continue;
     }
     if (view.model.context_length <= 0) return member->facts;

@@ -90,7 +90,12 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   std::shared_ptr<Probe> StartProbe(Member* member);
   void TakeAnswer(Member* member, const Probe& probe);
   void Judge(Member* member);
-  void LogChanges(const GatewayView& view, Member* member);
+  // What the log is to say, once no lock is held.
+  struct LogLine {
+    bool warning = false;
+    std::string text;
+  };
+  static void NoteChanges(const GatewayView& view, Member* member, std::vector<LogLine>* lines);
   void Publish();
 
   const DiscoveryOptions options_;

@@ -38,7 +38,7 @@ class ChainStub final : public v1::ChainService::Service {
 
 class ServerTest : public Test {
  protected:
-  void SetUp() override { ASSERT_TRUE(InitLog("test", "error").ok()); }
+  void SetUp() override { ASSERT_TRUE(InitLog({.role = "test", .level = "error"}).ok()); }
 
   absl::StatusOr<std::unique_ptr<Server>> Start(const std::string& listen,
                                                 const TlsOptions& tls = {}) {

@@ -14,7 +14,7 @@ namespace {
 class ClusterServiceTest : public testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_TRUE(InitLog("test", "error").ok());
+    ASSERT_TRUE(InitLog({.role = "test", .level = "error"}).ok());
     actor_.Start(&links_);
   }
   void TearDown() override {

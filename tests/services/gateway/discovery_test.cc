@@ -55,7 +55,7 @@ class FakeResolver {
 
 class DiscoveryTest : public testing::Test {
  protected:
-  void SetUp() override { ASSERT_TRUE(InitLog("test", "error").ok()); }
+  void SetUp() override { ASSERT_TRUE(InitLog({.role = "test", .level = "error"}).ok()); }
   void TearDown() override {
     if (discovery_ != nullptr) discovery_->Stop();
     actor_.Stop();

@@ -90,7 +90,7 @@ class GrpcNode : public TransportNode {
 class GrpcRig : public TransportRig {
  public:
   explicit GrpcRig(bool unix_sockets) : unix_sockets_(unix_sockets) {
-    EXPECT_TRUE(InitLog("test", "error").ok());
+    EXPECT_TRUE(InitLog({.role = "test", .level = "error"}).ok());
   }
 
   std::unique_ptr<TransportNode> Start(const NodeOptions& options) override {
