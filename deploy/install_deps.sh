@@ -21,6 +21,7 @@ build  libprotobuf-dev    messages
 build  libssl-dev         proofs of who calls; gRPC needs it too
 build  protobuf-compiler-grpc  C++ of proto/
 build  libspdlog-dev      log
+build  libboost1.81-dev   Beast: metrics and health over HTTP
 build  libxxhash-dev      hashes of rows
 build  libgtest-dev       unit tests, built by default
 build  libgmock-dev       matchers of the unit tests

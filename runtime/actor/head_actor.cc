@@ -68,10 +68,14 @@ DType HeadActor::row_dtype() const { return parts_->backend->residual_dtype(); }
 std::string HeadActor::numerics_id() const { return parts_->backend->numerics_id(); }
 
 void HeadActor::AfterRound(Instant now) {
+  const StageCounters& counters = parts_->core.counters();
+  if (counters.divergences > divergences_seen_ && on_diverged_) on_diverged_(*counters.diverged);
+  divergences_seen_ = counters.divergences;
   const std::lock_guard lock(mutex_);
   load_ = parts_->core.load(now);
   oldest_step_ = parts_->core.oldest_step();
   draining_ = parts_->core.draining();
+  counters_ = counters;
 }
 
 ReplicaLoad HeadActor::load() const {
@@ -97,6 +101,11 @@ void HeadActor::EndAll(const absl::Status& why, std::function<void()> done) {
     Flush();
     done();
   });
+}
+
+StageCounters HeadActor::counters() const {
+  const std::lock_guard lock(mutex_);
+  return counters_;
 }
 
 void HeadActor::View(const SequenceKey& key,

@@ -44,6 +44,11 @@ class HeadActor final : public Actor {
   // Ends all sequences, telling their gateways why, and then calls `done` on the actor's thread:
   // what they are told is with the transport. Not at all once the actor is stopped.
   void EndAll(const absl::Status& why, std::function<void()> done);
+  // As of the last round.
+  StageCounters counters() const;
+  // Called on the actor's thread, with no lock held, where a sequence's steps came twice with other
+  // bits. Before Start.
+  void OnDiverged(std::function<void(const SequenceKey&)> fn) { on_diverged_ = std::move(fn); }
   // Calls `done` on the actor's thread, between two batches.
   void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
 
@@ -61,6 +66,9 @@ class HeadActor final : public Actor {
   ReplicaLoad load_;
   std::optional<Instant> oldest_step_;
   bool draining_ = false;
+  StageCounters counters_;
+  std::function<void(const SequenceKey&)> on_diverged_;
+  int64_t divergences_seen_ = 0;
 };
 
 }  // namespace catena

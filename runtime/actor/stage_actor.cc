@@ -128,9 +128,13 @@ DType StageActor::row_dtype() const { return parts_->backend->residual_dtype(); 
 std::string StageActor::numerics_id() const { return parts_->backend->numerics_id(); }
 
 void StageActor::AfterRound(Instant now) {
+  const StageCounters& counters = parts_->core.counters();
+  if (counters.divergences > divergences_seen_ && on_diverged_) on_diverged_(*counters.diverged);
+  divergences_seen_ = counters.divergences;
   const KvCache& cache = parts_->stage->cache();
   const std::lock_guard lock(mutex_);
   load_ = parts_->core.load(now);
+  counters_ = counters;
   load_.kv_pages = cache.total_pages();
   load_.kv_pages_used = cache.total_pages() - cache.free_pages();
   load_.kv_page_bytes = parts_->stage->kv_page_bytes();
@@ -164,6 +168,11 @@ void StageActor::EndAll(const absl::Status& why, std::function<void()> done) {
     Flush();
     done();
   });
+}
+
+StageCounters StageActor::counters() const {
+  const std::lock_guard lock(mutex_);
+  return counters_;
 }
 
 void StageActor::View(const SequenceKey& key,

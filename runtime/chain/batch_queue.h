@@ -12,12 +12,16 @@
 
 #include "runtime/chain/instant.h"
 #include "runtime/chain/intake.h"
+#include "runtime/chain/stage_counters.h"
 
 namespace catena {
 
 template <class Sequence>
 class BatchQueue {
  public:
+  // `counters` outlives this.
+  explicit BatchQueue(StageCounters* counters) : counters_(counters) {}
+
   // Those that wait for a batch, oldest first.
   const std::deque<Sequence*>& ready() const { return ready_; }
   // Those of the batch that runs, in its order.
@@ -38,13 +42,18 @@ class BatchQueue {
     s->intake.place = Intake::Place::kIdle;
   }
 
-  // The next batch has a part of it. REQUIRES: it is ready; Started is called before anything else.
+  // The next batch has a part of it, to be consumed next. REQUIRES: it is ready and has rows
+  // queued; Started is called before anything else.
   void Join(Sequence* s) {
     s->intake.place = Intake::Place::kRunning;
     running_.push_back(s);
+    waiting_since_.push_back(s->intake.inbox.since());
   }
   void Started(Instant now) {
     started_ = now;
+    for (const Instant since : waiting_since_) counters_->queue_wait.Add(now - since);
+    waiting_since_.clear();
+    if (!running_.empty()) counters_->clock.Set(true, true, now);
     std::erase_if(ready_, [](Sequence* s) {
       if (s->intake.running()) return true;
       if (s->Runnable()) return false;
@@ -52,9 +61,12 @@ class BatchQueue {
       return true;
     });
   }
-  // It is done: those that it had, now idle.
-  std::vector<Sequence*> Finished() {
+  // It is done, with so many rows: the sequences that it had, now idle.
+  std::vector<Sequence*> Finished(int64_t rows, Instant now) {
     ++batches_;
+    counters_->forward.Add(now - started_);
+    counters_->batch_rows.Add(static_cast<double>(rows));
+    counters_->batch_sequences.Add(static_cast<double>(running_.size()));
     for (Sequence* s : running_) s->intake.place = Intake::Place::kIdle;
     return std::exchange(running_, {});
   }
@@ -77,8 +89,10 @@ class BatchQueue {
   }
 
  private:
+  StageCounters* const counters_;
   std::deque<Sequence*> ready_;
   std::vector<Sequence*> running_;
+  std::vector<Instant> waiting_since_;  // of those that join the next batch
   Instant started_{};
   int64_t batches_ = 0;
 };

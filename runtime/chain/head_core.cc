@@ -114,8 +114,8 @@ const std::vector<RowRun>* HeadCore::NextBatch(Instant now) {
     if (rows <= 0) break;
     spans_.push_back({.first_position = s->intake.inbox.begin(), .rows = rows});
     consumed_.clear();
-    s->intake.inbox.Consume(rows, &consumed_, &batch_);
     queue.Join(s);
+    s->intake.inbox.Consume(rows, &consumed_, &batch_);
     batch_rows_ += rows;
   }
   queue.Started(now);

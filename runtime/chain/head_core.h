@@ -52,6 +52,7 @@ class HeadCore final : public Core {
   ReplicaLoad load(Instant now) const { return receiving_.load(now); }
   // Since when the oldest step that could run has waited.
   std::optional<Instant> oldest_step() const { return receiving_.queue().OldestStep(); }
+  const StageCounters& counters() const { return receiving_.counters(); }
   std::optional<SequenceView> View(const SequenceKey& key);
 
  private:

@@ -25,6 +25,7 @@
 #include "runtime/chain/reached.h"
 #include "runtime/chain/replica_info.h"
 #include "runtime/chain/sequence_table.h"
+#include "runtime/chain/stage_counters.h"
 
 namespace catena {
 
@@ -71,6 +72,7 @@ class ReceivingEnd {
   // REQUIRES: its key is not open.
   S* Insert(std::unique_ptr<S> s, Instant now) {
     const SequenceKey key = s->intake.key;
+    counters_.clock.Set(true, !queue_.running().empty(), now);
     return table_.Insert(key, std::move(s), now);
   }
   void Renew(Incarnation gateway, Instant now) { table_.Renew(gateway, now); }
@@ -109,6 +111,8 @@ class ReceivingEnd {
 
   // Sequences, queue and batches.
   ReplicaLoad load(Instant now) const;
+  StageCounters& counters() { return counters_; }
+  const StageCounters& counters() const { return counters_; }
 
  private:
   void ReceiveStep(Incarnation from, Lane lane, const Step& step, const Steps& steps, size_t offset,
@@ -122,12 +126,12 @@ class ReceivingEnd {
   const Options options_;
   CoreOutput* const output_;
   SequenceTable<S> table_;
-  BatchQueue<S> queue_;
+  StageCounters counters_;
+  BatchQueue<S> queue_{&counters_};
   std::vector<std::unique_ptr<S>> closing_;  // closed while they run
   Acknowledgements acknowledgements_;
   bool draining_ = false;
   int64_t rows_done_ = 0;
-  int64_t divergences_ = 0;
 };
 
 // --- which sequences are open ---
@@ -138,6 +142,7 @@ void ReceivingEnd<S>::Close(const SequenceKey& key) {
   if (s == nullptr) return;
   std::unique_ptr<S> owned = table_.Extract(key);
   s->intake.closed = true;
+  if (table_.size() == 0) counters_.clock.Emptied();
   if (s->intake.running()) {
     CATENA_REACHED(kClosedWhileRunning);
     closing_.push_back(std::move(owned));
@@ -237,7 +242,8 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
       Ask(s, now);
       break;
     case Inbox::Result::kDiverged:
-      ++divergences_;
+      ++counters_.divergences;
+      counters_.diverged = intake.key;
       break;
     case Inbox::Result::kDuplicate:
       CATENA_REACHED(kStepIsDuplicate);
@@ -333,7 +339,7 @@ void ReceivingEnd<S>::GoBack(S* s, int64_t position) {
 template <ReceivingSequence S>
 void ReceivingEnd<S>::Finished(int64_t rows, Instant now) {
   rows_done_ += rows;
-  for (S* s : queue_.Finished()) {
+  for (S* s : queue_.Finished(rows, now)) {
     if (s->intake.closed) continue;
     if (s->intake.rewind) RewindTo(s, *std::exchange(s->intake.rewind, std::nullopt), now);
     queue_.Add(s);
@@ -341,6 +347,7 @@ void ReceivingEnd<S>::Finished(int64_t rows, Instant now) {
   }
   acknowledgements_.SendTo(output_);
   closing_.clear();
+  counters_.clock.Set(table_.size() > 0, false, now);
 }
 
 template <ReceivingSequence S>
@@ -354,7 +361,7 @@ ReplicaLoad ReceivingEnd<S>::load(Instant now) const {
   if (const std::optional<Instant> oldest = queue_.OldestStep()) {
     load.oldest_step_ns = std::max<int64_t>((now - *oldest).count(), 1);
   }
-  load.divergences = divergences_;
+  load.divergences = counters_.divergences;
   return load;
 }
 

@@ -51,6 +51,7 @@ struct ReplicaInfo {
   std::string version;      // of the release
   std::string host;         // stages of one host share its cores
   int64_t pid = 0;
+  std::string metrics;             // host:port of its metrics and health; "": it has none
   bool draining = false;           // takes no new sequences
   std::vector<Edge> broken_edges;  // other stages that it cannot reach
   ReplicaLoad load;

@@ -233,8 +233,8 @@ void StageCore::AddSpan(const BatchPlanner::Part& part, std::vector<Refused>* fa
     return;
   }
   batch_.spans.push_back({.id = s->memory_id(), .first_position = first, .rows = part.rows});
-  s->intake.inbox.Consume(part.rows, &batch_.ids, &batch_.input);
   receiving_.queue().Join(s);
+  s->intake.inbox.Consume(part.rows, &batch_.ids, &batch_.input);
 }
 
 void StageCore::Complete(const char* rows, Instant now) {
@@ -249,8 +249,9 @@ void StageCore::Complete(const char* rows, Instant now) {
       // Those behind are of a round that is no more.
       if (s->intake.rewind) CATENA_REACHED(kBatchOfOldRound);
       const int64_t valid = s->intake.rewind.value_or(span.first_position + span.rows);
-      s->Append(ids.subspan(0, std::clamp<int64_t>(valid - span.first_position, 0, span.rows)),
-                rows, now);
+      receiving_.counters().replayed_rows +=
+          s->Append(ids.subspan(0, std::clamp<int64_t>(valid - span.first_position, 0, span.rows)),
+                    rows, now);
       CollectSteps(s, now);
     }
     ids.remove_prefix(n);

@@ -75,6 +75,7 @@ class StageCore final : public Core {
   ReplicaLoad load(Instant now) const;
   // Since when the oldest step that could run has waited.
   std::optional<Instant> oldest_step() const { return receiving_.queue().OldestStep(); }
+  const StageCounters& counters() const { return receiving_.counters(); }
   std::optional<SequenceView> View(const SequenceKey& key);
 
  private:

@@ -58,12 +58,15 @@ int64_t StageSequence::RunnableRows() const {
   return std::min(intake.inbox.queued(), room);
 }
 
-void StageSequence::Append(absl::Span<const int32_t> ids, const char* rows, Instant now) {
+int64_t StageSequence::Append(absl::Span<const int32_t> ids, const char* rows, Instant now) {
+  const int64_t replayed = std::clamp<int64_t>(once_ - length_, 0, std::ssize(ids));
   ids_.insert(ids_.end(), ids.begin(), ids.end());
   for (size_t i = 0; i < ids.size(); ++i, ++length_, rows += row_bytes_) {
     if (length_ >= rows_from) journal.Append(rows);
   }
   left = now;
+  once_ = std::max(once_, length_);
+  return replayed;
 }
 
 SequenceView StageSequence::View() const {

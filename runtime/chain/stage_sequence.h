@@ -41,7 +41,10 @@ struct StageSequence {
   int64_t Length() const { return length_; }
   bool Runnable() const { return RunnableRows() > 0; }
   void Queued(const Step& step);
-  void BeginRound(int64_t position) { outbox.BeginRound(intake.life.round, position); }
+  void BeginRound(int64_t position) {
+    outbox.BeginRound(intake.life.round, position);
+    once_ = std::min(once_, position);
+  }
   int64_t Forget(int64_t position);
 
   Incarnation next() const { return open.next.incarnation; }
@@ -61,8 +64,9 @@ struct StageSequence {
   std::optional<int64_t> MissingRow() const;
   // Queued rows that the next stage has room for.
   int64_t RunnableRows() const;
-  // The next positions are computed: their ids, and their rows one after another.
-  void Append(absl::Span<const int32_t> ids, const char* rows, Instant now);
+  // The next positions are computed: their ids, and their rows one after another. How many of them
+  // had been computed before.
+  int64_t Append(absl::Span<const int32_t> ids, const char* rows, Instant now);
   // Forgets some of the oldest rows; false where all are needed: the next stage has yet to receive
   // them.
   bool DropOldestRows() {
@@ -84,6 +88,7 @@ struct StageSequence {
   const int64_t row_bytes_;
   StageMemory* const memory_;
   int64_t length_ = 0;        // positions computed
+  int64_t once_ = 0;          // positions of this round that ever were
   std::vector<int32_t> ids_;  // of them
 };
 

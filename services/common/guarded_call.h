@@ -112,6 +112,8 @@ class GuardedCall : public HeaderFirstReactor<Response>,
   virtual void TakeEnd() { FinishOnce(absl::OkStatus()); }
   virtual void OnAllSent() {}
   virtual void OnGone() {}
+  // Once, with what it ends with; must not call back.
+  virtual void OnEnded(const absl::Status&) {}
 
   template <typename T>
   std::shared_ptr<T> Self() {
@@ -134,6 +136,7 @@ class GuardedCall : public HeaderFirstReactor<Response>,
   void SendLast(Response response) {
     std::lock_guard lock(mutex_);
     if (std::exchange(finished_, true)) return;
+    OnEnded(absl::OkStatus());
     response_ = std::move(response);
     this->StartWriteAndFinish(&response_, {}, grpc::Status::OK);
   }
@@ -149,6 +152,7 @@ class GuardedCall : public HeaderFirstReactor<Response>,
  private:
   void FinishLocked(const absl::Status& status) {
     if (std::exchange(finished_, true)) return;
+    OnEnded(status);
     this->Finish(ToGrpcStatus(status));
   }
   void WriteLocked(Response response) {

@@ -23,6 +23,13 @@ std::string CertificateNames(const grpc::CallbackServerContext& context) {
   return names;
 }
 
+constexpr uint64_t kLongestHopNs = uint64_t{3600} * 1'000'000'000;
+
+uint64_t UnixNs() {
+  return static_cast<uint64_t>(
+      Nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count());
+}
+
 }  // namespace
 
 GrpcTransport::GrpcTransport(GrpcTransportOptions options, Receiver* receiver)
@@ -48,7 +55,13 @@ void GrpcTransport::Send(Envelope envelope) {
   const auto* steps = std::get_if<Steps>(&envelope.message);
   v1::Frame frame;
   EncodeWithoutRows(envelope.message, options_.self.rows, &frame);
+  if (steps != nullptr) frame.mutable_steps()->set_sent_unix_ns(UnixNs());
   stream->Send(ToBytes(frame, steps == nullptr ? nullptr : steps->rows));
+}
+
+std::array<Histogram, kLanes> GrpcTransport::hop_latency() const {
+  const std::lock_guard lock(mu_);
+  return hop_latency_;
 }
 
 GrpcTransport::Reactor* GrpcTransport::Accept(grpc::CallbackServerContext* context) {
@@ -213,13 +226,19 @@ absl::Status GrpcTransport::OnHello(LaneStream* stream, Stream* info, const v1::
   return absl::OkStatus();
 }
 
-void GrpcTransport::OnFrame(LaneStream* stream, ChainMessage message) {
+void GrpcTransport::OnFrame(LaneStream* stream, ChainMessage message, uint64_t sent_unix_ns) {
+  const uint64_t now = UnixNs();
   const std::lock_guard calls(calls_mu_);
   std::unique_lock lock(mu_);
   const Stream& info = streams_.at(stream);
   if (info.silent) return;
   const Incarnation peer = info.peer;
   const Lane lane = info.lane;
+  if (sent_unix_ns > 0) {
+    // A clock that is ahead of ours says nothing; one that is far behind, no more than an hour.
+    const uint64_t took = now > sent_unix_ns ? now - sent_unix_ns : 0;
+    hop_latency_[Index(lane)].Add(Nanoseconds(std::min(took, kLongestHopNs)));
+  }
   lock.unlock();
   receiver_->OnMessage(peer, lane, std::move(message));
 }

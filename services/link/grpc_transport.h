@@ -33,6 +33,7 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/security/credentials.h>
 
+#include "runtime/chain/histogram.h"
 #include "runtime/chain/limits.h"
 #include "runtime/chain/transport.h"
 #include "services/link/caller_book.h"
@@ -70,6 +71,10 @@ class GrpcTransport final : public Transport, private LaneHandler {
   void Disconnect(Incarnation peer) override;
   void Send(Envelope envelope) override;
 
+  // Seconds that steps took from their sender's queue to this process, by lane: as exact as the
+  // clocks of the two machines agree.
+  std::array<Histogram, kLanes> hop_latency() const;
+
   // Ends when the caller, the transport or the server does. gRPC owns the reactor.
   Reactor* Accept(grpc::CallbackServerContext* context);
 
@@ -84,7 +89,7 @@ class GrpcTransport final : public Transport, private LaneHandler {
   struct Stream;    // what is known of a stream, either kind
 
   absl::Status OnHandshake(LaneStream* stream, const v1::Frame& frame) override;
-  void OnFrame(LaneStream* stream, ChainMessage message) override;
+  void OnFrame(LaneStream* stream, ChainMessage message, uint64_t sent_unix_ns) override;
   void OnEnd(LaneStream* stream, const absl::Status& why) override;
 
   void Call(const std::shared_ptr<Link>& link, Lane lane);
@@ -114,7 +119,7 @@ class GrpcTransport final : public Transport, private LaneHandler {
   // Held while the receiver is called, which may call Disconnect. Taken before mu_.
   std::recursive_mutex calls_mu_;
 
-  std::mutex mu_;                  // of all below, and of what is in Link, Accepted and Stream
+  mutable std::mutex mu_;          // of all below, and of what is in Link, Accepted and Stream
   std::condition_variable ended_;  // one of active_
   bool shut_down_ = false;
   int64_t active_ = 0;  // streams and alarms that gRPC will call back for
@@ -125,6 +130,8 @@ class GrpcTransport final : public Transport, private LaneHandler {
   std::map<uint64_t, LaneStream*> strangers_;  // that have not said hello, as they came
   CallerBook callers_;
   RefusalLog refusals_;
+  std::array<Histogram, kLanes> hop_latency_{Histogram(kSecondsBounds), Histogram(kSecondsBounds),
+                                             Histogram(kSecondsBounds)};
   std::minstd_rand jitter_{std::random_device{}()};
   // The first channel that was made, to the end: channels may be destroyed on gRPC's threads as
   // long as one is left (channel.h).

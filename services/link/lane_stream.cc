@@ -101,8 +101,9 @@ absl::Status LaneStream::Handle(grpc::ByteBuffer* bytes) {
     shaken_ = true;
     return handler_->OnHandshake(this, frame);
   }
+  const uint64_t sent_unix_ns = frame.steps().sent_unix_ns();
   CATENA_ASSIGN_OR_RETURN(ChainMessage message, Decode(options_.rows, &frame));
-  handler_->OnFrame(this, std::move(message));
+  handler_->OnFrame(this, std::move(message), sent_unix_ns);
   return absl::OkStatus();
 }
 

@@ -31,7 +31,8 @@ class LaneHandler {
   virtual ~LaneHandler() = default;
   // The first frame: a hello or a welcome. An error ends the stream.
   virtual absl::Status OnHandshake(LaneStream* stream, const v1::Frame& frame) = 0;
-  virtual void OnFrame(LaneStream* stream, ChainMessage message) = 0;
+  // `sent_unix_ns`: when steps were sent, as their sender says; 0 where nothing is said.
+  virtual void OnFrame(LaneStream* stream, ChainMessage message, uint64_t sent_unix_ns) = 0;
   // Nothing is called afterwards, and gRPC has let go of the stream. `why` is an error.
   virtual void OnEnd(LaneStream* stream, const absl::Status& why) = 0;
 };

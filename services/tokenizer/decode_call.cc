@@ -15,16 +15,21 @@ constexpr size_t kMaxMessageBytes = limits::kMaxQuestionBytes +
 
 }  // namespace
 
-DecodeCall::DecodeCall(std::shared_ptr<const Tokenizer> tokenizer, std::atomic<int64_t>* streams)
+DecodeCall::DecodeCall(std::shared_ptr<const Tokenizer> tokenizer, std::atomic<int64_t>* streams,
+                       TokenizerMetrics* metrics)
     : GuardedCall(kMaxMessageBytes, Messages::kMany),
       tokenizer_(std::move(tokenizer)),
-      streams_(streams) {
+      streams_(streams),
+      metrics_(metrics) {
   ++*streams_;
 }
 
 void DecodeCall::Take(v1::DecodeRequest request) {
+  const auto came = std::chrono::steady_clock::now();
   absl::StatusOr<v1::DecodeResponse> response = Answer(request);
   if (!response.ok()) return FinishOnce(response.status());
+  metrics_->Took(TokenizerMetrics::Method::kDecode, std::chrono::steady_clock::now() - came);
+  metrics_->Decoded(response->ids_used());
   Send(*std::move(response));
 }
 

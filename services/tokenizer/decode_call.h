@@ -11,18 +11,24 @@
 
 #include "runtime/text/text_stream.h"
 #include "services/common/guarded_call.h"
+#include "services/tokenizer/tokenizer_metrics.h"
 
 namespace catena {
 
 class DecodeCall final : public GuardedCall<v1::DecodeRequest, v1::DecodeResponse> {
  public:
-  // `tokenizer` null: every text is "". `streams` counts those that are open, and outlives it.
-  DecodeCall(std::shared_ptr<const Tokenizer> tokenizer, std::atomic<int64_t>* streams);
+  // `tokenizer` null: every text is "". `streams` counts those that are open; it and `metrics`
+  // outlive this.
+  DecodeCall(std::shared_ptr<const Tokenizer> tokenizer, std::atomic<int64_t>* streams,
+             TokenizerMetrics* metrics);
 
  private:
   void Take(v1::DecodeRequest request) override;
   void OnAllSent() override { ReadNext(); }
   void OnGone() override { --*streams_; }
+  void OnEnded(const absl::Status& status) override {
+    metrics_->Ended(TokenizerMetrics::Method::kDecode, status.code());
+  }
 
   // The first message's rules. INVALID_ARGUMENT.
   absl::Status Open(const v1::DecodeRequest& request);
@@ -30,6 +36,7 @@ class DecodeCall final : public GuardedCall<v1::DecodeRequest, v1::DecodeRespons
 
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::atomic<int64_t>* const streams_;
+  TokenizerMetrics* const metrics_;
   std::optional<TextStream> stream_;
   bool ended_ = false;
 };

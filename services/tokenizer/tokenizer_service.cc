@@ -27,21 +27,31 @@ class TokenizerServiceImpl::EncodeCall final
     if (absl::Status size = CheckInputSize(request); !size.ok()) return Fail(size);
     WorkerPool& pool = *service_.options_.pool;
     if (pool.queued() >= limits::kMaxQueuedEncodes) {
-      return Fail(absl::ResourceExhaustedError(
-          "the tokenizer has too many texts waiting; try again later"));
+      return Fail(WithReason(
+          absl::ResourceExhaustedError("the tokenizer has too many texts waiting; try again later"),
+          ErrorReason::kQueueFull));
     }
     request_ = std::move(request);
     const bool posted = pool.Post([self = Self<EncodeCall>()] { self->Encode(); });
-    if (!posted) Fail(absl::UnavailableError("the tokenizer is stopping"));
+    if (!posted) {
+      Fail(WithReason(absl::UnavailableError("the tokenizer is stopping"), ErrorReason::kDraining));
+    }
+  }
+  void OnEnded(const absl::Status& status) override {
+    TokenizerMetrics& metrics = service_.metrics_;
+    metrics.Took(TokenizerMetrics::Method::kEncode, std::chrono::steady_clock::now() - came_);
+    metrics.Ended(TokenizerMetrics::Method::kEncode, status.code());
   }
   void Encode() {
     if (is_over()) return;  // the client has gone
     absl::StatusOr<v1::EncodeResponse> response = service_.EncodeNow(request_);
     if (!response.ok()) return Fail(response.status());
+    service_.metrics_.Encoded(response->ids_size());
     Reply(*std::move(response));
   }
 
   const TokenizerServiceImpl& service_;
+  const std::chrono::steady_clock::time_point came_ = std::chrono::steady_clock::now();
   v1::EncodeRequest request_;
 };
 
@@ -58,11 +68,11 @@ TokenizerServiceImpl::TokenizerServiceImpl(TokenizerServiceOptions options)
   AddCall(service, "Encode",
           [this](grpc::CallbackServerContext*) { return std::make_shared<EncodeCall>(this); });
   AddCall(service, "Decode", [this](grpc::CallbackServerContext*) {
-    return std::make_shared<DecodeCall>(options_.tokenizer, &streams_);
+    return std::make_shared<DecodeCall>(options_.tokenizer, &streams_, &metrics_);
   });
   AddCall(service, "GetPieces", [this](grpc::CallbackServerContext*) {
     return std::make_shared<GetPiecesCall>(
-        kMaxPiecesBytes, [this](const auto& request) { return GetPieces(request); });
+        kMaxPiecesBytes, [this](const auto& request) { return CountedPieces(request); });
   });
 }
 
@@ -100,12 +110,22 @@ absl::StatusOr<v1::EncodeResponse> TokenizerServiceImpl::EncodeNow(
   return response;
 }
 
+absl::StatusOr<v1::GetPiecesResponse> TokenizerServiceImpl::CountedPieces(
+    const v1::GetPiecesRequest& request) const {
+  const auto came = std::chrono::steady_clock::now();
+  absl::StatusOr<v1::GetPiecesResponse> response = GetPieces(request);
+  metrics_.Took(TokenizerMetrics::Method::kGetPieces, std::chrono::steady_clock::now() - came);
+  metrics_.Ended(TokenizerMetrics::Method::kGetPieces, response.status().code());
+  return response;
+}
+
 absl::StatusOr<v1::GetPiecesResponse> TokenizerServiceImpl::GetPieces(
     const v1::GetPiecesRequest& request) const {
   if (request.ids_size() > limits::kMaxPieceIds) {
-    return absl::InvalidArgumentError(
-        fmt::format("the request has {} ids: at most {} are taken; divide it", request.ids_size(),
-                    limits::kMaxPieceIds));
+    return WithField(absl::InvalidArgumentError(
+                         fmt::format("the request has {} ids: at most {} are taken; divide it",
+                                     request.ids_size(), limits::kMaxPieceIds)),
+                     "ids");
   }
   v1::GetPiecesResponse response;
   for (const int32_t id : request.ids()) {

@@ -16,6 +16,7 @@
 #include "runtime/chain/replica_info.h"
 #include "services/common/guarded_service.h"
 #include "services/common/worker_pool.h"
+#include "services/tokenizer/tokenizer_metrics.h"
 
 namespace catena {
 
@@ -38,6 +39,8 @@ class TokenizerServiceImpl final : public GuardedService {
 
   // Decode streams that are open.
   int64_t streams() const { return streams_; }
+  // Adds what it counts.
+  void Collect(Exposition& page) const { metrics_.Collect(page); }
 
  private:
   class EncodeCall;
@@ -45,9 +48,11 @@ class TokenizerServiceImpl final : public GuardedService {
   v1::TokenizerServiceDescribeResponse Describe() const;
   absl::StatusOr<v1::EncodeResponse> EncodeNow(const v1::EncodeRequest& request) const;
   absl::StatusOr<v1::GetPiecesResponse> GetPieces(const v1::GetPiecesRequest& request) const;
+  absl::StatusOr<v1::GetPiecesResponse> CountedPieces(const v1::GetPiecesRequest& request) const;
 
   const TokenizerServiceOptions options_;
   std::atomic<int64_t> streams_{0};
+  mutable TokenizerMetrics metrics_;
 };
 
 }  // namespace catena

@@ -1,0 +1,51 @@
+// What a stage counts of its batches, for whoever watches it. The core only counts; what is made of
+// it is the business of its process.
+//
+// Thread rules: plain state, one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "runtime/chain/histogram.h"
+#include "runtime/chain/instant.h"
+#include "runtime/chain/messages.h"
+
+namespace catena {
+
+// How long a stage worked, and how long it could have: a pipeline's bubbles are the time in which a
+// stage has open sequences and nothing to run.
+class BusyClock {
+ public:
+  // From now on: whether sequences are open, whether a batch runs.
+  void Set(bool open, bool running, Instant now) {
+    if (running_) busy_ += now - since_;
+    if (open_ && !running_) idle_ += now - since_;
+    open_ = open;
+    running_ = running;
+    since_ = now;
+  }
+  // The last sequence was closed, some time after the last Set.
+  void Emptied() { open_ = false; }
+
+  Nanoseconds busy() const { return busy_; }  // a batch ran
+  Nanoseconds idle() const { return idle_; }  // none did, though sequences were open
+
+ private:
+  bool open_ = false, running_ = false;
+  Instant since_{};
+  Nanoseconds busy_{}, idle_{};
+};
+
+struct StageCounters {
+  Histogram forward{kSecondsBounds};        // a batch, from its start to its end
+  Histogram queue_wait{kSecondsBounds};     // a sequence's oldest row, until its batch began
+  Histogram batch_rows{kCountBounds};       // of a batch
+  Histogram batch_sequences{kCountBounds};  // of a batch
+  BusyClock clock;
+  int64_t replayed_rows = 0;            // computed again, of positions that had been computed
+  int64_t divergences = 0;              // steps that came twice with other bits
+  std::optional<SequenceKey> diverged;  // the last of them
+};
+
+}  // namespace catena
