@@ -3,12 +3,14 @@
 
 #include "kernels/base/cores.h"
 #include "services/cli/role_options.h"
+#include "services/cli/role_telemetry.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
 #include "services/common/request_limits.h"
 #include "services/common/server.h"
 #include "services/gateway/cluster_service.h"
 #include "services/gateway/discovery.h"
+#include "services/gateway/gateway_metrics.h"
 #include "services/gateway/generation_service.h"
 #include "services/gateway/key_file.h"
 #include "services/gateway/readiness.h"
@@ -49,22 +51,26 @@ const KeyRing* RingOf(const std::unique_ptr<KeyFile>& file) {
 // Says that it is ready, once, when it is; and to the log whenever that changes.
 class ReadyReport {
  public:
-  explicit ReadyReport(int ready_fd) : ready_fd_(ready_fd) {}
+  ReadyReport(int ready_fd, RoleTelemetry* telemetry)
+      : ready_fd_(ready_fd), telemetry_(telemetry) {}
   void SetServer(Server* server) { server_ = server; }  // before the first report
   void operator()(const absl::Status& status) {
     server_->SetServing(status.ok());
+    telemetry_->port().SetReady(status);
     if (!status.ok()) {
       spdlog::warn("not ready: {}", Message(status));
       return;
     }
     spdlog::info("ready at {}", server_->address());
-    const absl::Status reported = ReportReady(std::exchange(ready_fd_, -1), server_->address());
+    const absl::Status reported =
+        ReportReady(std::exchange(ready_fd_, -1), server_->address(), telemetry_->address());
     if (!reported.ok()) spdlog::error("{}", Message(reported));
   }
 
  private:
   Server* server_ = nullptr;
   int ready_fd_;
+  RoleTelemetry* const telemetry_;
 };
 
 GatewayCoreOptions CoreOptions(const GatewayRoleOptions& o, Incarnation self) {
@@ -89,10 +95,30 @@ ServerOptions PublicServer(const GatewayRoleOptions& o,
           .guard = guard};
 }
 
+LinkIdentity IdentityOf(Incarnation self) {
+  return {.incarnation = self,
+          .role = Role::kGateway,
+          .fingerprint = "",
+          .numerics_id = "",
+          .rows = {}};
+}
+
+// What /metrics says of the gateway; all that it reads outlives the result.
+OperatorPort::Registration ShowMetrics(OperatorPort* port, const Front& front,
+                                       const GatewayActor& actor, const Discovery& discovery,
+                                       const Readiness& readiness) {
+  return port->Add([&](Exposition& page) {
+    const GatewayView seen = actor.view();
+    front.metrics.Collect(seen.model.name, page);
+    CollectGatewayState(seen, discovery.replicas(), readiness.status().ok(), page);
+  });
+}
+
 absl::Status RunGateway(GatewayRoleOptions o) {
   StopSignals stop;
   CATENA_RETURN_IF_ERROR(o.detection.Check());
-  CATENA_RETURN_IF_ERROR(InitLog("gateway", o.role.log_level));
+  CATENA_RETURN_IF_ERROR(InitLog(o.role.Log("gateway")));
+  CATENA_ASSIGN_OR_RETURN(RoleTelemetry telemetry, RoleTelemetry::Start(o.role, "gateway"));
   CATENA_ASSIGN_OR_RETURN(const TlsOptions public_tls, PublicTls(o.role.tls));
   CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(public_tls));
   CATENA_ASSIGN_OR_RETURN(o.replicas.credentials,
@@ -102,14 +128,11 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   Front front;
   RunningCalls cluster_calls(limits::kMaxClusterCalls, "questions about the cluster");
   ReplicaInfo info = DescribeProcess(Role::kGateway, o.role.listen, NewIncarnation());
+  info.metrics = telemetry.address();
   const Incarnation self = info.replica.incarnation;
   o.replicas.detection = o.detection.limits;
   GatewayActor actor(CoreOptions(o, self));
-  GrpcTransport transport({.self = {.incarnation = self,
-                                    .role = Role::kGateway,
-                                    .fingerprint = "",
-                                    .numerics_id = "",
-                                    .rows = {}},
+  GrpcTransport transport({.self = IdentityOf(self),
                            .credentials = o.replicas.credentials,
                            .detection = o.detection.limits},
                           &actor);
@@ -121,7 +144,7 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   front.facts = &discovery;
   front.house.pool = &pool;
   front.keys = RingOf(api_keys);
-  ReadyReport report(o.role.ready_fd);
+  ReadyReport report(o.role.ready_fd, &telemetry);
   Readiness readiness({}, &actor, &discovery, [&report](const absl::Status& s) { report(s); });
   ClusterServiceImpl cluster(
       {.gateway = &actor,
@@ -133,6 +156,7 @@ absl::Status RunGateway(GatewayRoleOptions o) {
        .calls = &cluster_calls,
        .refused = &front.refused});
   GenerationServiceImpl generation(&front);
+  const auto shown = ShowMetrics(&telemetry.port(), front, actor, discovery, readiness);
   CATENA_ASSIGN_OR_RETURN(const auto server,
                           Server::Start(PublicServer(o, server_credentials, &generation, &cluster,
                                                      &front.house.guard)));
@@ -144,6 +168,7 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   stop.Wait();
   spdlog::info("stopping; what runs has {} s", o.role.grace_s);
   readiness.Stop();
+  telemetry.port().SetReady(absl::UnavailableError("it is stopping"));
   server->SetServing(false);
   front.calls.Drain(o.role.grace(), kLastWords);
   server->Shutdown(kLastWords);

@@ -12,7 +12,8 @@ struct HeadOptions {
 
 absl::Status RunHead(const HeadOptions& o) {
   StopSignals stop;
-  CATENA_RETURN_IF_ERROR(InitLog("head", o.common.role.log_level));
+  CATENA_RETURN_IF_ERROR(InitLog(o.common.role.Log("head")));
+  CATENA_ASSIGN_OR_RETURN(RoleTelemetry telemetry, RoleTelemetry::Start(o.common.role, "head"));
   CATENA_ASSIGN_OR_RETURN(const StageModel m, OpenStageModel(o.common));
   const HeadActorOptions options{.backend = o.common.compute.backend,
                                  .compute = o.common.compute.ForBackend(),
@@ -20,7 +21,7 @@ absl::Status RunHead(const HeadOptions& o) {
                                  .max_positions = m.context,
                                  .detection = o.common.detection.limits};
   CATENA_ASSIGN_OR_RETURN(const auto actor, HeadActor::Load(*m.model.checkpoint, options));
-  return ServeStage(o.common, Role::kHead, {}, m.info, {}, &stop, actor.get());
+  return ServeStage(o.common, Role::kHead, {}, m.info, {}, &telemetry, &stop, actor.get());
 }
 
 }  // namespace

@@ -11,17 +11,29 @@ namespace catena::cli {
 
 void LogWarning(const std::string& line) { spdlog::warn("{}", line); }
 
-std::string CheckListenAddress(const std::string& text) {
+namespace {
+
+bool IsUnix(const std::string& text) { return text.rfind("unix:", 0) == 0; }
+
+bool IsHostAndPort(const std::string& text) {
   const size_t colon = text.rfind(':');
-  const bool unix_path = text.rfind("unix:", 0) == 0 && text.size() > 5;
+  if (colon == std::string::npos || colon == 0) return false;
   int port = -1;
-  if (colon != std::string::npos && colon > 0) {
-    const char* end = text.data() + text.size();
-    const auto read = std::from_chars(text.data() + colon + 1, end, port);
-    if (read.ec != std::errc() || read.ptr != end) port = -1;
-  }
-  if (unix_path || (0 <= port && port < 65536)) return "";
+  const char* end = text.data() + text.size();
+  const auto read = std::from_chars(text.data() + colon + 1, end, port);
+  return read.ec == std::errc() && read.ptr == end && 0 <= port && port < 65536;
+}
+
+}  // namespace
+
+std::string CheckListenAddress(const std::string& text) {
+  if (IsUnix(text) ? text.size() > 5 : IsHostAndPort(text)) return "";
   return fmt::format("{} is no address; write host:port or unix:/path", Quoted(text));
+}
+
+std::string CheckHttpAddress(const std::string& text) {
+  if (!IsUnix(text) && IsHostAndPort(text)) return "";
+  return fmt::format("{} is no address; write host:port", Quoted(text));
 }
 
 std::string CheckBytes(const std::string& text) {
@@ -37,9 +49,18 @@ void RoleOptions::Declare(App& app) {
   app.AddOption("--log-level", &log_level, "trace, debug, info (default), warn, error or off");
   app.AddOption("--grace", &grace_s, "Seconds that what runs may go on on SIGTERM (default 20)")
       .Range(0, 3600);
+  app.AddOption("--log-format", &log_format, "text (default) or json, one object a line")
+      .OneOf({"text", "json"});
+  app.AddOption("--http", &http,
+                "host:port (port 0: any) of /metrics, /livez and /readyz (default: none)")
+      .Check(CheckHttpAddress);
   app.AddOption("--tls-cert", &tls.certificate, "PEM file: this process's certificate");
   app.AddOption("--tls-key", &tls.key, "PEM file: its key");
   app.AddOption("--tls-ca", &tls.authority, "PEM file: the authority that peers must be of");
+}
+
+LogOptions RoleOptions::Log(const std::string& role) const {
+  return {.role = role, .level = log_level, .format = log_format};
 }
 
 void StageOptionsOfRole::Declare(App& app) {

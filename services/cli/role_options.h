@@ -7,18 +7,21 @@
 #include "services/cli/detection_options.h"
 #include "services/cli/model_options.h"
 #include "services/common/credentials.h"
+#include "services/common/log.h"
 
 namespace catena::cli {
 
 struct RoleOptions {
   std::string listen = "127.0.0.1:0";
   int ready_fd = -1;
-  std::string log_level = "info";
+  std::string log_level = "info", log_format = "text";
+  std::string http;  // where metrics and health are; "": nowhere
   TlsOptions tls;
   int32_t grace_s = 20;  // what runs may go on for so long when it is asked to stop
 
   void Declare(App& app);
   std::chrono::milliseconds grace() const { return std::chrono::seconds(grace_s); }
+  LogOptions Log(const std::string& role) const;
 };
 
 // After the grace, for the errors with which calls end to reach their callers.
@@ -41,8 +44,9 @@ struct StageOptionsOfRole {
 // What is odd in a model's files, into the log.
 void LogWarning(const std::string& line);
 
-// Checks of options: an address to listen at, an amount of bytes.
+// Checks of options: an address to listen at, one that is host:port, an amount of bytes.
 std::string CheckListenAddress(const std::string& text);
+std::string CheckHttpAddress(const std::string& text);
 std::string CheckBytes(const std::string& text);
 
 // "512MiB", "2GiB", "1000000": bytes. INVALID_ARGUMENT that names the flag.

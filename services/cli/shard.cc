@@ -24,7 +24,8 @@ absl::StatusOr<StageOptions> ToStageOptions(const ShardOptions& o, const StageMo
 
 absl::Status RunShard(const ShardOptions& o) {
   StopSignals stop;
-  CATENA_RETURN_IF_ERROR(InitLog("shard", o.common.role.log_level));
+  CATENA_RETURN_IF_ERROR(InitLog(o.common.role.Log("shard")));
+  CATENA_ASSIGN_OR_RETURN(RoleTelemetry telemetry, RoleTelemetry::Start(o.common.role, "shard"));
   CATENA_ASSIGN_OR_RETURN(const StageModel m, OpenStageModel(o.common));
   StageActorOptions options{.backend = o.common.compute.backend,
                             .compute = o.common.compute.ForBackend(),
@@ -40,7 +41,7 @@ absl::Status RunShard(const ShardOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const auto actor, StageActor::Load(*m.model.checkpoint, options));
   spdlog::info("blocks [{}, {}), {} KV pages of {} positions", options.stage.layers.begin,
                options.stage.layers.end, actor->load().kv_pages, kPagePositions);
-  return ServeStage(o.common, Role::kShard, options.stage.layers, m.info, o.next, &stop,
+  return ServeStage(o.common, Role::kShard, options.stage.layers, m.info, o.next, &telemetry, &stop,
                     actor.get());
 }
 

@@ -7,8 +7,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include "runtime/chain/error_facts.h"
 #include "runtime/stage/layer_range.h"
 #include "services/cli/role_options.h"
+#include "services/cli/role_telemetry.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
 #include "services/common/server.h"
@@ -42,17 +44,18 @@ void EndSequences(std::chrono::milliseconds grace, StopSignals* stop, ActorT* ac
   actor->Drain();
   stop->WaitUntil([actor] { return actor->load().sequences == 0; }, grace);
   const auto told = std::make_shared<std::promise<void>>();
-  actor->EndAll(absl::UnavailableError("it is stopping; send the request again"),
+  actor->EndAll(WithReason(absl::UnavailableError("it is stopping; send the request again"),
+                           ErrorReason::kDraining),
                 [told] { told->set_value(); });
   told->get_future().wait_for(kLastWords);
 }
 
-// Serves until SIGINT or SIGTERM. `next`: where it may send rows (dial_rules.h). `ActorT`:
-// StageActor or HeadActor. REQUIRES: `stop` was made before any thread.
+// Serves until SIGINT or SIGTERM, seen at `telemetry`. `next`: where it may send rows
+// (dial_rules.h). `ActorT`: StageActor or HeadActor. REQUIRES: `stop` was made before any thread.
 template <class ActorT>
 absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange& layers,
                         const ModelInfo& model, const std::vector<std::string>& next,
-                        StopSignals* stop, ActorT* actor) {
+                        RoleTelemetry* telemetry, StopSignals* stop, ActorT* actor) {
   CATENA_ASSIGN_OR_RETURN(const auto server_credentials, MakeServerCredentials(o.role.tls));
   CATENA_ASSIGN_OR_RETURN(const auto channel_credentials,
                           MakeChannelCredentials(o.role.tls, PeerNames::kAnyMember));
@@ -62,6 +65,7 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
   // Sequences may only share stages whose caches round alike.
   info.numerics_id = actor->numerics_id() + "/kv-" + o.compute.kv_dtype;
   info.row_bytes = actor->row_bytes();
+  info.metrics = telemetry->address();
   const DialRules rules(
       {.targets = next, .peers_show_certificates = !o.role.tls.authority.empty()});
   const RowFormat rows{.dtype = actor->row_dtype(), .row_bytes = info.row_bytes};
@@ -95,11 +99,24 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
                      .keepalive_timeout = o.detection.limits.keepalive_timeout,
                      .guard = &guard}));
   info.replica.address = server->address();
+  actor->OnDiverged(LogDivergences());
+  const StageTelemetry stage_telemetry(
+      &telemetry->port(),
+      [actor, describe] {
+        const ReplicaInfo now = describe();
+        return StageSnapshot{.load = now.load,
+                             .counters = actor->counters(),
+                             .broken_edges = std::ssize(now.broken_edges)};
+      },
+      &transport);
   actor->Start(&transport);
   server->SetServing(true);
+  telemetry->port().SetReady(absl::OkStatus());
   spdlog::info("serving {} at {}", model.name, server->address());
-  const absl::Status reported = ReportReady(o.role.ready_fd, server->address());
+  const absl::Status reported =
+      ReportReady(o.role.ready_fd, server->address(), telemetry->address());
   if (reported.ok()) stop->Wait();
+  telemetry->port().SetReady(absl::UnavailableError("it is stopping"));
   server->SetServing(false);
   EndSequences(o.role.grace(), stop, actor);
   transport.Shutdown();

@@ -19,7 +19,7 @@ constexpr std::string_view kClearScreen = "\x1b[H\x1b[J";
 
 struct StatusOptions {
   GatewayOptions gateway;
-  bool json = false, watch = false;
+  bool json = false, watch = false, sequences = false;
 };
 
 class Asker {
@@ -58,6 +58,16 @@ absl::Status ShowOnce(const StatusOptions& o) {
   return absl::FailedPreconditionError(fmt::format("the cluster is not ready: {}", *why_not));
 }
 
+absl::Status ShowSequences(const StatusOptions& o) {
+  CATENA_ASSIGN_OR_RETURN(const auto channel, o.gateway.Connect());
+  const auto stub = v1::ClusterService::NewStub(channel);
+  grpc::ClientContext context;
+  o.gateway.Prepare(kAnswerBound, &context);
+  v1::ListSequencesResponse response;
+  CATENA_RETURN_IF_ERROR(o.gateway.ToStatus(stub->ListSequences(&context, {}, &response)));
+  return o.json ? WriteJson(RunningJson(response)) : Write(RunningTable(response));
+}
+
 // Until Ctrl-C, which is no error here. A gateway that does not answer may come back.
 absl::Status Watch(const StatusOptions& o) {
   CATENA_ASSIGN_OR_RETURN(Asker asker, Asker::Make(o));
@@ -83,8 +93,14 @@ Action DeclareStatus(App& app) {
   auto o = std::make_shared<StatusOptions>();
   o->gateway.DeclareForOperators(app).Required();
   app.AddFlag("--json", &o->json, "One JSON object");
-  app.AddFlag("--watch", &o->watch, "Again every second until Ctrl-C");
-  return [o] { return o->watch ? Watch(*o) : ShowOnce(*o); };
+  const Option watch = app.AddFlag("--watch", &o->watch, "Again every second until Ctrl-C");
+  app.AddFlag("--sequences", &o->sequences,
+              "The sequences that wait or run: their age, and how long nothing of them was done")
+      .Excludes(watch);
+  return [o] {
+    if (o->sequences) return ShowSequences(*o);
+    return o->watch ? Watch(*o) : ShowOnce(*o);
+  };
 }
 
 }  // namespace catena::cli

@@ -4,6 +4,8 @@
 #include <tuple>
 #include <vector>
 
+#include <fmt/ranges.h>
+
 #include "services/cli/output.h"
 #include "services/cli/terminal.h"
 
@@ -31,6 +33,25 @@ const char* RoleName(v1::Role role) {
       return "unknown";
   }
 }
+
+const char* StateName(v1::SequenceState state) {
+  switch (state) {
+    case v1::SEQUENCE_STATE_WAITING:
+      return "waiting";
+    case v1::SEQUENCE_STATE_OPENING:
+      return "opening";
+    case v1::SEQUENCE_STATE_RUNNING:
+      return "running";
+    default:
+      return "unknown";
+  }
+}
+
+std::vector<std::string> Route(const v1::RunningSequence& s) {
+  return {s.route().begin(), s.route().end()};
+}
+
+std::string Seconds(int64_t ns) { return fmt::format("{:.1f} s", static_cast<double>(ns) / 1e9); }
 
 const char* HealthName(const ReplicaStatus& s) {
   switch (s.health()) {
@@ -147,6 +168,7 @@ ordered_json ReplicaJson(const ReplicaStatus& s) {
           {"layers", OrNull(Layers(r.layer_begin(), r.layer_end()))},
           {"address", r.address()},
           {"pid", r.pid()},
+          {"metrics", OrNull(r.metrics())},
           {"host", r.host()},
           {"health", HealthName(s)},
           {"problem", OrNull(s.problem())},
@@ -208,6 +230,34 @@ ordered_json StatusJson(const v1::GetStatusResponse& status, const std::string& 
           {"requests_running", status.requests_running()},
           {"requests_waiting", status.requests_waiting()},
           {"processes", processes}};
+}
+
+std::string RunningTable(const v1::ListSequencesResponse& running) {
+  std::vector<Cells> rows = {
+      {"sequence", "state", "age", "nothing done for", "prompt", "output", "route"}};
+  for (const v1::RunningSequence& s : running.sequences()) {
+    rows.push_back({s.sequence_id(), StateName(s.state()), Seconds(s.age_ns()),
+                    Seconds(s.since_progress_ns()), fmt::format("{}", s.prompt_tokens()),
+                    fmt::format("{}", s.output_tokens()),
+                    fmt::format("{}", fmt::join(Route(s), " → "))});
+  }
+  const int64_t more = running.total() - running.sequences_size();
+  return fmt::format("{}{}", Columns(rows, {false, false, true, true, true, true, false}),
+                     more > 0 ? fmt::format("and {} more\n", more) : "");
+}
+
+ordered_json RunningJson(const v1::ListSequencesResponse& running) {
+  ordered_json sequences = ordered_json::array();
+  for (const v1::RunningSequence& s : running.sequences()) {
+    sequences.push_back({{"sequence_id", s.sequence_id()},
+                         {"state", StateName(s.state())},
+                         {"age_ns", s.age_ns()},
+                         {"since_progress_ns", s.since_progress_ns()},
+                         {"prompt_tokens", s.prompt_tokens()},
+                         {"output_tokens", s.output_tokens()},
+                         {"route", Route(s)}});
+  }
+  return {{"total", running.total()}, {"sequences", sequences}};
 }
 
 std::string SequenceTable(const v1::DebugSequenceResponse& sequence) {

@@ -18,6 +18,10 @@ nlohmann::ordered_json StatusJson(const v1::GetStatusResponse& status, const std
 // Why the cluster is not ready, in one line; nothing where it is.
 std::optional<std::string> WhyNotReady(const v1::GetStatusResponse& status);
 
+// What waits or runs, oldest first.
+std::string RunningTable(const v1::ListSequencesResponse& running);
+nlohmann::ordered_json RunningJson(const v1::ListSequencesResponse& running);
+
 std::string SequenceTable(const v1::DebugSequenceResponse& sequence);
 nlohmann::ordered_json SequenceJson(const v1::DebugSequenceResponse& sequence);
 

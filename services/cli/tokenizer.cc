@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include "services/cli/role_options.h"
+#include "services/cli/role_telemetry.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
 #include "services/common/request_limits.h"
@@ -20,13 +21,15 @@ struct TokenizerOptions {
 
 absl::Status RunTokenizer(const TokenizerOptions& o) {
   StopSignals stop;
-  CATENA_RETURN_IF_ERROR(InitLog("tokenizer", o.role.log_level));
+  CATENA_RETURN_IF_ERROR(InitLog(o.role.Log("tokenizer")));
+  CATENA_ASSIGN_OR_RETURN(RoleTelemetry telemetry, RoleTelemetry::Start(o.role, "tokenizer"));
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model, LogWarning));
   CATENA_ASSIGN_OR_RETURN(const std::string fingerprint, ModelFingerprint(model, o.model));
   CATENA_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(o.role.tls));
   ReplicaInfo info = DescribeProcess(Role::kTokenizer, o.role.listen, NewIncarnation());
   info.model = DescribeModel(o.name, o.model.model, fingerprint, model.config(),
                              model.config().context_length);
+  info.metrics = telemetry.address();
   std::atomic<bool> draining = false;
   WorkerPool pool(static_cast<size_t>(o.threads));
   MessageGuard guard({.all = limits::kMaxInternalUnfinishedBytes});
@@ -48,6 +51,11 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
     options.no_chat = chat.status();
   }
   TokenizerServiceImpl service(std::move(options));
+  const auto collected = telemetry.port().Add([&](Exposition& page) {
+    service.Collect(page);
+    page.Gauge("catena_tokenizer_queued", "Texts that wait for a thread.",
+               static_cast<double>(pool.queued()));
+  });
   CATENA_ASSIGN_OR_RETURN(
       const auto server,
       Server::Start({.listen = o.role.listen,
@@ -58,10 +66,13 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
   info.replica.address = server->address();
   server->SetServing(true);
   spdlog::info("serving {} at {}", info.model.name, server->address());
-  const absl::Status reported = ReportReady(o.role.ready_fd, server->address());
+  telemetry.port().SetReady(absl::OkStatus());
+  const absl::Status reported =
+      ReportReady(o.role.ready_fd, server->address(), telemetry.address());
   if (reported.ok()) stop.Wait();
   spdlog::info("stopping; {} streams have {} s", service.streams(), o.role.grace_s);
   draining = true;
+  telemetry.port().SetReady(absl::UnavailableError("it is stopping"));
   server->SetServing(false);
   stop.WaitUntil([&] { return service.streams() == 0 && pool.queued() == 0; }, o.role.grace());
   server->Shutdown(kLastWords);

@@ -122,6 +122,11 @@ absl::StatusOr<up::Fd> StopSignals() {
   return fd;
 }
 
+bool HasJsonLog(const std::vector<std::string>& flags) {
+  const auto format = std::find(flags.begin(), flags.end(), "--log-format");
+  return format != flags.end() && *(format + 1) == "json";
+}
+
 absl::Status RunUp(const UpOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const up::ClusterOptions cluster, Cluster(o));
   CATENA_ASSIGN_OR_RETURN(const up::Fd stop, StopSignals());
@@ -131,7 +136,8 @@ absl::Status RunUp(const UpOptions& o) {
   const char* no_colour = std::getenv("NO_COLOR");
   UpConsole console(processes, {.terminal = terminal,
                                 .colour = terminal && (no_colour == nullptr || *no_colour == '\0'),
-                                .json = o.json});
+                                .json = o.json,
+                                .json_log = HasJsonLog(o.role_flags)});
   std::vector<up::ProcessSpec> specs;
   for (const up::ClusterProcess& p : processes) specs.push_back(p.spec);
   // A role may take its grace and a little for last words.
@@ -165,6 +171,8 @@ void DeclareHandedOn(App& app, UpOptions* o) {
       o->stage_flags.insert(o->stage_flags.end(), {flag, value});
     }
   });
+  HandOn(app, "--log-format", "text (default) or json, one object a line", &o->role_flags)
+      .OneOf({"text", "json"});
   const char* tls = "TLS, of all roles";
   HandOn(app, "--tls-cert", "PEM file: their certificate", &o->role_flags).Group(tls);
   HandOn(app, "--tls-key", "PEM file: its key", &o->role_flags).Group(tls);

@@ -19,7 +19,8 @@ UpConsole::UpConsole(const std::vector<up::ClusterProcess>& processes, UpConsole
     // Inclusive, as users count blocks.
     const std::string layers =
         p.layers ? fmt::format("{}-{}", p.layers->begin, p.layers->end - 1) : "";
-    processes_.push_back({.name = p.spec.name, .role = p.role, .layers = layers, .address = {}});
+    processes_.push_back(
+        {.name = p.spec.name, .role = p.role, .layers = layers, .address = {}, .http = {}});
     name_width_ = std::max(name_width_, p.spec.name.size());
   }
 }
@@ -39,9 +40,10 @@ void UpConsole::OnLine(int process, std::string_view line) {
   ShowProgress();
 }
 
-void UpConsole::OnReady(int process, std::string_view address) {
+void UpConsole::OnReady(int process, std::string_view address, std::string_view http) {
   Process& p = processes_[process];
   p.address = address;
+  p.http = http;
   p.ready = true;
   if (all_were_ready_) return Print(process, fmt::format("serves again, process {}", p.pid));
   all_were_ready_ = std::all_of(processes_.begin(), processes_.end(),
@@ -62,6 +64,16 @@ void UpConsole::OnDied(int process, std::string_view how, std::chrono::milliseco
 
 void UpConsole::Print(int process, std::string_view line) {
   const bool progress = options_.terminal && !all_were_ready_;
+  if (options_.json_log) {
+    const std::string text =
+        line.starts_with('{')
+            ? std::string(line)
+            : nlohmann::ordered_json(
+                  {{"role", "up"}, {"process", processes_[process].name}, {"message", line}})
+                  .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    fmt::print(stderr, "{}{}\n", progress ? kClearLine : "", text);
+    return;
+  }
   const std::string name = fmt::format("{:<{}}", processes_[process].name, name_width_);
   const std::string prefix =
       options_.colour
@@ -105,7 +117,8 @@ absl::Status UpConsole::WriteResult() const {
     list.push_back({{"role", p.role},
                     {"layers", p.layers.empty() ? nlohmann::json() : nlohmann::json(p.layers)},
                     {"address", p.address},
-                    {"pid", p.pid}});
+                    {"pid", p.pid},
+                    {"metrics", p.http}});
   }
   return WriteJson({{"gateway", gateway->address}, {"processes", list}});
 }

@@ -16,6 +16,7 @@ struct UpConsoleOptions {
   bool terminal = false;  // stderr is one: progress is shown
   bool colour = false;    // it takes colours
   bool json = false;
+  bool json_log = false;  // lines of the processes are JSON objects, and stay so
 };
 
 class UpConsole : public up::SupervisorListener {
@@ -25,7 +26,7 @@ class UpConsole : public up::SupervisorListener {
 
   void OnStarted(int process, pid_t pid) override;
   void OnLine(int process, std::string_view line) override;
-  void OnReady(int process, std::string_view address) override;
+  void OnReady(int process, std::string_view address, std::string_view http) override;
   void OnDied(int process, std::string_view how, std::chrono::milliseconds delay) override;
 
   // Of writing the result: not OK where nobody reads stdout. SIGTERM was raised then.
@@ -33,7 +34,7 @@ class UpConsole : public up::SupervisorListener {
 
  private:
   struct Process {
-    std::string name, role, layers, address;
+    std::string name, role, layers, address, http;
     pid_t pid = -1;
     bool ready = false;
   };

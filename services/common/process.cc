@@ -34,9 +34,9 @@ bool StopSignals::WaitUntil(const std::function<bool()>& done, std::chrono::mill
   return true;
 }
 
-absl::Status ReportReady(int fd, const std::string& address) {
+absl::Status ReportReady(int fd, const std::string& address, const std::string& http_address) {
   if (fd < 0) return absl::OkStatus();
-  const std::string line = address + "\n";
+  const std::string line = address + (http_address.empty() ? "" : " " + http_address) + "\n";
   const ssize_t written = write(fd, line.data(), line.size());
   close(fd);
   if (written == static_cast<ssize_t>(line.size())) return absl::OkStatus();
@@ -51,13 +51,15 @@ Incarnation NewIncarnation() {
   return incarnation;
 }
 
+std::string ReleaseVersion() { return CATENA_VERSION; }
+
 ReplicaInfo DescribeProcess(Role role, const std::string& address, Incarnation incarnation) {
   char host[256] = {};
   gethostname(host, sizeof host - 1);
   ReplicaInfo info;
   info.replica = {.address = address, .incarnation = incarnation};
   info.role = role;
-  info.version = CATENA_VERSION;
+  info.version = ReleaseVersion();
   info.host = host;
   info.pid = getpid();
   return info;

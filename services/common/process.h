@@ -28,11 +28,15 @@ class StopSignals {
   sigset_t signals_;
 };
 
-// Writes "ADDRESS\n" to `fd` and closes it; -1: nobody waits for it. UNAVAILABLE where it cannot.
-absl::Status ReportReady(int fd, const std::string& address);
+// Writes "ADDRESS\n" to `fd` and closes it, or "ADDRESS HTTP_ADDRESS\n" where the process has an
+// operators' port; -1: nobody waits for it. UNAVAILABLE where it cannot.
+absl::Status ReportReady(int fd, const std::string& address, const std::string& http_address);
 
 // Random, never 0.
 Incarnation NewIncarnation();
+
+// Of this program: "0.1.0".
+std::string ReleaseVersion();
 
 // Address, pid, host and version of this process; the rest is the role's.
 ReplicaInfo DescribeProcess(Role role, const std::string& address, Incarnation incarnation);

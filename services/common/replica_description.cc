@@ -67,6 +67,7 @@ absl::Status Check(const v1::ReplicaDescription& in) {
   CATENA_RETURN_IF_ERROR(CheckSize("numerics id", in.numerics_id().size()));
   CATENA_RETURN_IF_ERROR(CheckSize("version", in.version().size()));
   CATENA_RETURN_IF_ERROR(CheckSize("host", in.host().size()));
+  CATENA_RETURN_IF_ERROR(CheckSize("address of metrics", in.metrics().size()));
   CATENA_RETURN_IF_ERROR(
       CheckRange("number of broken edges", in.broken_edges_size(), limits::kMaxPeers));
   const v1::ModelDescription& model = in.model();
@@ -108,6 +109,7 @@ void EncodeReplicaInfo(const ReplicaInfo& info, v1::ReplicaDescription* out) {
   out->set_version(info.version);
   out->set_host(info.host);
   out->set_pid(info.pid);
+  out->set_metrics(info.metrics);
   out->set_draining(info.draining);
   for (const Edge& edge : info.broken_edges) EncodeEdge(edge, out->add_broken_edges());
   EncodeLoad(info.load, out->mutable_load());
@@ -143,6 +145,7 @@ absl::StatusOr<ReplicaInfo> DecodeReplicaInfo(const v1::ReplicaDescription& in) 
                      .version = in.version(),
                      .host = in.host(),
                      .pid = in.pid(),
+                     .metrics = in.metrics(),
                      .draining = in.draining(),
                      .broken_edges = std::move(broken_edges),
                      .load = DecodeLoad(in.load())};

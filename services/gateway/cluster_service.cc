@@ -92,8 +92,10 @@ class DebugSequenceCall final
                                 id](const std::optional<SequenceAtGateway>& sequence) {
       if (sequence) return self->Ask(*sequence);
       self->strand()->Post([self, id] {
-        self->Fail(absl::NotFoundError(
-            fmt::format("sequence {} does not run here; it may have ended", ToString(id))));
+        self->Fail(
+            WithReason(absl::NotFoundError(fmt::format(
+                           "sequence {} does not run here; it may have ended", ToString(id))),
+                       ErrorReason::kUnknownSequence));
       });
     });
     return absl::OkStatus();
@@ -117,12 +119,69 @@ class DebugSequenceCall final
   v1::DebugSequenceResponse answers_;
 };
 
+// So many sequences are told at most; an answer stays far below what clients take.
+constexpr size_t kMaxListed = 1000;
+
+v1::SequenceState StateOf(SequenceSummary::State state) {
+  switch (state) {
+    case SequenceSummary::State::kWaiting:
+      return v1::SEQUENCE_STATE_WAITING;
+    case SequenceSummary::State::kOpening:
+      return v1::SEQUENCE_STATE_OPENING;
+    case SequenceSummary::State::kRunning:
+      return v1::SEQUENCE_STATE_RUNNING;
+  }
+  return v1::SEQUENCE_STATE_UNSPECIFIED;
+}
+
+void Encode(const SequenceSummary& s, v1::RunningSequence* out) {
+  out->set_sequence_id(ToString(s.id));
+  out->set_state(StateOf(s.state));
+  out->set_age_ns(s.age.count());
+  out->set_since_progress_ns(s.still.count());
+  out->set_prompt_tokens(s.prompt_tokens);
+  out->set_output_tokens(s.output_tokens);
+  for (const SequenceSummary::Stage& stage : s.route) out->add_route(stage.address);
+}
+
+class ListSequencesCall final
+    : public UnaryCall<v1::ListSequencesRequest, v1::ListSequencesResponse> {
+ public:
+  explicit ListSequencesCall(const ClusterServiceOptions& options)
+      : UnaryCall(options.house), options_(options) {}
+
+ private:
+  absl::Status Begin(v1::ListSequencesRequest request) override {
+    if (request.limit() < 0) {
+      return WithField(absl::InvalidArgumentError(
+                           fmt::format("limit is {}: it must not be negative", request.limit())),
+                       "limit");
+    }
+    const auto asked = static_cast<size_t>(request.limit());
+    const size_t most = asked == 0 ? kMaxListed : std::min(asked, kMaxListed);
+    options_.gateway->AskSequences(
+        most, [self = Self<ListSequencesCall>()](const std::vector<SequenceSummary>& sequences) {
+          v1::ListSequencesResponse response;
+          for (const SequenceSummary& s : sequences) Encode(s, response.add_sequences());
+          const GatewayView view = self->options_.gateway->view();
+          response.set_total(std::max(view.waiting + view.running, std::ssize(sequences)));
+          self->strand()->Post([self, response = std::move(response)]() mutable {
+            self->Reply(std::move(response));
+          });
+        });
+    return absl::OkStatus();
+  }
+
+  const ClusterServiceOptions& options_;
+};
+
 }  // namespace
 
 ClusterServiceImpl::ClusterServiceImpl(ClusterServiceOptions options)
     : options_(std::move(options)) {
   AddCall<GetStatusCall, v1::GetStatusResponse>("GetStatus");
   AddCall<DebugSequenceCall, v1::DebugSequenceResponse>("DebugSequence");
+  AddCall<ListSequencesCall, v1::ListSequencesResponse>("ListSequences");
 }
 
 template <typename Call, typename Response>

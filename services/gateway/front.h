@@ -8,6 +8,7 @@
 
 #include "runtime/chain/token_loop.h"
 #include "services/gateway/api_keys.h"
+#include "services/gateway/gateway_metrics.h"
 #include "services/gateway/model_facts.h"
 #include "services/gateway/public_call.h"
 #include "services/gateway/tokenizer_client.h"
@@ -37,6 +38,7 @@ struct Front {
   RunningCalls calls{limits::kMaxCalls, "requests"};
   RunningCalls refused{limits::kMaxRefusedCalls, "refusals"};
   ByteBudget buffered{kMaxAllBufferedBytes};
+  GatewayMetrics metrics;
   size_t max_buffered_bytes = kMaxBufferedBytes;
 };
 

@@ -48,6 +48,7 @@ void GenerateCall::OnPrompt(std::vector<int32_t> ids) {
   if (absl::Status status = CheckPromptIds(ids, *facts_); !status.ok()) return Fail(status);
   ReleaseRequest();
   prompt_tokens_ = static_cast<int64_t>(ids.size());
+  record()->Prompt(prompt_tokens_);
   sequences_.resize(static_cast<size_t>(params_.n));
   for (uint32_t i = 0; i < sequences_.size(); ++i) {
     Open(i);
@@ -57,9 +58,11 @@ void GenerateCall::OnPrompt(std::vector<int32_t> ids) {
         .sequence_index = i,
         .deadline = LoopDeadline(deadline_, std::chrono::system_clock::now(), LoopClock::now())};
     auto inbox = std::make_shared<LoopInbox>(
-        strand(), [self = Self<GenerateCall>(), i](LoopInbox::Events events) {
+        strand(),
+        [self = Self<GenerateCall>(), i](LoopInbox::Events events) {
           self->OnEvents(i, std::move(events));
-        });
+        },
+        TokenClock{.metrics = record()->metrics(), .last = record()->came()});
     sequences_[i].ticket = front_.loop->Submit(std::move(request), std::move(inbox));
   }
 }
@@ -81,7 +84,10 @@ void GenerateCall::OnEvents(uint32_t index, LoopInbox::Events events) {
   Sequence& s = sequences_[index];
   if (events.end) s.end = std::move(events.end);
   if (over()) return;
-  if (events.started) s.id = events.started;
+  if (events.started) {
+    s.id = events.started;
+    record()->SequenceStarted(*s.id);
+  }
   if (!s.stopped) TakeTokens(s, std::move(events.tokens));
   if (s.end && !s.stopped) {
     if (!s.end->status.ok()) return Fail(s.end->status);
@@ -126,6 +132,7 @@ void GenerateCall::OnProgress(uint32_t index, absl::StatusOr<DecodeStream::Progr
 
 void GenerateCall::AddReady(Sequence& s, std::string text, int64_t n_tokens) {
   if (text.empty() && n_tokens == 0) return;
+  record()->Output(n_tokens);
   Piece piece{.text = std::move(text), .tokens = {}, .bytes = 0};
   piece.bytes = piece.text.size();
   for (; n_tokens > 0; --n_tokens) {
@@ -201,6 +208,7 @@ void GenerateCall::ComposeOf(uint32_t index, v1::GenerateResponse* response) {
   }
   if (!s.ready.empty() || !s.text_ended || !s.end || s.finish_sent) return;
   s.finish_sent = true;
+  record()->SequenceEnded(ReasonOf(s) == v1::FINISH_REASON_STOP ? "stop" : "length", s.end->stats);
   v1::Finish* finish = response->mutable_finish();
   finish->set_reason(ReasonOf(s));
   finish->set_completion_tokens(s.completion_tokens);
@@ -242,6 +250,7 @@ void GenerateCall::Abandon() {
   for (Sequence& s : sequences_) {
     if (s.decode) s.decode->Cancel();
     s.waiting.clear();
+    if (!s.finish_sent) record()->SequenceEnded("error", s.end ? s.end->stats : LoopStats());
     if (s.ticket && !s.end) front_.loop->Cancel(*s.ticket);
   }
 }

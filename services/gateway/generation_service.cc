@@ -82,10 +82,11 @@ GenerationServiceImpl::GenerationServiceImpl(Front* front) : front_(front) {
 template <typename Call, typename Response>
 void GenerationServiceImpl::AddCall(const std::string& method) {
   Add<Response>(v1::GenerationService::service_full_name(), method,
-                [front = front_](grpc::CallbackServerContext* context) {
+                [front = front_, method](grpc::CallbackServerContext* context) {
                   return Admit<Response>(
                       context, CheckKey(front->keys, *context), &front->calls, &front->refused,
-                      [&] { return std::make_shared<Call>(front, context->deadline()); });
+                      [&] { return std::make_shared<Call>(front, context->deadline()); },
+                      std::make_unique<RequestRecord>(method, context, &front->metrics));
                 });
 }
 

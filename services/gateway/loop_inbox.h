@@ -13,8 +13,16 @@
 
 #include "runtime/chain/token_loop.h"
 #include "services/common/worker_pool.h"
+#include "services/gateway/gateway_metrics.h"
 
 namespace catena {
+
+// Where the times between a sequence's tokens are counted, from when the request came.
+struct TokenClock {
+  GatewayMetrics* metrics = nullptr;  // null: nowhere
+  LoopClock::time_point last;
+  bool had_first = false;
+};
 
 class LoopInbox final : public LoopListener, public std::enable_shared_from_this<LoopInbox> {
  public:
@@ -29,13 +37,15 @@ class LoopInbox final : public LoopListener, public std::enable_shared_from_this
     std::optional<End> end;
   };
 
-  LoopInbox(std::shared_ptr<Strand> strand, std::function<void(Events)> take)
-      : strand_(std::move(strand)), take_(std::move(take)) {}
+  LoopInbox(std::shared_ptr<Strand> strand, std::function<void(Events)> take,
+            const TokenClock& clock = {})
+      : strand_(std::move(strand)), take_(std::move(take)), clock_(clock) {}
 
   void OnStart(PublicId sequence) override {
     Add([&](Events& e) { e.started = sequence; });
   }
   void OnToken(const Token& token) override {
+    Count();
     Add([&](Events& e) { e.tokens.push_back(token.token); });
   }
   void OnEnd(const absl::Status& status, FinishReason reason, const LoopStats& stats) override {
@@ -43,6 +53,14 @@ class LoopInbox final : public LoopListener, public std::enable_shared_from_this
   }
 
  private:
+  void Count() {
+    if (clock_.metrics == nullptr) return;
+    const LoopClock::time_point now = LoopClock::now();
+    const auto since = now - std::exchange(clock_.last, now);
+    std::exchange(clock_.had_first, true) ? clock_.metrics->NextToken(since)
+                                          : clock_.metrics->FirstToken(since);
+  }
+
   template <typename F>
   void Add(F add) {
     {
@@ -67,6 +85,7 @@ class LoopInbox final : public LoopListener, public std::enable_shared_from_this
 
   const std::shared_ptr<Strand> strand_;
   std::function<void(Events)> take_;
+  TokenClock clock_;  // the loop's thread's
   std::mutex mutex_;
   Events events_;
   bool posted_ = false;

@@ -17,6 +17,7 @@
 #include "services/common/request_limits.h"
 #include "services/common/status.h"
 #include "services/common/worker_pool.h"
+#include "services/gateway/request_record.h"
 #include "services/gateway/running_calls.h"
 
 namespace catena {
@@ -38,7 +39,9 @@ class PublicCall : public HeaderFirstReactor<Response>,
   // Keeps the call alive until gRPC is done with it. What gRPC is to be given.
   static HeaderFirstReactor<Response>* Run(const std::shared_ptr<PublicCall>& call,
                                            const std::string& peer,
-                                           std::unique_ptr<RunningCalls::Place> place) {
+                                           std::unique_ptr<RunningCalls::Place> place,
+                                           std::unique_ptr<RequestRecord> record) {
+    call->record_ = std::move(record);
     call->self_ = call;
     call->place_ = std::move(place);
     call->place_->BelongsTo(std::weak_ptr<RunningCalls::Call>(call));
@@ -92,6 +95,8 @@ class PublicCall : public HeaderFirstReactor<Response>,
     return std::static_pointer_cast<T>(this->shared_from_this());
   }
   bool over() const { return failure_.has_value() || finished_; }
+  // What operators see of it; null where its service is none of the public API's.
+  RequestRecord* record() const { return record_.get(); }
 
   // To be called once little of the request is still held.
   void ReleaseRequest() { request_bytes_.Clear(); }
@@ -155,6 +160,7 @@ class PublicCall : public HeaderFirstReactor<Response>,
     if (std::exchange(finished_, true)) return;
     ReleaseRequest();
     reading_->Done(0);
+    if (record_ != nullptr) record_->Ended(status);
     HeaderFirstReactor<Response>::Finish(ToGrpcStatus(status));
   }
 
@@ -162,6 +168,7 @@ class PublicCall : public HeaderFirstReactor<Response>,
   const std::shared_ptr<Strand> strand_;
   std::shared_ptr<PublicCall> self_;
   std::unique_ptr<RunningCalls::Place> place_;
+  std::unique_ptr<RequestRecord> record_;
   std::optional<MessageGuard::Reading> reading_;
   grpc::ByteBuffer message_;
   HeldBytes request_bytes_;
@@ -217,15 +224,17 @@ class RefusedCall final : public HeaderFirstReactor<Response> {
 // that run allow it.
 template <typename Response, typename Make>
 HeaderFirstReactor<Response>* Admit(grpc::CallbackServerContext* context, absl::Status access,
-                                    RunningCalls* calls, RunningCalls* refused, Make make) {
+                                    RunningCalls* calls, RunningCalls* refused, Make make,
+                                    std::unique_ptr<RequestRecord> record = nullptr) {
   if (access.ok()) {
     auto place = calls->Enter();
     if (place.ok()) {
       const auto call = make();
-      return call->Run(call, context->peer(), *std::move(place));
+      return call->Run(call, context->peer(), *std::move(place), std::move(record));
     }
     access = place.status();
   }
+  if (record != nullptr) record->Ended(access);
   return new RefusedCall<Response>(context, access, refused->Enter().value_or(nullptr));
 }
 

@@ -25,8 +25,9 @@ absl::Status ScoreCall::Begin(v1::ScoreRequest request) {
   CATENA_RETURN_IF_ERROR(CheckText(request, *facts_));
   top_ = request.top();
   if (top_ < 0 || top_ > limits::kMaxTopLogprobs) {
-    return absl::InvalidArgumentError(
-        fmt::format("top is {}: it must be from 0 to {}", top_, limits::kMaxTopLogprobs));
+    return WithField(absl::InvalidArgumentError(fmt::format("top is {}: it must be from 0 to {}",
+                                                            top_, limits::kMaxTopLogprobs)),
+                     "top");
   }
   if (request.has_tokens()) {
     OnPrompt({request.tokens().ids().begin(), request.tokens().ids().end()});
@@ -50,6 +51,7 @@ void ScoreCall::OnPrompt(std::vector<int32_t> ids) {
   if (absl::Status status = CheckPromptIds(ids, *facts_); !status.ok()) return Fail(status);
   ReleaseRequest();
   prompt_ = std::move(ids);
+  record()->Prompt(std::ssize(prompt_));
   LoopRequest request{
       .prompt = prompt_,
       .params = {},
@@ -66,6 +68,7 @@ void ScoreCall::OnPrompt(std::vector<int32_t> ids) {
 void ScoreCall::OnEvents(LoopInbox::Events events) {
   if (events.end) ended_ = true;
   if (over()) return;
+  if (events.started) record()->SequenceStarted(*events.started);
   for (SampledToken& score : events.tokens) {
     buffered_.Add(ScoreBytes(score));
     scores_.push_back(std::move(score));

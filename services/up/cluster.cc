@@ -12,6 +12,8 @@ namespace catena::up {
 namespace {
 
 constexpr int kGatewayPhase = 0, kOthersPhase = 1;
+// Of every process's metrics and health: for this machine alone, whoever may ask for text.
+constexpr char kHttp[] = "127.0.0.1:0";
 constexpr size_t kMaxSocketName = 32;  // of a file in the folder
 
 using Strings = std::vector<std::string>;
@@ -38,6 +40,7 @@ class Planner {
     for (const Strings* f : flags) Append(&p.spec.argv, *f);
     Append(&p.spec.argv, options_.role_flags);
     p.spec.listen = Socket(name);
+    p.spec.http = kHttp;
     p.spec.stop_phase = kOthersPhase;
     return p;
   }
@@ -63,6 +66,7 @@ class Planner {
     Append(&p.spec.argv, options_.gateway_flags);
     Append(&p.spec.argv, options_.role_flags);
     p.spec.listen = options_.listen;
+    p.spec.http = kHttp;
     p.spec.stop_phase = kGatewayPhase;
     return p;
   }

@@ -39,6 +39,7 @@ Supervisor::Supervisor(std::vector<ProcessSpec> specs, SupervisorOptions options
     : specs_(std::move(specs)), options_(options), listener_(listener), processes_(specs_.size()) {
   for (size_t i = 0; i < specs_.size(); ++i) {
     processes_[i].listen = specs_[i].listen;
+    processes_[i].http = specs_[i].http;
     last_phase_ = std::max(last_phase_, specs_[i].stop_phase);
   }
 }
@@ -72,6 +73,7 @@ void Supervisor::Start(int i) {
   p.output = p.ready = LineReader();
   std::vector<std::string> argv = specs_[i].argv;
   argv.insert(argv.end(), {"--listen", p.listen, "--ready-fd", fmt::format("{}", kReadyFd)});
+  if (!p.http.empty()) argv.insert(argv.end(), {"--http", p.http});
   auto child = Spawn(argv);
   if (!child.ok()) return BeginStop(Annotate(child.status(), specs_[i].name));
   p.child = std::move(*child);
@@ -102,10 +104,12 @@ void Supervisor::ReadReady(int i) {
   Process& p = processes_[i];
   const bool more = p.ready.Read(p.child.ready.get(), [&](std::string_view line) {
     if (p.is_ready) return;
-    p.listen = line;
+    const size_t space = line.find(' ');
+    p.listen = line.substr(0, space);
+    if (space != std::string_view::npos) p.http = line.substr(space + 1);
     p.is_ready = p.was_ready = true;
     p.failed_starts = 0;
-    listener_->OnReady(i, line);
+    listener_->OnReady(i, p.listen, p.http);
   });
   if (!more) p.child.ready.Close();
 }

@@ -1,7 +1,8 @@
 // Keeps processes running: starts them at once, starts again what dies, stops all of them in order.
 //
-// The contract with a process: it is run as `argv… --listen ADDRESS --ready-fd 3`, and writes one
-// line, the address it took, to that descriptor once it serves. SIGTERM asks it to end.
+// The contract with a process: it is run as `argv… --listen ADDRESS --http ADDRESS --ready-fd 3`,
+// and writes one line, the addresses it took, to that descriptor once it serves. SIGTERM asks it to
+// end.
 //
 // What ends by itself before it has ever been ready cannot start: that ends everything, with its
 // own error. What a signal kills before then is started again, kMaxFirstStarts times at most.
@@ -26,6 +27,7 @@ struct ProcessSpec {
   std::string name;               // as people know it: "shard 0"
   std::vector<std::string> argv;  // argv[0] is a path
   std::string listen;             // unix:/path, or host:port, where the port may be 0
+  std::string http;               // host:port of its metrics and health; "": none
   int stop_phase = 0;             // lower ones are stopped first
 };
 
@@ -36,8 +38,8 @@ class SupervisorListener {
   virtual void OnStarted(int process, pid_t pid) = 0;
   // A line of its stdout or stderr.
   virtual void OnLine(int process, std::string_view line) = 0;
-  // It serves at `address`.
-  virtual void OnReady(int process, std::string_view address) = 0;
+  // It serves at `address`, and its metrics at `http`.
+  virtual void OnReady(int process, std::string_view address, std::string_view http) = 0;
   // It ended though nobody asked it to, and is started again after `delay`. `how`: "was killed by
   // signal 9 (Killed)".
   virtual void OnDied(int process, std::string_view how, std::chrono::milliseconds delay) = 0;
@@ -68,8 +70,8 @@ class Supervisor {
  private:
   using Clock = std::chrono::steady_clock;
   struct Process {
-    std::string listen;  // after the first start the address it took
-    Child child;         // pid -1: does not run
+    std::string listen, http;  // after the first start the addresses it took
+    Child child;               // pid -1: does not run
     LineReader output, ready;
     bool is_ready = false, was_ready = false;
     int failed_starts = 0;

@@ -89,6 +89,28 @@ TEST(StatusViewTest, AReplicaThatDrainsIsNotSaidToServe) {
   EXPECT_EQ(StatusJson(status, "gw:1")["processes"][4]["health"], "draining");
 }
 
+TEST(StatusViewTest, WhatRunsIsShownWithItsAgeAndHowLongNothingWasDone) {
+  v1::ListSequencesResponse running;
+  v1::RunningSequence* s = running.add_sequences();
+  s->set_sequence_id("01f3a5c2d4e60789");
+  s->set_state(v1::SEQUENCE_STATE_RUNNING);
+  s->set_age_ns(12'345'000'000);
+  s->set_since_progress_ns(200'000'000);
+  s->set_prompt_tokens(7);
+  s->set_output_tokens(42);
+  s->add_route("unix:a");
+  s->add_route("unix:b");
+  running.set_total(3);
+  EXPECT_EQ(RunningTable(running),
+            "sequence          state       age  nothing done for  prompt  output  route\n"
+            "01f3a5c2d4e60789  running  12.3 s             0.2 s       7      42  unix:a → unix:b\n"
+            "and 2 more\n");
+  const auto json = RunningJson(running);
+  EXPECT_EQ(json["total"], 3);
+  EXPECT_EQ(json["sequences"][0]["route"], nlohmann::json({"unix:a", "unix:b"}));
+  EXPECT_EQ(json["sequences"][0]["state"], "running");
+}
+
 TEST(StatusViewTest, ASequenceIsShownAtEachStage) {
   v1::DebugSequenceResponse sequence;
   v1::SequenceAtStage* a = sequence.add_stages();

@@ -1,5 +1,6 @@
 // The supervisor of `catena up`, with shell scripts in the place of roles. A script is called as
-// `sh -c SCRIPT name --listen ADDRESS --ready-fd 3`: $2 is the address.
+// `sh -c SCRIPT name --listen ADDRESS --ready-fd 3 --http ADDRESS`: $2 is the address, $6 the
+// other.
 #include "services/up/supervisor.h"
 
 #include <csignal>
@@ -36,7 +37,8 @@ struct Recorder : SupervisorListener {
     lines.push_back(fmt::format("{}: {}", process, line));
     if (on_line) on_line(line);
   }
-  void OnReady(int process, std::string_view address) override {
+  void OnReady(int process, std::string_view address, std::string_view at) override {
+    http = at;
     ready.push_back(fmt::format("{}: {}", process, address));
     if (on_ready) on_ready(process);
   }
@@ -48,6 +50,7 @@ struct Recorder : SupervisorListener {
 
   std::map<int, std::vector<pid_t>> pids;
   std::vector<std::string> lines, ready, died;
+  std::string http;  // of the last that was ready
   std::vector<milliseconds> delays;
   std::function<void(int, pid_t)> on_started;
   std::function<void(std::string_view)> on_line;
@@ -91,6 +94,18 @@ TEST_F(SupervisorTest, AllAreStartedAtOnceAndStoppedWhenAsked) {
     ASSERT_EQ(pids.size(), 1u);
     EXPECT_FALSE(Runs(pids[0]));
   }
+}
+
+TEST_F(SupervisorTest, AProcessIsToldWhereItsMetricsGoAndKeepsTheAddressItTook) {
+  ProcessSpec spec = Shell("one", "echo $2 127.0.0.1:7 >&3; echo $6; exec sleep 1000");
+  spec.http = "127.0.0.1:0";
+  recorder_.on_line = [&](std::string_view line) {
+    if (line == "127.0.0.1:7") return Stop();
+    kill(recorder_.pids[0].back(), SIGKILL);
+  };
+  EXPECT_TRUE(Run({spec}).ok());
+  EXPECT_THAT(recorder_.lines, ElementsAre("0: 127.0.0.1:0", "0: 127.0.0.1:7"));
+  EXPECT_EQ(recorder_.http, "127.0.0.1:7");
 }
 
 TEST_F(SupervisorTest, AProcessIsALeaderOfItsGroupAndSeesNoInput) {
