@@ -54,6 +54,44 @@ python_packages() {
 
 proto_lint() { build/venv/bin/buf lint proto; }
 
+# What clients of the last commit send and read must still be sent and read. That commit is the one
+# where this branch left main; on main itself the one before, or, where proto/ has changes that are
+# not committed, the last.
+proto_breaking() {
+  local before
+  before=$(proto_base) || cannot "no earlier commit to compare proto/ with"
+  rm -rf build/proto-before
+  mkdir -p build/proto-before
+  git archive "$before" proto | tar -x -C build/proto-before
+  echo "against $(git log -1 --format='%h %s' "$before")"
+  build/venv/bin/buf breaking proto --against build/proto-before/proto
+}
+
+proto_base() {
+  local head main
+  head=$(git rev-parse HEAD)
+  for main in origin/main main; do
+    if main=$(git merge-base HEAD "$main" 2>/dev/null) && [ "$main" != "$head" ]; then
+      echo "$main"
+      return
+    fi
+  done
+  if ! git diff --quiet HEAD -- proto; then
+    echo "$head"
+  else
+    git rev-parse --verify --quiet HEAD~1
+  fi
+}
+
+# promtool alone out of Debian's package: to install that would start a Prometheus on this machine.
+promtool() {
+  if command -v promtool >"$logs/promtool_path"; then return; fi
+  mkdir -p build/promtool
+  (cd build/promtool && apt-get download prometheus && dpkg-deb -x prometheus_*.deb .) ||
+    cannot "could not get promtool: install Debian's package prometheus"
+  echo "$PWD/build/promtool/usr/bin/promtool" >"$logs/promtool_path"
+}
+
 # Clients in other languages.
 clients() { run_unittests build/venv/bin/python tests/clients; }
 
@@ -266,11 +304,15 @@ main() {
     step "tests" test_quickly "release build"
     step "tidy" tidy
   else
+    step "promtool" promtool
+    CATENA_PROMTOOL=$(cat "$logs/promtool_path")
+    export CATENA_PROMTOOL
     step "tests" test_release "release build"
     step "end to end" e2e "release build"
     step "tidy" tidy
     step "python packages" python_packages
     step "proto lint" proto_lint "python packages"
+    step "proto breaking" proto_breaking "python packages"
     step "oracles" oracles "release build" "python packages"
     step "clients" clients "release build" "python packages"
     step "asan build" build_asan
