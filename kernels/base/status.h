@@ -60,10 +60,12 @@ inline std::string Quoted(std::string_view untrusted) {
   return out + (untrusted.size() > kMaxBytes ? "\"…" : "\"");
 }
 
-// The same code with `context: ` before the message; OK stays OK.
+// The same code and payloads with `context: ` before the message; OK stays OK.
 inline absl::Status Annotate(const absl::Status& s, std::string_view context) {
   if (s.ok()) return s;
-  return absl::Status(s.code(), fmt::format("{}: {}", context, Message(s)));
+  absl::Status out(s.code(), fmt::format("{}: {}", context, Message(s)));
+  s.ForEachPayload([&](const auto& url, const auto& payload) { out.SetPayload(url, payload); });
+  return out;
 }
 
 }  // namespace catena

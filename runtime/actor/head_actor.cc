@@ -1,6 +1,7 @@
 #include "runtime/actor/head_actor.h"
 
 #include <numeric>
+#include <utility>
 
 namespace catena {
 
@@ -69,8 +70,10 @@ std::string HeadActor::numerics_id() const { return parts_->backend->numerics_id
 
 void HeadActor::AfterRound(Instant now) {
   const StageCounters& counters = parts_->core.counters();
-  if (counters.divergences > divergences_seen_ && on_diverged_) on_diverged_(*counters.diverged);
-  divergences_seen_ = counters.divergences;
+  const int64_t divergences = counters.divergences.count;
+  if (std::exchange(divergences_seen_, divergences) < divergences && on_diverged_) {
+    on_diverged_(counters.divergences);
+  }
   const std::lock_guard lock(mutex_);
   load_ = parts_->core.load(now);
   oldest_step_ = parts_->core.oldest_step();

@@ -1,6 +1,7 @@
 #include "runtime/actor/stage_actor.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace catena {
 namespace {
@@ -129,8 +130,10 @@ std::string StageActor::numerics_id() const { return parts_->backend->numerics_i
 
 void StageActor::AfterRound(Instant now) {
   const StageCounters& counters = parts_->core.counters();
-  if (counters.divergences > divergences_seen_ && on_diverged_) on_diverged_(*counters.diverged);
-  divergences_seen_ = counters.divergences;
+  const int64_t divergences = counters.divergences.count;
+  if (std::exchange(divergences_seen_, divergences) < divergences && on_diverged_) {
+    on_diverged_(counters.divergences);
+  }
   const KvCache& cache = parts_->stage->cache();
   const std::lock_guard lock(mutex_);
   load_ = parts_->core.load(now);

@@ -48,9 +48,9 @@ class StageActor final : public Actor {
   void EndAll(const absl::Status& why, std::function<void()> done);
   // As of the last round.
   StageCounters counters() const;
-  // Called on the actor's thread, with no lock held, where a sequence's steps came twice with other
-  // bits. Before Start.
-  void OnDiverged(std::function<void(const SequenceKey&)> fn) { on_diverged_ = std::move(fn); }
+  // Called on the actor's thread, with no lock held, after a round in which steps came twice with
+  // other bits. Before Start.
+  void OnDiverged(std::function<void(const Divergences&)> fn) { on_diverged_ = std::move(fn); }
   // Calls `done` on the actor's thread, between two batches.
   void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
 
@@ -73,7 +73,7 @@ class StageActor final : public Actor {
   bool draining_ = false;
   std::vector<Edge> broken_edges_;
   StageCounters counters_;
-  std::function<void(const SequenceKey&)> on_diverged_;
+  std::function<void(const Divergences&)> on_diverged_;
   int64_t divergences_seen_ = 0;
 };
 

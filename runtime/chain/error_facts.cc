@@ -19,6 +19,8 @@ constexpr Row kReasons[] = {
     {ErrorReason::kNoRoute, "NO_ROUTE"},
     {ErrorReason::kStageLost, "STAGE_LOST"},
     {ErrorReason::kStageStalled, "STAGE_STALLED"},
+    {ErrorReason::kEdgeBroken, "EDGE_BROKEN"},
+    {ErrorReason::kKvCacheFull, "KV_CACHE_FULL"},
     {ErrorReason::kDraining, "DRAINING"},
     {ErrorReason::kDeadline, "DEADLINE"},
     {ErrorReason::kCancelled, "CANCELLED"},

@@ -21,6 +21,8 @@ enum class ErrorReason {
   kNoRoute,        // no chain of replicas covers the model
   kStageLost,      // a process that had a part of the request is gone
   kStageStalled,   // it answers, and the request makes no progress there
+  kEdgeBroken,     // a stage cannot reach the next one
+  kKvCacheFull,    // no pages are free for the request
   kDraining,       // the process takes no new requests
   kDeadline,       // it passed
   kCancelled,      // by the client, or it has gone

@@ -7,8 +7,13 @@ namespace catena {
 
 ChainMessage GatewaySequence::MakeOpen(size_t stage) const {
   const Life& life = ids->life();
-  if (stage < route.shards()) return MakeOpenStage(key, life, request, max_length, route, stage);
+  if (stage < route.shards()) {
+    OpenStage open = MakeOpenStage(key, life, request, max_length, route, stage);
+    open.public_id = id;
+    return open;
+  }
   OpenHead open = MakeOpenHead(key, life, request, max_length, route);
+  open.public_id = id;
   // A head that has lost the sequence goes on where it was: what it sampled before was perhaps of
   // another round, with other rotary factors. At first all ids come with the steps.
   open.first_token = next_token();

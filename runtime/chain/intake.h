@@ -45,12 +45,14 @@ struct Intake {
   template <class Open>
   Intake(const Open& open, const Inbox::Options& options)
       : key(open.sequence),
+        public_id(open.public_id),
         upstream(open.upstream),
         life(open.life),
         inbox(options),
         told(options.begin, options.window) {}
 
   const SequenceKey key;
+  const PublicId public_id;    // what the log calls it
   const Incarnation upstream;  // who sends the steps
   Life life;
   std::optional<int32_t> rotary;  // of the round, as its steps say

@@ -21,6 +21,7 @@
 #include "kernels/base/status.h"
 #include "model/sampler/params.h"
 #include "model/sampler/sampler.h"
+#include "runtime/chain/public_id.h"
 
 namespace catena {
 
@@ -72,6 +73,7 @@ struct OpenStage {
   int64_t first_wanted = 0;   // first position whose logits are wanted
   int64_t window_rows = 0;    // it may send so many past next's length
   int32_t decode_groups = 1;  // stages of the route with a device of their own
+  PublicId public_id{};       // what the log calls it
 };
 
 // Makes a sequence at a head. `ids`: those it has already (a Move), of which none is sampled again
@@ -89,6 +91,7 @@ struct OpenHead {
   int32_t score_top = 0;     // the likeliest ids that a score names
   uint32_t sequence_index = 0;
   SamplingParams params;  // without stop strings, which are the gateway's
+  PublicId public_id{};   // what the log calls it
 };
 
 struct Close {
@@ -114,7 +117,8 @@ struct Opened {
   int64_t length = 0;  // positions that it has computed
 };
 
-// An Open that cannot be (RESOURCE_EXHAUSTED: no KV pages now), or a sequence that cannot go on.
+// An Open that cannot be (RESOURCE_EXHAUSTED: no KV pages now), or a sequence that cannot go on. Of
+// the status' facts (error_facts.h) its reason goes with it.
 struct Refused {
   SequenceKey sequence;
   Life life;

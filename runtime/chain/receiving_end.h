@@ -20,6 +20,7 @@
 #include "runtime/chain/acknowledgements.h"
 #include "runtime/chain/batch_queue.h"
 #include "runtime/chain/core.h"
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/intake.h"
 #include "runtime/chain/limits.h"
 #include "runtime/chain/reached.h"
@@ -153,10 +154,14 @@ void ReceivingEnd<S>::Close(const SequenceKey& key) {
 
 template <ReceivingSequence S>
 absl::Status ReceivingEnd<S>::CheckRoom() const {
-  if (draining_) return absl::UnavailableError("it is draining and takes no new requests");
+  if (draining_) {
+    return WithReason(absl::UnavailableError("it is draining and takes no new requests"),
+                      ErrorReason::kDraining);
+  }
   if (table_.size() >= limits::kMaxOpenSequences) {
-    return absl::ResourceExhaustedError(
-        fmt::format("it has {} open sequences, its limit", table_.size()));
+    return WithReason(absl::ResourceExhaustedError(
+                          fmt::format("it has {} open sequences, its limit", table_.size())),
+                      ErrorReason::kTooManyCalls);
   }
   return absl::OkStatus();
 }
@@ -242,8 +247,12 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
       Ask(s, now);
       break;
     case Inbox::Result::kDiverged:
-      ++counters_.divergences;
-      counters_.diverged = intake.key;
+      counters_.divergences = {.count = counters_.divergences.count + 1,
+                               .sequence = intake.public_id,
+                               .key = intake.key,
+                               .from = from,
+                               .begin = step.position,
+                               .end = step.end()};
       break;
     case Inbox::Result::kDuplicate:
       CATENA_REACHED(kStepIsDuplicate);
@@ -361,7 +370,7 @@ ReplicaLoad ReceivingEnd<S>::load(Instant now) const {
   if (const std::optional<Instant> oldest = queue_.OldestStep()) {
     load.oldest_step_ns = std::max<int64_t>((now - *oldest).count(), 1);
   }
-  load.divergences = counters_.divergences;
+  load.divergences = counters_.divergences.count;
   return load;
 }
 

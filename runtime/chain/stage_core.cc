@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/reached.h"
 
 namespace catena {
@@ -52,7 +53,10 @@ absl::Status StageCore::Admit(const OpenStage& open, Instant now) {
   CATENA_RETURN_IF_ERROR(receiving_.CheckRoom());
   CATENA_RETURN_IF_ERROR(CheckEdge(open.next, now));
   const uint64_t id = next_memory_id_++;
-  CATENA_RETURN_IF_ERROR(memory_->Open(id, open.max_length));
+  if (const absl::Status opened = memory_->Open(id, open.max_length); !opened.ok()) {
+    return absl::IsResourceExhausted(opened) ? WithReason(opened, ErrorReason::kKvCacheFull)
+                                             : opened;
+  }
   receiving_.Insert(
       std::make_unique<StageSequence>(
           open, id, StageSequenceOptions{.first = options_.first, .row_bytes = options_.row_bytes},
@@ -116,8 +120,9 @@ absl::Status StageCore::CheckEdge(const Replica& next, Instant now) {
   if (edges_.state(next.incarnation) != EdgeWatch::State::kBroken) return absl::OkStatus();
   CATENA_REACHED(kOpenOverABrokenEdge);
   Connect(next);
-  return absl::UnavailableError(fmt::format("its link to {} is broken: {}", next.address,
-                                            Message(edges_.why(next.incarnation))));
+  return WithReason(absl::UnavailableError(fmt::format("its link to {} is broken: {}", next.address,
+                                                       Message(edges_.why(next.incarnation)))),
+                    ErrorReason::kEdgeBroken);
 }
 
 void StageCore::Announce(StageSequence* s) {
@@ -141,9 +146,10 @@ void StageCore::Disconnected(Incarnation peer, const absl::Status& why, Instant 
   if (!edges_.Broke(peer, why, now)) return;
   SendEdges();
   // What has not begun yet can begin elsewhere; the rest waits for the link.
-  receiving_.RefuseIf(
-      [peer](const StageSequence& s) { return s.next() == peer && !s.announced; },
-      absl::UnavailableError(fmt::format("its link to the next stage broke: {}", Message(why))));
+  receiving_.RefuseIf([peer](const StageSequence& s) { return s.next() == peer && !s.announced; },
+                      WithReason(absl::UnavailableError(fmt::format(
+                                     "its link to the next stage broke: {}", Message(why))),
+                                 ErrorReason::kEdgeBroken));
   EndWhatNeedsBrokenEdges(now);
 }
 
@@ -158,9 +164,11 @@ void StageCore::SendEdges() {
 void StageCore::EndWhatNeedsBrokenEdges(Instant now) {
   for (const Edge& edge : edges_.DownFor(options_.detection.broken_edge, now)) {
     CATENA_REACHED(kEdgeStaysBroken);
-    receiving_.RefuseIf([&](const StageSequence& s) { return s.next() == edge.to; },
-                        absl::UnavailableError(fmt::format(
-                            "its link to the next stage is broken: {}", Message(edge.why))));
+    receiving_.RefuseIf(
+        [&](const StageSequence& s) { return s.next() == edge.to; },
+        WithReason(absl::UnavailableError(
+                       fmt::format("its link to the next stage is broken: {}", Message(edge.why))),
+                   ErrorReason::kEdgeBroken));
   }
 }
 

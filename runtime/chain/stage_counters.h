@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "runtime/chain/histogram.h"
 #include "runtime/chain/instant.h"
@@ -37,15 +36,24 @@ class BusyClock {
   Nanoseconds busy_{}, idle_{};
 };
 
+// Steps that came twice with other bits: a broken machine, or a bug.
+struct Divergences {
+  int64_t count = 0;
+  // The last of them.
+  PublicId sequence{};
+  SequenceKey key;
+  Incarnation from = 0;
+  int64_t begin = 0, end = 0;  // its positions
+};
+
 struct StageCounters {
   Histogram forward{kSecondsBounds};        // a batch, from its start to its end
   Histogram queue_wait{kSecondsBounds};     // a sequence's oldest row, until its batch began
   Histogram batch_rows{kCountBounds};       // of a batch
   Histogram batch_sequences{kCountBounds};  // of a batch
   BusyClock clock;
-  int64_t replayed_rows = 0;            // computed again, of positions that had been computed
-  int64_t divergences = 0;              // steps that came twice with other bits
-  std::optional<SequenceKey> diverged;  // the last of them
+  int64_t replayed_rows = 0;  // computed again, of positions that had been computed
+  Divergences divergences;
 };
 
 }  // namespace catena

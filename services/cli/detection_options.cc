@@ -25,8 +25,8 @@ constexpr Flag kFlags[] = {
      "What is open, and what was sent, is said again so often"},
     {"--lease", &DetectionLimits::lease, kStage,
      "What a gateway has open ends where it is silent for so long"},
-    {"--no-progress", &DetectionLimits::no_progress, kGateway,
-     "A request ends where a stage makes no progress with it for so long"},
+    {"--no-progress", &DetectionLimits::no_progress, kBoth,
+     "A stage that has work and makes no progress for so long has failed"},
     {"--broken-edge", &DetectionLimits::broken_edge, kStage,
      "A request ends where a stage cannot reach the next for so long"},
     {"--probe-every", &DetectionLimits::probe_every, kGateway,
@@ -96,6 +96,7 @@ absl::StatusOr<milliseconds> ParseDuration(std::string_view flag, std::string_vi
 }
 
 void DetectionOptions::DeclareForGateway(App& app) {
+  probes_ = true;
   Declare(app, kGateway, &limits);
   AddProbesToLose(app, &limits.probes_to_lose);
 }
@@ -108,7 +109,7 @@ absl::Status DetectionOptions::Check() const {
         fmt::format("--lease {} must be at least twice --heartbeat {}: one may be lost",
                     Text(limits.lease), Text(limits.heartbeat)));
   }
-  if (2 * (limits.probe_every + limits.probe_timeout) > limits.no_progress) {
+  if (probes_ && 2 * (limits.probe_every + limits.probe_timeout) > limits.no_progress) {
     return absl::InvalidArgumentError(fmt::format(
         "--no-progress {} must leave time for two probes: it must be at least twice "
         "--probe-every {} and --probe-timeout {} together",

@@ -18,6 +18,9 @@ struct DetectionOptions {
   void DeclareForStage(App& app);
   // INVALID_ARGUMENT where limits contradict each other.
   absl::Status Check() const;
+
+ private:
+  bool probes_ = false;  // a gateway asks replicas how they are
 };
 
 // Declares all of them; each that is given is handed over, with whom it is for.

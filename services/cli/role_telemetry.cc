@@ -4,7 +4,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "runtime/chain/limits.h"
 #include "services/common/process.h"
 #include "services/telemetry/process_metrics.h"
 
@@ -20,9 +19,8 @@ absl::StatusOr<RoleTelemetry> RoleTelemetry::Start(const RoleOptions& options,
 }
 
 StageTelemetry::StageTelemetry(OperatorPort* port, std::function<StageSnapshot()> look,
-                               const GrpcTransport* transport)
-    : metrics_(look),
-      stall_([look] { return look().load; }, limits::DetectionLimits().no_progress) {
+                               Nanoseconds no_progress, const GrpcTransport* transport)
+    : metrics_(look), stall_([look] { return look().load; }, no_progress) {
   collected_ = port->Add([this](Exposition& page) { metrics_.Collect(page); });
   hops_ = port->Add([transport](Exposition& page) {
     page.Family(
@@ -36,15 +34,15 @@ StageTelemetry::StageTelemetry(OperatorPort* port, std::function<StageSnapshot()
   checked_ = port->AddCheck([this] { return stall_(); });
 }
 
-void LogDivergences::operator()(const SequenceKey& sequence) {
-  ++held_back_;
-  const auto now = std::chrono::steady_clock::now();
-  if (now < next_) return;
-  next_ = now + kEvery;
+void LogDivergences::operator()(const Divergences& seen) {
+  const auto held_back = limit_->Take();
+  if (!held_back) return;
   spdlog::error(
-      "sequence {}: steps came twice with other bits, {} times since the last such line; a machine "
-      "is broken, or this is a bug",
-      ToString(sequence), std::exchange(held_back_, 0));
+      "sequence {}: positions [{}, {}) came from {:x} twice with other bits, {} times here so far; "
+      "a machine is broken, or this is a bug (inside the cluster it is {}; {} such lines were held "
+      "back)",
+      ToString(seen.sequence), seen.begin, seen.end, seen.from, seen.count, ToString(seen.key),
+      *held_back);
 }
 
 }  // namespace catena::cli

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "services/cli/role_options.h"
+#include "services/common/line_limit.h"
 #include "services/link/grpc_transport.h"
 #include "services/telemetry/operator_port.h"
 #include "services/telemetry/stage_metrics.h"
@@ -30,7 +31,8 @@ class RoleTelemetry {
 // What it is given outlives it.
 class StageTelemetry {
  public:
-  StageTelemetry(OperatorPort* port, std::function<StageSnapshot()> look,
+  // It counts as standing still after `no_progress`.
+  StageTelemetry(OperatorPort* port, std::function<StageSnapshot()> look, Nanoseconds no_progress,
                  const GrpcTransport* transport);
 
  private:
@@ -39,17 +41,16 @@ class StageTelemetry {
   OperatorPort::Registration collected_, hops_, checked_;
 };
 
-// Says in the log that steps diverged, now and then.
+// Says in the log that steps diverged, a line a round, though not for ever.
 //
 // Thread rules: the stage's thread.
 class LogDivergences {
  public:
-  void operator()(const SequenceKey& sequence);
+  void operator()(const Divergences& seen);
 
  private:
-  static constexpr std::chrono::seconds kEvery{10};
-  std::chrono::steady_clock::time_point next_{};
-  int64_t held_back_ = 0;
+  std::shared_ptr<LineLimit> limit_ =
+      std::make_shared<LineLimit>(10, std::chrono::seconds(10));  // shared: functions are copied
 };
 
 }  // namespace catena::cli

@@ -108,7 +108,7 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
                              .counters = actor->counters(),
                              .broken_edges = std::ssize(now.broken_edges)};
       },
-      &transport);
+      o.detection.limits.no_progress, &transport);
   actor->Start(&transport);
   server->SetServing(true);
   telemetry->port().SetReady(absl::OkStatus());

@@ -238,8 +238,9 @@ void DecodeStream::TryAgain(const std::string& why) {
   const Clock::time_point now = Clock::now();
   if (!std::exchange(failing_, true)) failing_since_ = now;
   if (now - failing_since_ > options_.give_up) {
-    return Fail(absl::UnavailableError(
-        fmt::format("no tokenizer turned ids into text ({}); is one running?", why)));
+    return Fail(WithReason(absl::UnavailableError(fmt::format(
+                               "no tokenizer turned ids into text ({}); is one running?", why)),
+                           ErrorReason::kNoTokenizer));
   }
   sent_ = 0;  // all again
   end_sent_ = false;

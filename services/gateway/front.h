@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "runtime/chain/token_loop.h"
+#include "services/common/line_limit.h"
 #include "services/gateway/api_keys.h"
 #include "services/gateway/gateway_metrics.h"
 #include "services/gateway/model_facts.h"
@@ -39,6 +40,7 @@ struct Front {
   RunningCalls refused{limits::kMaxRefusedCalls, "refusals"};
   ByteBudget buffered{kMaxAllBufferedBytes};
   GatewayMetrics metrics;
+  LineLimit refusal_lines{60, std::chrono::minutes(1)};
   size_t max_buffered_bytes = kMaxBufferedBytes;
 };
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "runtime/actor/gateway_actor.h"
 #include "services/common/status.h"
+#include "services/gateway/discovery.h"
+#include "services/telemetry/exposition.h"
 
 namespace catena {
 namespace {

@@ -11,11 +11,15 @@
 #include <tuple>
 #include <vector>
 
-#include "runtime/actor/gateway_actor.h"
-#include "services/gateway/discovery.h"
-#include "services/telemetry/exposition.h"
+#include "kernels/base/status.h"
+#include "runtime/chain/histogram.h"
+#include "runtime/chain/token_loop.h"
 
 namespace catena {
+
+class Exposition;
+struct GatewayView;
+struct KnownReplica;
 
 class GatewayMetrics {
  public:

@@ -86,7 +86,8 @@ void GenerationServiceImpl::AddCall(const std::string& method) {
                   return Admit<Response>(
                       context, CheckKey(front->keys, *context), &front->calls, &front->refused,
                       [&] { return std::make_shared<Call>(front, context->deadline()); },
-                      std::make_unique<RequestRecord>(method, context, &front->metrics));
+                      std::make_unique<RequestRecord>(method, context, &front->metrics,
+                                                      &front->refusal_lines));
                 });
 }
 

@@ -141,9 +141,11 @@ class PublicCall : public HeaderFirstReactor<Response>,
       return FailNow(absl::InvalidArgumentError("the call has no request; send one message"));
     request_bytes_.Add(message_.Length());
     if (house_->requests.exceeded()) {
-      return FailNow(absl::ResourceExhaustedError(
-          fmt::format("more than {} bytes of requests wait to be worked off; ask again later",
-                      house_->requests.most())));
+      return FailNow(
+          WithReason(absl::ResourceExhaustedError(fmt::format(
+                         "more than {} bytes of requests wait to be worked off; ask again later",
+                         house_->requests.most())),
+                     ErrorReason::kTooManyCalls));
     }
     Request request;
     const bool parsed = grpc::SerializationTraits<Request>::Deserialize(&message_, &request).ok();
@@ -234,7 +236,7 @@ HeaderFirstReactor<Response>* Admit(grpc::CallbackServerContext* context, absl::
     }
     access = place.status();
   }
-  if (record != nullptr) record->Ended(access);
+  if (record != nullptr) record->Refused(access);
   return new RefusedCall<Response>(context, access, refused->Enter().value_or(nullptr));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <random>
 
+#include "services/common/line_limit.h"
 #include "services/common/log.h"
 #include "services/common/status.h"
 #include "services/gateway/gateway_metrics.h"
@@ -40,8 +41,11 @@ std::string RequestIdFor(std::string_view given) {
 }
 
 RequestRecord::RequestRecord(const std::string& method, grpc::CallbackServerContext* context,
-                             GatewayMetrics* metrics)
-    : method_(method), id_(RequestIdFor(GivenId(*context))), metrics_(metrics) {
+                             GatewayMetrics* metrics, LineLimit* refusals)
+    : method_(method),
+      id_(RequestIdFor(GivenId(*context))),
+      metrics_(metrics),
+      refusals_(refusals) {
   context->AddInitialMetadata(kRequestId, id_);
 }
 
@@ -87,6 +91,17 @@ void RequestRecord::Ended(const absl::Status& status) {
                        {"prefill_s", Seconds(longest_.prefill)},
                        {"decode_s", Seconds(longest_.decode)},
                        {"total_s", Seconds(took)}});
+}
+
+void RequestRecord::Refused(const absl::Status& status) {
+  metrics_->Ended(method_, status, std::chrono::steady_clock::now() - came_);
+  const auto held_back = refusals_->Take();
+  if (!held_back) return;
+  LogFacts("refused", {{"method", method_},
+                       {"request_id", id_},
+                       {"status", absl::StatusCodeToString(status.code())},
+                       {"reason", ReasonText(status)},
+                       {"held_back", *held_back}});
 }
 
 }  // namespace catena

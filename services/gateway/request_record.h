@@ -19,12 +19,14 @@
 namespace catena {
 
 class GatewayMetrics;
+class LineLimit;
 
 class RequestRecord {
  public:
-  // Before the call's first answer. `metrics` outlives this.
+  // Before the call's first answer. `metrics` and `refusals`, the lines that refused ones may have
+  // in the log, outlive this.
   RequestRecord(const std::string& method, grpc::CallbackServerContext* context,
-                GatewayMetrics* metrics);
+                GatewayMetrics* metrics, LineLimit* refusals);
 
   const std::string& id() const { return id_; }
   std::chrono::steady_clock::time_point came() const { return came_; }
@@ -35,12 +37,15 @@ class RequestRecord {
   void SequenceStarted(PublicId id) { sequences_.push_back(id); }
   // `finish`: stop, length or error.
   void SequenceEnded(const std::string& finish, const LoopStats& stats);
-  void Ended(const absl::Status& status);  // once
+  // One of these, once. A refused one has no part of the work, and its line may be held back.
+  void Ended(const absl::Status& status);
+  void Refused(const absl::Status& status);
 
  private:
   const std::string method_;
   const std::string id_;
   GatewayMetrics* const metrics_;
+  LineLimit* const refusals_;
   const std::chrono::steady_clock::time_point came_ = std::chrono::steady_clock::now();
   int64_t prompt_tokens_ = 0, output_tokens_ = 0;
   std::vector<PublicId> sequences_;

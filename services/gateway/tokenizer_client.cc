@@ -49,7 +49,8 @@ class RetriedCall : public std::enable_shared_from_this<RetriedCall<Request, Res
     if (!done_) return;
     const std::vector<TokenizerReplica> serving = replicas_->Serving();
     if (serving.empty()) {
-      return TryAgain(absl::UnavailableError("no tokenizer serves; is one running?"));
+      return TryAgain(WithReason(absl::UnavailableError("no tokenizer serves; is one running?"),
+                                 ErrorReason::kNoTokenizer));
     }
     const TokenizerReplica& replica = PickReplica(serving, turn_++, address_);
     address_ = replica.address;
@@ -79,9 +80,13 @@ class RetriedCall : public std::enable_shared_from_this<RetriedCall<Request, Res
 
   void TryAgain(const absl::Status& why) {
     const bool late = std::chrono::system_clock::now() >= deadline_;
-    if (late) return Finish(absl::DeadlineExceededError("the request's deadline has passed"));
+    if (late) {
+      return Finish(WithReason(absl::DeadlineExceededError("the request's deadline has passed"),
+                               ErrorReason::kDeadline));
+    }
     if (++attempts_ >= options_.attempts) {
-      return Finish(absl::IsResourceExhausted(why) ? why : absl::UnavailableError(why.message()));
+      if (absl::IsResourceExhausted(why)) return Finish(why);
+      return Finish(WithReason(absl::UnavailableError(why.message()), ErrorReason::kNoTokenizer));
     }
     strand_->PostAfter(attempts_ == 1 ? std::chrono::milliseconds(0) : options_.pause,
                        [self = this->shared_from_this()] { self->Attempt(); });

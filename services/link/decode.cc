@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/limits.h"
 #include "services/common/edge_codec.h"
 #include "services/common/sampling_codec.h"
@@ -74,6 +75,7 @@ absl::Status Take(const v1::OpenStage& in, OpenStage* out) {
   out->window_rows = in.window_rows();
   out->decode_groups = in.decode_groups();
   out->upstream = in.upstream();
+  out->public_id = PublicId{in.public_id()};
   return absl::OkStatus();
 }
 
@@ -89,6 +91,7 @@ absl::Status Take(const v1::OpenHead& in, OpenHead* out) {
   out->window_rows = in.window_rows();
   out->score_top = in.score_top();
   out->upstream = in.upstream();
+  out->public_id = PublicId{in.public_id()};
   out->sequence_index = in.sequence_index();
   CATENA_ASSIGN_OR_RETURN(out->params, DecodeSampling(in.sampling()));
   return absl::OkStatus();
@@ -123,6 +126,7 @@ absl::Status Take(const v1::Refused& in, Refused* out) {
   CATENA_RETURN_IF_ERROR(CheckRange("the size of message", bytes, 0, limits::kMaxErrorBytes));
   out->status = absl::Status(static_cast<absl::StatusCode>(in.code()), in.message());
   out->draining = in.draining();
+  if (const auto reason = ReasonByName(in.reason())) out->status = WithReason(out->status, *reason);
   return TakeLife(in, out);
 }
 

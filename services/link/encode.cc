@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/limits.h"
 #include "services/common/edge_codec.h"
 #include "services/common/sampling_codec.h"
@@ -37,6 +38,7 @@ void Put(const OpenStage& m, v1::OpenStage* out) {
   out->set_window_rows(m.window_rows);
   out->set_decode_groups(m.decode_groups);
   out->set_upstream(m.upstream);
+  out->set_public_id(static_cast<uint64_t>(m.public_id));
 }
 
 void Put(const OpenHead& m, v1::OpenHead* out) {
@@ -51,6 +53,7 @@ void Put(const OpenHead& m, v1::OpenHead* out) {
   out->set_sequence_index(m.sequence_index);
   EncodeSampling(m.params, out->mutable_sampling());
   out->set_upstream(m.upstream);
+  out->set_public_id(static_cast<uint64_t>(m.public_id));
 }
 
 void Put(const Close& m, v1::Close* out) { Put(m.sequence, out->mutable_sequence()); }
@@ -74,6 +77,7 @@ void Put(const Refused& m, v1::Refused* out) {
   out->set_code(m.status.raw_code());
   out->set_message(ValidText(catena::Message(m.status), limits::kMaxErrorBytes));
   out->set_draining(m.draining);
+  if (const auto reason = ReasonOf(m.status)) out->set_reason(std::string(ReasonName(*reason)));
 }
 
 void Put(const Edges& m, v1::Edges* out) {

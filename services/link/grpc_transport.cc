@@ -244,6 +244,7 @@ void GrpcTransport::OnFrame(LaneStream* stream, ChainMessage message, uint64_t s
 }
 
 void GrpcTransport::OnEnd(LaneStream* stream, const absl::Status& why) {
+  std::string line;
   {
     const std::lock_guard calls(calls_mu_);
     std::unique_lock lock(mu_);
@@ -255,9 +256,10 @@ void GrpcTransport::OnEnd(LaneStream* stream, const absl::Status& why) {
     if (info.link == nullptr) {
       AcceptedEnded(info, stream, why);
     } else {
-      CallEnded(info, why);
+      line = CallEnded(info, why);
     }
   }  // here the stream is destroyed
+  if (!line.empty()) spdlog::info("{}", line);
   Done();
 }
 

@@ -100,7 +100,7 @@ class GrpcTransport final : public Transport, private LaneHandler {
   void LogRefusal(Incarnation caller, const absl::Status& status);
   absl::Status MayConnectLocked(const Replica& replica) const;
   absl::Status OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame);
-  void CallEnded(const Stream& info, const absl::Status& why);
+  std::string CallEnded(const Stream& info, const absl::Status& why);
   void AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
   void CallAgainLater(const std::shared_ptr<Link>& link, Lane lane);
   void GiveUpLater(const std::shared_ptr<Link>& link);

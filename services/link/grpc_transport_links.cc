@@ -92,7 +92,7 @@ absl::Status GrpcTransport::OnWelcome(LaneStream* stream, Stream* info, const v1
   Link& link = *info->link;
   CATENA_RETURN_IF_ERROR(CheckWelcome(options_.self, link.peer.incarnation, frame));
   stream->Open();
-  const std::lock_guard calls(calls_mu_);
+  std::unique_lock calls(calls_mu_);
   bool was_down = false;
   {
     const std::lock_guard lock(mu_);
@@ -107,18 +107,21 @@ absl::Status GrpcTransport::OnWelcome(LaneStream* stream, Stream* info, const v1
     link.give_up.reset();
     was_down = std::exchange(link.said_down, false);
   }
-  if (was_down) spdlog::info("link to {} is up again", link.peer.address);
-  receiver_->OnConnect(link.peer.incarnation);
+  const Replica peer = link.peer;
+  receiver_->OnConnect(peer.incarnation);
+  calls.unlock();
+  if (was_down) spdlog::info("link to {} is up again", peer.address);
   return absl::OkStatus();
 }
 
-void GrpcTransport::CallEnded(const Stream& info, const absl::Status& why) {
+// REQUIRES: calls_mu_ is held. Returns what the log is to say once it is not; "": nothing.
+std::string GrpcTransport::CallEnded(const Stream& info, const absl::Status& why) {
   const std::shared_ptr<Link>& link = info.link;
   std::vector<std::shared_ptr<LaneStream>> others;
   absl::Status status = why;
   {
     const std::lock_guard lock(mu_);
-    if (link->forgotten) return;
+    if (link->forgotten) return "";
     Link::LaneState& lane = link->lanes[Index(info.lane)];
     lane.stream.reset();
     lane.up = false;
@@ -136,14 +139,14 @@ void GrpcTransport::CallEnded(const Stream& info, const absl::Status& why) {
     } else {
       CallAgainLater(link, info.lane);
       GiveUpLater(link);
-      if (!std::exchange(link->owes_report, false)) return;
+      if (!std::exchange(link->owes_report, false)) return "";
     }
     link->said_down = true;
   }
   for (const auto& other : others) other->End(absl::CancelledError("disconnected"));
-  spdlog::info("link to {} is down: {}", link->peer.address, ConnectionCause(Message(status)));
-  status = Annotate(status, link->peer.address);
-  receiver_->OnDisconnect(link->peer.incarnation, status);
+  receiver_->OnDisconnect(link->peer.incarnation, Annotate(status, link->peer.address));
+  return fmt::format("link to {} is down: {}", link->peer.address,
+                     ConnectionCause(Message(status)));
 }
 
 // REQUIRES: mu_ is held.

@@ -49,7 +49,7 @@ void StageMetrics::CollectAt(Exposition& page, Instant now) {
                static_cast<double>(c.replayed_rows));
   page.Counter("catena_stage_divergences_total",
                "Steps that came twice with other bits: a broken machine or a bug.",
-               static_cast<double>(c.divergences));
+               static_cast<double>(c.divergences.count));
   page.Gauge("catena_stage_edges_broken", "Next stages that cannot be reached now.",
              static_cast<double>(s.broken_edges));
 }

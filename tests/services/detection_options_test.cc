@@ -54,7 +54,9 @@ TEST(DetectionOptions, AreTakenByTheRolesThatUseThem) {
   EXPECT_EQ(Answer(Stage, &stage, {"--lease", "20s", "--heartbeat", "250ms"}), "");
   EXPECT_EQ(stage.limits.lease, milliseconds(20'000));
   EXPECT_EQ(stage.limits.heartbeat, milliseconds(250));
-  EXPECT_THAT(Answer(Stage, &stage, {"--no-progress", "30s"}), HasSubstr("--no-progress"));
+  EXPECT_EQ(Answer(Stage, &stage, {"--no-progress", "1s"}), "");  // a gateway probes, no stage
+  EXPECT_EQ(stage.limits.no_progress, milliseconds(1'000));
+  EXPECT_THAT(Answer(Stage, &stage, {"--probe-every", "1s"}), HasSubstr("--probe-every"));
 }
 
 TEST(DetectionOptions, ThatContradictEachOtherAreRefused) {

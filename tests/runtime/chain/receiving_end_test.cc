@@ -13,6 +13,7 @@ using ::testing::IsEmpty;
 
 constexpr Incarnation kGateway = 1, kUpstream = 2, kStranger = 3;
 constexpr SequenceKey kKey{kGateway, 7};
+constexpr PublicId kPublicId{0x01f3a5c2d4e60789};
 constexpr int64_t kRowBytes = 2;
 constexpr milliseconds kLease{10'000};
 
@@ -28,6 +29,7 @@ struct Remembering {
     open.sequence = kKey;
     open.life = {.epoch = 1, .round = 2};
     open.upstream = kUpstream;
+    open.public_id = kPublicId;
     return open;
   }
 
@@ -59,6 +61,7 @@ class ReceivingEndTest : public ::testing::Test {
     Incarnation from = kUpstream;
     Lane lane = Lane::kDecode;
     int32_t id = 3;
+    uint64_t bits = 0;  // hashes of rows are these and their position
   };
   // Positions [position, last).
   void Send(int64_t position, int64_t last, const StepOptions& o) {
@@ -72,7 +75,7 @@ class ReceivingEndTest : public ::testing::Test {
               .row_hashes = {}};
     for (int64_t p = position; p < last; ++p) {
       step.ids.push_back(o.id);
-      step.row_hashes.push_back(static_cast<uint64_t>(p));
+      step.row_hashes.push_back(o.bits + static_cast<uint64_t>(p));
     }
     steps.rows = std::make_shared<std::string>(step.ids.size() * kRowBytes, 'r');
     steps.steps.push_back(std::move(step));
@@ -83,8 +86,8 @@ class ReceivingEndTest : public ::testing::Test {
   void Start() {
     std::vector<int32_t> ids;
     std::vector<RowRun> rows;
-    s_->intake.inbox.Consume(s_->intake.inbox.queued(), &ids, &rows);
     end_.queue().Join(s_);
+    s_->intake.inbox.Consume(s_->intake.inbox.queued(), &ids, &rows);
     end_.queue().Started(now_);
   }
   void Finish() {
@@ -131,6 +134,22 @@ TEST_F(ReceivingEndTest, StepsAreQueuedInOrderAndEachOnce) {
   EXPECT_EQ(s_->intake.inbox.end(), 5);
   EXPECT_EQ(end_.queue().ready().size(), 1u);
   EXPECT_EQ(end_.load(now_).queued_rows, 5);
+}
+
+TEST_F(ReceivingEndTest, ADivergenceIsCountedAndSaysOfWhichSequenceAndFromWhom) {
+  Send(0, 3);
+  Send(1, 3);
+  EXPECT_EQ(end_.counters().divergences.count, 0);
+  Send(1, 3, {.bits = 77});
+  Send(2, 4, {.bits = 78});
+  const Divergences& seen = end_.counters().divergences;
+  EXPECT_EQ(seen.count, 2);
+  EXPECT_EQ(seen.sequence, kPublicId);
+  EXPECT_EQ(seen.key, kKey);
+  EXPECT_EQ(seen.from, kUpstream);
+  EXPECT_EQ(seen.begin, 2);
+  EXPECT_EQ(seen.end, 4);
+  EXPECT_EQ(end_.load(now_).divergences, 2);
 }
 
 TEST_F(ReceivingEndTest, AGapIsAskedForOnceAndAgainAfterAWhile) {

@@ -9,6 +9,7 @@
 
 #include <fmt/ranges.h>
 
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/messages.h"
 
 namespace catena {
@@ -43,12 +44,15 @@ inline std::vector<ChainMessage> SampleMessages() {
   const Step prompt{key, life, 2, 1, 4, {5, 6, 7}, {0x1122334455667788u, 42}};
   const Step decode{{9, 8}, {1, 2}, 70, 0, 70, {31999}, {}};
   return {
-      OpenStage{key, life, 76, {"unix:/run/next", 77}, true, 12, 40, 11, 256, 4},
-      OpenHead{key, life, 76, {1, 450, 31999}, 2, 40, 1, 3, 128, 5, 6, params},
+      OpenStage{key, life, 76, {"unix:/run/next", 77}, true, 12, 40, 11, 256, 4, PublicId{78}},
+      OpenHead{key, life, 76, {1, 450, 31999}, 2, 40, 1, 3, 128, 5, 6, params, PublicId{79}},
       Close{key},
       Heartbeat{19, {{key, 21}, {{9, 8}, 0}}},
       Opened{key, life, 33},
-      Refused{key, life, absl::ResourceExhaustedError("no KV pages; try again"), true},
+      Refused{key, life,
+              WithReason(absl::ResourceExhaustedError("no KV pages; try again"),
+                         ErrorReason::kKvCacheFull),
+              true},
       Unknown{key},
       Edges{{{77, absl::UnavailableError("its link broke")}}},
       Edges{},
@@ -89,18 +93,20 @@ inline std::string Text(const SamplingParams& p) {
 }
 
 inline std::string Text(const OpenStage& m) {
-  return fmt::format("{} from {} next {} {} head {} prompt {} max {} wanted {} window {} groups {}",
-                     Begin("OpenStage", m), m.upstream, m.next.address, m.next.incarnation,
-                     m.next_is_head, m.prompt_length, m.max_length, m.first_wanted, m.window_rows,
-                     m.decode_groups);
+  return fmt::format(
+      "{} from {} next {} {} head {} prompt {} max {} wanted {} window {} groups {} id {}",
+      Begin("OpenStage", m), m.upstream, m.next.address, m.next.incarnation, m.next_is_head,
+      m.prompt_length, m.max_length, m.first_wanted, m.window_rows, m.decode_groups,
+      ToString(m.public_id));
 }
 
 inline std::string Text(const OpenHead& m) {
   return fmt::format(
       "{} from {} ids {} prompt {} max {} wanted {} first {} window {} score {} index {} "
-      "sampling {}",
+      "sampling {} id {}",
       Begin("OpenHead", m), m.upstream, Text(m.ids), m.prompt_length, m.max_length, m.first_wanted,
-      m.first_token, m.window_rows, m.score_top, m.sequence_index, Text(m.params));
+      m.first_token, m.window_rows, m.score_top, m.sequence_index, Text(m.params),
+      ToString(m.public_id));
 }
 
 inline std::string Text(const Close& m) { return "Close " + Text(m.sequence); }

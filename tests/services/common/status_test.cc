@@ -48,8 +48,8 @@ TEST(StatusTest, EveryErrorSaysWhyForPrograms) {
   const absl::Status lost = WithStage(
       WithReason(absl::UnavailableError("it is gone"), ErrorReason::kStageLost), "shard 0-7");
   // A second reason changes nothing.
-  const absl::Status passed =
-      WithReason(FromGrpcStatus(ToGrpcStatus(lost)), ErrorReason::kDraining);
+  const absl::Status passed = Annotate(
+      WithReason(FromGrpcStatus(ToGrpcStatus(lost)), ErrorReason::kDraining), "of a part of it");
   const auto info = Detail<google::rpc::ErrorInfo>(ToGrpcStatus(passed));
   ASSERT_TRUE(info.has_value());
   EXPECT_EQ(info->reason(), "STAGE_LOST");

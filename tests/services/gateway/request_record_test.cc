@@ -174,6 +174,15 @@ TEST_F(RequestRecordTest, WhoeverIsNotLetInIsCountedToo) {
                 "MISSING\"} 1"));
 }
 
+TEST_F(RequestRecordTest, StrangersDoNotFillTheLog) {
+  const LogLines log;
+  UseKeys("sk-right");
+  constexpr int kCalls = 100, kLines = 60;
+  for (int i = 0; i < kCalls; ++i) EXPECT_FALSE(Generate(Ids()).status.ok());
+  EXPECT_THAT(log.With("refused method=Generate"), testing::SizeIs(kLines));
+  EXPECT_THAT(Metrics(), HasSubstr("reason=\"API_KEY_MISSING\"} 100"));
+}
+
 TEST_F(RequestRecordTest, NoTextGetsIntoTheLog) {
   const LogLines log;
   v1::GenerateRequest request;

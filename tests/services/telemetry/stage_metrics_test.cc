@@ -51,7 +51,7 @@ TEST(StageMetricsTest, CountsAreSaidAsTheyAre) {
   StageSnapshot now;
   now.load = {.sequences = 3, .queued_rows = 4, .journal_bytes = 5, .batches = 6, .rows = 7};
   now.counters.replayed_rows = 8;
-  now.counters.divergences = 9;
+  now.counters.divergences.count = 9;
   now.broken_edges = 10;
   now.counters.batch_rows.Add(2);
   StageMetrics metrics([&now] { return now; });

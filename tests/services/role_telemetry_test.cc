@@ -1,0 +1,42 @@
+#include "services/cli/role_telemetry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/services/log_lines.h"
+
+namespace catena::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+Divergences Seen(int64_t count, uint64_t id) {
+  return {.count = count,
+          .sequence = PublicId{id},
+          .key = {0xab, 12},
+          .from = 0xcd,
+          .begin = 5,
+          .end = 7};
+}
+
+TEST(LogDivergencesTest, NamesTheSequenceAsClientsDoAndWhoSentWhat) {
+  const LogLines lines;
+  LogDivergences log;
+  log(Seen(3, 0x01f3a5c2d4e60789));
+  const auto said = lines.With("sequence 01f3a5c2d4e60789");
+  ASSERT_THAT(said, SizeIs(1));
+  for (const char* part : {"[5, 7)", "from cd", "3 times here", "is ab-12"}) {
+    EXPECT_THAT(said[0], HasSubstr(part));
+  }
+}
+
+TEST(LogDivergencesTest, AMachineThatBreaksDownDoesNotFillTheLog) {
+  const LogLines lines;
+  LogDivergences log;
+  for (int64_t count = 1; count <= 1000; ++count) log(Seen(count, 7));
+  EXPECT_THAT(lines.With("sequence 0000000000000007"), SizeIs(10));
+}
+
+}  // namespace
+}  // namespace catena::cli
