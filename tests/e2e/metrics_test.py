@@ -115,7 +115,7 @@ class MetricsTest(ErrorCase):
     def test_promtool_finds_nothing_wrong_and_the_documentation_names_all(self):
         promtool = os.environ.get("CATENA_PROMTOOL") or shutil.which("promtool")
         self.need(promtool, "promtool is absent: install Debian's package prometheus")
-        documented = set(re.findall(r"`([a-z]+[_:][a-z_:]+)`",
+        documented = set(re.findall(r"`([a-z]+[_:][a-z0-9_:]+)`",
                                     (ROOT / "docs/OBSERVABILITY.md").read_text(encoding="utf-8")))
         kinds = dict(re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \|",
                                 (ROOT / "docs/OBSERVABILITY.md").read_text(encoding="utf-8"),

@@ -65,6 +65,7 @@ class SupervisorTest : public testing::Test {
     return {.name = name,
             .argv = {"/bin/sh", "-c", script, "sh"},
             .listen = listen,
+            .http = "",
             .stop_phase = stop_phase};
   }
   absl::Status Run(std::vector<ProcessSpec> specs, milliseconds stop_bound = milliseconds(60000)) {
@@ -184,7 +185,8 @@ TEST_F(SupervisorTest, WhatSignalsKillBeforeItIsReadyIsTriedAFewTimes) {
 TEST_F(SupervisorTest, AProgramThatIsNotThereIsNamed) {
   EXPECT_THAT(
       std::string(
-          Run({{.name = "one", .argv = {"/nonexistent/program"}, .listen = "a"}}).message()),
+          Run({{.name = "one", .argv = {"/nonexistent/program"}, .listen = "a", .http = ""}})
+              .message()),
       HasSubstr("/nonexistent/program"));
 }
 

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include "services/common/line_limit.h"
+
 namespace catena {
 namespace {
 
@@ -60,6 +62,17 @@ TEST(LogTest, FactsAreWordsInTextAndMembersInJson) {
   EXPECT_EQ(object["tokens"], 7);
   EXPECT_EQ(object["seconds"], 0.25);
   EXPECT_EQ(object.size(), 9u);
+}
+
+TEST(LineLimitTest, HoldsBackWhatIsTooMuchAndSaysSo) {
+  LineLimit limit(2, std::chrono::seconds(10));
+  const LineLimit::Clock::time_point start{std::chrono::hours(1)};
+  EXPECT_EQ(limit.Take(start), 0);
+  EXPECT_EQ(limit.Take(start), 0);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(limit.Take(start + std::chrono::seconds(9)), std::nullopt);
+  EXPECT_EQ(limit.Take(start + std::chrono::seconds(10)), 5);
+  EXPECT_EQ(limit.Take(start + std::chrono::seconds(10)), 0);
+  EXPECT_EQ(limit.Take(start + std::chrono::seconds(10)), std::nullopt);
 }
 
 TEST(LogTest, OtherLevelsAndFormatsAreRefused) {

@@ -106,7 +106,7 @@ TEST_F(RequestRecordTest, ARequestIsALineAndCountsExactly) {
       ElementsAre(AllOf(HasSubstr("request_id=client-7 sequence="), HasSubstr(" status=OK "),
                         HasSubstr(" finish=length prompt_tokens=3 output_tokens=5 "))));
   const std::string page = Metrics();
-  for (const std::string& line :
+  for (const std::string line :
        {R"(catena_gateway_requests_total{method="Generate",code="OK",reason="OK"} 1)",
         R"(catena_gateway_sequences_total{finish="length"} 1)",
         R"(vllm:request_success_total{model_name="m",finished_reason="length"} 1)",
