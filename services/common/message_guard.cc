@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/chain/error_facts.h"
+
 namespace catena {
 namespace {
 
@@ -150,15 +152,19 @@ void MessageGuard::Look() {
     }
   }
   for (const Ending& ending : late) {
-    ending.end(absl::DeadlineExceededError(fmt::format(
-        "the request has not come within {} s of its call; send it at once, or a smaller one",
-        std::chrono::duration<double>(options_.timeout).count())));
+    ending.end(WithReason(
+        absl::DeadlineExceededError(fmt::format(
+            "the request has not come within {} s of its call; send it at once, or a smaller one",
+            std::chrono::duration<double>(options_.timeout).count())),
+        ErrorReason::kDeadline));
   }
   for (const Ending& ending : greedy) {
-    ending.end(absl::ResourceExhaustedError(
-        fmt::format("a request has at most {} bytes, and all that are being received {}; send a "
-                    "shorter one, or ask again later",
-                    ending.most, options_.all)));
+    ending.end(
+        WithReason(absl::ResourceExhaustedError(fmt::format(
+                       "a request has at most {} bytes, and all that are being received {}; send "
+                       "a shorter one, or ask again later",
+                       ending.most, options_.all)),
+                   ErrorReason::kTooManyCalls));
   }
 }
 
