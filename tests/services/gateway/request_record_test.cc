@@ -193,10 +193,9 @@ TEST_F(RequestRecordTest, NoTextGetsIntoTheLog) {
   loop.join();
   request.mutable_sampling()->set_top_p(2);
   EXPECT_FALSE(Generate(request).status.ok());
-  v1::GenerateRequest chat;
-  chat.mutable_chat()->add_messages()->set_role(kSecret);  // not the assistant's, as it must be
-  chat.mutable_chat()->set_continue_final_message(true);
-  EXPECT_FALSE(Generate(chat).status.ok());
+  v1::GenerateRequest other = Ids();
+  other.set_model(kSecret);  // which the error quotes
+  EXPECT_FALSE(Generate(other).status.ok());
   ASSERT_TRUE(log.WaitFor("status=INVALID_ARGUMENT"));
   EXPECT_THAT(log.With(kSecret), ElementsAre());
 }
