@@ -50,6 +50,17 @@ void EndSequences(std::chrono::milliseconds grace, StopSignals* stop, ActorT* ac
   told->get_future().wait_for(kLastWords);
 }
 
+template <class ActorT>
+std::function<StageSnapshot()> LookAt(const ActorT* actor) {
+  return [actor] {
+    ReplicaInfo now;
+    actor->Describe(&now);
+    return StageSnapshot{.load = now.load,
+                         .counters = actor->counters(),
+                         .broken_edges = std::ssize(now.broken_edges)};
+  };
+}
+
 // Serves until SIGINT or SIGTERM, seen at `telemetry`. `next`: where it may send rows
 // (dial_rules.h). `ActorT`: StageActor or HeadActor. REQUIRES: `stop` was made before any thread.
 template <class ActorT>
@@ -100,15 +111,8 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
                      .guard = &guard}));
   info.replica.address = server->address();
   actor->OnDiverged(LogDivergences());
-  const StageTelemetry stage_telemetry(
-      &telemetry->port(),
-      [actor, describe] {
-        const ReplicaInfo now = describe();
-        return StageSnapshot{.load = now.load,
-                             .counters = actor->counters(),
-                             .broken_edges = std::ssize(now.broken_edges)};
-      },
-      o.detection.limits.no_progress, &transport);
+  const StageTelemetry stage_telemetry(&telemetry->port(), LookAt(actor),
+                                       o.detection.limits.no_progress, &transport);
   actor->Start(&transport);
   server->SetServing(true);
   telemetry->port().SetReady(absl::OkStatus());
