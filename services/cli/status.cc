@@ -62,7 +62,7 @@ absl::Status ShowSequences(const StatusOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const auto channel, o.gateway.Connect());
   const auto stub = v1::ClusterService::NewStub(channel);
   grpc::ClientContext context;
-  o.gateway.Prepare(kAnswerBound, &context);
+  o.gateway.Prepare(kStatusBound, &context);
   v1::ListSequencesResponse response;
   CATENA_RETURN_IF_ERROR(o.gateway.ToStatus(stub->ListSequences(&context, {}, &response)));
   return o.json ? WriteJson(RunningJson(response)) : Write(RunningTable(response));

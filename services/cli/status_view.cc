@@ -233,7 +233,7 @@ ordered_json StatusJson(const v1::GetStatusResponse& status, const std::string& 
 }
 
 std::string RunningTable(const v1::ListSequencesResponse& running) {
-  std::vector<Cells> rows = {
+  std::vector<TableRow> rows = {
       {"sequence", "state", "age", "nothing done for", "prompt", "output", "route"}};
   for (const v1::RunningSequence& s : running.sequences()) {
     rows.push_back({s.sequence_id(), StateName(s.state()), Seconds(s.age_ns()),
