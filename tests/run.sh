@@ -84,7 +84,7 @@ proto_base() {
 }
 
 # promtool alone out of Debian's package: to install that would start a Prometheus on this machine.
-promtool() {
+find_promtool() {
   if command -v promtool >"$logs/promtool_path"; then return; fi
   mkdir -p build/promtool
   (
@@ -309,7 +309,7 @@ main() {
     step "tests" test_quickly "release build"
     step "tidy" tidy
   else
-    step "promtool" promtool
+    step "promtool" find_promtool
     CATENA_PROMTOOL=$(cat "$logs/promtool_path")
     export CATENA_PROMTOOL
     step "tests" test_release "release build"

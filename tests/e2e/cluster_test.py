@@ -120,7 +120,7 @@ class SupervisionTest(CatenaTest):
                              [("gateway", ""), ("head", ""), ("shard", "0-1"), ("shard", "2-4"),
                               ("shard", "2-4"), ("tokenizer", "")])
             for process in cluster.processes:
-                self.assertEqual(list(process), ["role", "layers", "address", "pid"])
+                self.assertEqual(list(process), ["role", "layers", "address", "pid", "metrics"])
                 self.assertTrue(is_running(process["pid"]))
             status = cluster.status()
             self.assertEqual({p["pid"] for p in status["processes"]},
