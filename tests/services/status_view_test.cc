@@ -107,7 +107,7 @@ TEST(StatusViewTest, WhatRunsIsShownWithItsAgeAndHowLongNothingWasDone) {
             "and 2 more\n");
   const auto json = RunningJson(running);
   EXPECT_EQ(json["total"], 3);
-  EXPECT_EQ(json["sequences"][0]["route"], nlohmann::json({"unix:a", "unix:b"}));
+  EXPECT_EQ(json["sequences"][0]["route"], nlohmann::ordered_json({"unix:a", "unix:b"}));
   EXPECT_EQ(json["sequences"][0]["state"], "running");
 }
 
