@@ -13,10 +13,10 @@ progress() { echo "== $*" >&2; }
 
 # Builds the catena command. What the tools say is shown where they fail.
 build() {
-  local log=$build_dir/demo-build.log generator=(-G Ninja)
+  local log=$build_dir/demo-build.log how=(--preset release -B "$build_dir")
   mkdir -p "$build_dir"
-  [ ! -f "$build_dir/CMakeCache.txt" ] || generator=()  # an existing folder keeps its own
-  cmake -S . -B "$build_dir" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release >"$log" 2>&1 ||
+  [ ! -f "$build_dir/CMakeCache.txt" ] || how=("$build_dir")  # an existing folder keeps its own
+  cmake "${how[@]}" >"$log" 2>&1 ||
     { cat "$log" >&2; return 1; }
   cmake --build "$build_dir" --target catena --parallel "$(nproc)" 2>&1 |
     deploy/build_progress.sh "$log"
