@@ -33,7 +33,7 @@ absl::Status AdmissionQueue::MayWait(std::optional<Instant> deadline, Instant no
         WithReason(absl::ResourceExhaustedError(fmt::format(
                        "the wait for a place, about {:.1f} s, is longer than the request's "
                        "deadline; try again later",
-                       std::chrono::duration<double>(wait).count())),
+                       ToSeconds(wait))),
                    ErrorReason::kQueueTooLong),
         wait);
   }

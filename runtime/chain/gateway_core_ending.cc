@@ -13,8 +13,6 @@ namespace {
 // When what failed for want of a stage is to be sent again at the earliest.
 constexpr std::chrono::seconds kLeastRetryAfter{1};
 
-double Seconds(Nanoseconds n) { return std::chrono::duration<double>(n).count(); }
-
 // Of a request that ends for want of a stage; `what` follows the stage's name.
 absl::Status Lost(const ReplicaInfo& stage, ErrorReason reason, std::string_view what) {
   const std::string name = StageName(stage);
@@ -151,7 +149,7 @@ void GatewayCore::EndStuck(Sequence* s, size_t stage, Instant now) {
   Fail(s,
        Lost(at, ErrorReason::kStageStalled,
             fmt::format("has made no progress with the request for {:.3g} s; send it again",
-                        Seconds(watchdog_.limit()))),
+                        ToSeconds(watchdog_.limit()))),
        now);
 }
 

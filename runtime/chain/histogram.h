@@ -27,7 +27,7 @@ class Histogram {
     ++counts_[static_cast<size_t>(at)];
     sum_ += value;
   }
-  void Add(Nanoseconds time) { Add(std::chrono::duration<double>(time).count()); }
+  void Add(Nanoseconds time) { Add(ToSeconds(time)); }
 
   absl::Span<const double> bounds() const { return bounds_; }
   absl::Span<const int64_t> counts() const { return {counts_.data(), bounds_.size() + 1}; }

@@ -9,4 +9,7 @@ namespace catena {
 using Instant = std::chrono::steady_clock::time_point;
 using Nanoseconds = std::chrono::nanoseconds;
 
+// As people and monitoring read it.
+inline double ToSeconds(Nanoseconds time) { return std::chrono::duration<double>(time).count(); }
+
 }  // namespace catena

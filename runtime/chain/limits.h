@@ -49,11 +49,6 @@ struct DetectionLimits {
   milliseconds longest_batch{1'000};      // that a stage puts together, by measured time a row
 };
 
-inline constexpr milliseconds kHeartbeat{500};
-// A sequence whose gateway says nothing for so long is closed.
-inline constexpr milliseconds kLease{10'000};
-// A stage that should answer and has made no progress for so long has failed.
-inline constexpr milliseconds kNoProgress{10'000};
 // Who opens a stream says hello within this.
 inline constexpr milliseconds kHello{5'000};
 // A link that is down for so long is given up: addresses of pods do not come back.

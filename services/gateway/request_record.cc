@@ -27,8 +27,6 @@ std::string ErrorText(const absl::Status& status) {
   return of_request ? "" : std::string(Message(status));
 }
 
-double Seconds(Nanoseconds time) { return std::chrono::duration<double>(time).count(); }
-
 }  // namespace
 
 std::string RequestIdFor(std::string_view given) {
@@ -87,10 +85,10 @@ void RequestRecord::Ended(const absl::Status& status) {
                        {"finish", finish_},
                        {"prompt_tokens", prompt_tokens_},
                        {"output_tokens", output_tokens_},
-                       {"queue_s", Seconds(longest_.queue)},
-                       {"prefill_s", Seconds(longest_.prefill)},
-                       {"decode_s", Seconds(longest_.decode)},
-                       {"total_s", Seconds(took)}});
+                       {"queue_s", ToSeconds(longest_.queue)},
+                       {"prefill_s", ToSeconds(longest_.prefill)},
+                       {"decode_s", ToSeconds(longest_.decode)},
+                       {"total_s", ToSeconds(took)}});
 }
 
 void RequestRecord::Refused(const absl::Status& status) {

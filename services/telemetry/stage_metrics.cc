@@ -6,8 +6,6 @@ namespace {
 constexpr std::chrono::seconds kBubbleWindow{60};
 constexpr std::chrono::seconds kSampleEvery{1};
 
-double Seconds(Nanoseconds time) { return std::chrono::duration<double>(time).count(); }
-
 void CollectLoad(const ReplicaLoad& load, Exposition& page) {
   const auto number = [](int64_t n) { return static_cast<double>(n); };
   page.Gauge("catena_stage_sequences", "Open sequences.", number(load.sequences));
@@ -15,7 +13,7 @@ void CollectLoad(const ReplicaLoad& load, Exposition& page) {
              number(load.queued_rows));
   page.Gauge("catena_stage_oldest_step_seconds",
              "How long the oldest queued or running step has waited; 0 where none does.",
-             Seconds(Nanoseconds(load.oldest_step_ns)));
+             ToSeconds(Nanoseconds(load.oldest_step_ns)));
   page.Gauge("catena_stage_journal_bytes", "Rows kept to be sent again.",
              number(load.journal_bytes));
   page.Gauge("catena_stage_kv_pages", "Pages of the KV cache; a head has none.",
@@ -39,9 +37,9 @@ void StageMetrics::CollectAt(Exposition& page, Instant now) {
   page.Distribution("catena_stage_batch_rows", "Rows of a batch.", c.batch_rows);
   page.Distribution("catena_stage_batch_sequences", "Sequences of a batch.", c.batch_sequences);
   page.Counter("catena_stage_busy_seconds_total", "Time in which a batch ran.",
-               Seconds(c.clock.busy()));
+               ToSeconds(c.clock.busy()));
   page.Counter("catena_stage_bubble_seconds_total",
-               "Time in which sequences were open and no batch ran.", Seconds(c.clock.idle()));
+               "Time in which sequences were open and no batch ran.", ToSeconds(c.clock.idle()));
   page.Gauge("catena_stage_bubble_ratio",
              "Bubbles as a share of bubbles and work, over the last minute.",
              BubbleRatio(c.clock, now));
@@ -61,8 +59,8 @@ double StageMetrics::BubbleRatio(const BusyClock& clock, Instant now) {
   if (samples_.empty() || samples_.back().at + kSampleEvery <= now) {
     samples_.push_back({now, clock.busy(), clock.idle()});
   }
-  const double idle = Seconds(clock.idle() - first.idle);
-  const double all = idle + Seconds(clock.busy() - first.busy);
+  const double idle = ToSeconds(clock.idle() - first.idle);
+  const double all = idle + ToSeconds(clock.busy() - first.busy);
   return all > 0 ? idle / all : 0;
 }
 
@@ -77,7 +75,7 @@ absl::Status StallCheck::At(Instant now) {
   return absl::UnavailableError(
       fmt::format("work stands still: the oldest step waits since {:.1f} s and nothing was done; "
                   "restart this process",
-                  Seconds(std::min(waited, now - changed_))));
+                  ToSeconds(std::min(waited, now - changed_))));
 }
 
 }  // namespace catena

@@ -51,7 +51,7 @@ void Drive(FuzzedDataProvider* data) {
     core.TakeOutput();
   }
   finish();
-  for (int i = 0; i < 3; ++i) core.Tick(now += limits::kLease);
+  for (int i = 0; i < 3; ++i) core.Tick(now += limits::DetectionLimits{}.lease);
   const ReplicaLoad load = core.load(now);
   CATENA_CHECK(load.sequences == 0 && load.queued_rows == 0);
 }

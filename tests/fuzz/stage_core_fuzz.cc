@@ -98,7 +98,7 @@ void Drive(FuzzedDataProvider* data) {
     core.TakeOutput();
   }
   finish(true);
-  for (int i = 0; i < 3; ++i) core.Tick(now += limits::kLease);
+  for (int i = 0; i < 3; ++i) core.Tick(now += limits::DetectionLimits{}.lease);
   CATENA_CHECK(memory.empty());
   const ReplicaLoad load = core.load(now);
   CATENA_CHECK(load.sequences == 0 && load.queued_rows == 0 && load.journal_bytes == 0);

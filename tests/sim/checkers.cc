@@ -8,8 +8,6 @@
 namespace catena::sim {
 namespace {
 
-double Seconds(Nanoseconds time) { return std::chrono::duration<double>(time).count(); }
-
 // Whether the message names the address, and not one that begins with it.
 bool Names(std::string_view message, std::string_view address) {
   for (size_t at = message.find(address); at != message.npos; at = message.find(address, at + 1)) {
@@ -99,11 +97,11 @@ std::string CheckProgress(const Outcomes& outcomes, Instant now, Nanoseconds lim
     waiting = true;
     if (o->started && now - o->moved_at > limit) {
       return fmt::format("a request that runs has stood still for {} s after {} tokens",
-                         Seconds(now - o->moved_at), o->tokens.size());
+                         ToSeconds(now - o->moved_at), o->tokens.size());
     }
   }
   if (!waiting || now - *last <= limit) return "";
-  return fmt::format("requests wait, and nothing has moved for {} s", Seconds(now - *last));
+  return fmt::format("requests wait, and nothing has moved for {} s", ToSeconds(now - *last));
 }
 
 std::string CheckLimits(const Processes& processes) {

@@ -14,6 +14,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr Incarnation kSelf = 1, kShard = 2, kHead = 3;
+constexpr limits::DetectionLimits kDetection;
 
 struct Outcome : LoopListener {
   void OnStart(PublicId given) override {
@@ -193,9 +194,9 @@ TEST(GatewayCore, AReplicaThatIsMissingForLongEndsWhatNeedsIt) {
   const auto outcome = gateway.Submit();
   gateway.Open(1);
   gateway.SetReplicas({kHead});
-  gateway.Pass(limits::kNoProgress - milliseconds(1));
+  gateway.Pass(kDetection.no_progress - milliseconds(1));
   EXPECT_FALSE(outcome->ended);
-  gateway.Pass(limits::kHeartbeat);
+  gateway.Pass(kDetection.heartbeat);
   EXPECT_TRUE(absl::IsUnavailable(outcome->status)) << outcome->status;
   EXPECT_THAT(std::string(outcome->status.message()), HasSubstr("does not answer"));
 }
@@ -205,9 +206,9 @@ TEST(GatewayCore, AReplicaThatComesBackIsNotHeldToItsAbsence) {
   const auto outcome = gateway.Submit();
   gateway.Open(1);
   gateway.SetReplicas({kHead});
-  gateway.Pass(limits::kNoProgress - milliseconds(1));
+  gateway.Pass(kDetection.no_progress - milliseconds(1));
   gateway.SetReplicas({kShard, kHead});
-  gateway.Pass(limits::kNoProgress - milliseconds(1));
+  gateway.Pass(kDetection.no_progress - milliseconds(1));
   EXPECT_FALSE(outcome->ended);
 }
 
