@@ -1,8 +1,40 @@
 #include "kernels/host_backend.h"
 
+#include <cstring>
+
 #include "kernels/base/dequantise.h"
+#include "kernels/base/huge_buffer.h"
 
 namespace catena {
+
+absl::StatusOr<HostBuffer> HostBackend::AllocateHost(size_t bytes) {
+  CATENA_ASSIGN_OR_RETURN(HugeBuffer memory, HugeBuffer::Allocate(bytes));
+  auto owner = std::make_shared<HugeBuffer>(std::move(memory));
+  return HostBuffer{.data = owner->data(), .bytes = bytes, .owner = owner};
+}
+
+absl::StatusOr<DeviceBuffer> HostBackend::AllocateDevice(size_t bytes) {
+  CATENA_ASSIGN_OR_RETURN(const HostBuffer buffer, AllocateHost(bytes));
+  return DeviceBuffer{.address = DeviceAddress(buffer.data), .bytes = bytes, .owner = buffer.owner};
+}
+
+void HostBackend::Upload(Stream&, const HostRows& from, const Rows& to) {
+  CATENA_CHECK(from.rows == to.rows && from.cols == to.cols && from.dtype == to.dtype);
+  const auto* source = static_cast<const char*>(from.data);
+  const auto row_bytes = static_cast<size_t>(RowBytes(to.dtype, to.cols));
+  for (int r = 0; r < to.rows; ++r) {
+    std::memcpy(to.data.As<char>() + r * RowBytes(to.dtype, to.stride),
+                source + r * RowBytes(from.dtype, from.stride), row_bytes);
+  }
+}
+
+void HostBackend::Copy(Stream& stream, const Rows& from, const Rows& to) {
+  Upload(stream, {from.data.As<void>(), from.rows, from.cols, from.stride, from.dtype}, to);
+}
+
+HostRows HostBackend::Download(Stream&, const Rows& from, const HostBuffer&) {
+  return {from.data.As<void>(), from.rows, from.cols, from.stride, from.dtype};
+}
 
 absl::Status CheckPackable(absl::Span<const TensorView> tensors) {
   CATENA_CHECK(!tensors.empty());

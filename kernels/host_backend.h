@@ -1,13 +1,11 @@
-// What a backend whose device is the host shares with others of its kind: buffers, a stream that is
-// always done.
+// What a backend whose device is the host shares with others of its kind: memory, copies, a stream
+// that is always done.
 #pragma once
 
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "kernels/base/huge_buffer.h"
 #include "kernels/kernels.h"
 #include "kernels/numerics.h"
 
@@ -18,21 +16,8 @@ class HostStream : public Stream {
   void Synchronize() override {}
 };
 
-class HostBuffer : public Buffer {
- public:
-  static absl::StatusOr<std::unique_ptr<Buffer>> Make(size_t bytes) {
-    auto buffer = std::make_unique<HostBuffer>();
-    CATENA_ASSIGN_OR_RETURN(buffer->memory_, HugeBuffer::Allocate(bytes));
-    return buffer;
-  }
-  void* data() override { return memory_.data(); }
-  size_t bytes() const override { return memory_.bytes(); }
-
- private:
-  HugeBuffer memory_;
-};
-
-// What the reference and the CPU backend are alike in: rows in float32, memory that needs no copy.
+// What the reference and the CPU backend are alike in: rows in float32, memory that the host reads
+// where it is.
 class HostBackend : public Backend {
  public:
   explicit HostBackend(Activations activations) : activations_(activations) {}
@@ -42,12 +27,11 @@ class HostBackend : public Backend {
   std::string numerics_id() const override { return CpuNumericsId(activations_); }
 
   std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }
-  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind, size_t bytes) override {
-    return HostBuffer::Make(bytes);
-  }
-  void Copy(Stream&, void* to, const void* from, size_t bytes) override {
-    std::memcpy(to, from, bytes);
-  }
+  absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) override;
+  absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) override;
+  void Upload(Stream&, const HostRows& from, const Rows& to) override;
+  void Copy(Stream& stream, const Rows& from, const Rows& to) override;
+  HostRows Download(Stream&, const Rows& from, const HostBuffer& to) override;
 
  private:
   Activations activations_;

@@ -33,6 +33,7 @@
 
 #include "kernels/base/batch.h"
 #include "kernels/base/dtype.h"
+#include "kernels/base/memory.h"
 #include "kernels/base/status.h"
 #include "kernels/base/tensor.h"
 
@@ -51,20 +52,6 @@ constexpr InputFormat InputFormatOf(Activations activations, DType weight) {
   const bool bf16 = activations == Activations::kBf16 && weight == DType::kBF16;
   return bf16 ? InputFormat::kBf16 : InputFormat::kF32;
 }
-
-// Rows on the backend's device: (rows, cols), row r at element r * stride. Between ops, and across
-// hops, they have the backend's residual_dtype.
-struct Rows {
-  void* data = nullptr;
-  int rows = 0;
-  int64_t cols = 0;
-  int64_t stride = 0;  // elements
-  DType dtype = DType::kF32;
-
-  // REQUIRES: dtype is kF32, and the device is the host.
-  float* row(int64_t r) const { return static_cast<float*>(data) + r * stride; }
-  int64_t bytes() const { return rows * RowBytes(dtype, stride); }
-};
 
 // A weight in the backend's own layout.
 class Weight {
@@ -115,15 +102,6 @@ class KvPool {
   virtual void Zero(Stream& stream, absl::Span<const int32_t> page_ids) = 0;
 };
 
-// Memory that the device reads and writes, or (host) that it copies from and to without staging.
-class Buffer {
- public:
-  virtual ~Buffer() = default;
-  virtual void* data() = 0;
-  virtual size_t bytes() const = 0;
-};
-enum class MemoryKind { kDevice, kHost };
-
 struct AttentionShape {
   int heads = 0;
   int kv_heads = 0;
@@ -153,9 +131,16 @@ class Backend {
 
   // --- memory -------------------------------------------------------------------------------
   virtual std::unique_ptr<Stream> NewStream() = 0;
-  virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(MemoryKind kind, size_t bytes) = 0;
-  // Copies between buffers of any kind, in stream order.
-  virtual void Copy(Stream& stream, void* to, const void* from, size_t bytes) = 0;
+  virtual absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) = 0;
+  virtual absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) = 0;
+  // Copies, in stream order. REQUIRES: the same rows, cols and dtype; what they read stays as it is
+  // until they are done.
+  virtual void Upload(Stream& stream, const HostRows& from, const Rows& to) = 0;
+  virtual void Copy(Stream& stream, const Rows& from, const Rows& to) = 0;
+  // The rows in host memory, readable when the copy is done and until `from` or `to` is written
+  // again: in `to`, or where they are if the host can read them there. REQUIRES: to.bytes >=
+  // from.rows * RowBytes(from.dtype, from.cols).
+  virtual HostRows Download(Stream& stream, const Rows& from, const HostBuffer& to) = 0;
   // REQUIRES: max_rows > 0; max_cols: of the widest Linear that reads them.
   virtual absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
                                                                     int64_t max_cols) = 0;

@@ -24,10 +24,6 @@ AttentionShape AttentionShapeOf(const ModelConfig& config) {
           .window = config.sliding_window};
 }
 
-Rows RowsLike(const Rows& x, Buffer& buffer, int64_t cols) {
-  return {.data = buffer.data(), .rows = x.rows, .cols = cols, .stride = cols, .dtype = x.dtype};
-}
-
 }  // namespace
 
 absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend) {
@@ -69,12 +65,10 @@ absl::StatusOr<DecoderWorkspace> DecoderWorkspace::Make(const ModelConfig& confi
   DecoderWorkspace w;
   const int64_t widest = std::max({config.hidden_size, config.q_cols(), config.intermediate_size});
   auto rows = [&](int64_t cols) {
-    return backend->Allocate(MemoryKind::kDevice,
-                             max_rows * RowBytes(backend->residual_dtype(), cols));
+    return backend->AllocateDevice(max_rows * RowBytes(backend->residual_dtype(), cols));
   };
   CATENA_ASSIGN_OR_RETURN(
-      w.rotary,
-      backend->Allocate(MemoryKind::kDevice, RowBytes(DType::kF32, config.rotary_dim) * max_rows));
+      w.rotary, backend->AllocateDevice(max_rows * RowBytes(DType::kF32, config.rotary_dim)));
   CATENA_ASSIGN_OR_RETURN(w.qkv, rows(config.qkv_cols()));
   CATENA_ASSIGN_OR_RETURN(w.gate_up, rows(2 * config.intermediate_size));
   CATENA_ASSIGN_OR_RETURN(w.packed, backend->NewPackedRows(max_rows, widest));
@@ -85,8 +79,8 @@ void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_laye
   Backend& b = *pass.backend;
   Stream& s = *pass.stream;
   PackedRows* packed = pass.workspace->packed.get();
-  const Rows qkv = RowsLike(x, *pass.workspace->qkv, block.qkv->rows());
-  const Rows gate_up = RowsLike(x, *pass.workspace->gate_up, block.gate_up->rows());
+  const Rows qkv = pass.workspace->qkv.As(x.rows, block.qkv->rows(), x.dtype);
+  const Rows gate_up = pass.workspace->gate_up.As(x.rows, block.gate_up->rows(), x.dtype);
   const AttentionShape attention = AttentionShapeOf(*pass.config);
   const float eps = static_cast<float>(pass.config->rms_norm_eps);
 

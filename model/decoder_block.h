@@ -35,9 +35,9 @@ absl::StatusOr<std::unique_ptr<Weight>> LoadEmbedding(const Checkpoint& checkpoi
 
 // Memory that a stage's blocks share, for up to max_rows rows a batch.
 struct DecoderWorkspace {
-  std::unique_ptr<Buffer> rotary;   // (max_rows, rotary_dim), of RotaryFactors
-  std::unique_ptr<Buffer> qkv;      // (max_rows, qkv_cols)
-  std::unique_ptr<Buffer> gate_up;  // (max_rows, 2 * intermediate)
+  DeviceBuffer rotary;   // (max_rows, rotary_dim), of RotaryFactors
+  DeviceBuffer qkv;      // (max_rows, qkv_cols)
+  DeviceBuffer gate_up;  // (max_rows, 2 * intermediate)
   std::unique_ptr<PackedRows> packed;
 
   static absl::StatusOr<DecoderWorkspace> Make(const ModelConfig& config, int max_rows,

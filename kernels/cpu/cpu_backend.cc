@@ -88,15 +88,16 @@ class CpuBackend : public HostBackend {
   void Embed(Stream&, const Weight& table, absl::Span<const int32_t> ids,
              const Rows& out) override {
     const auto& rows = static_cast<const RowTable&>(table);
+    const FloatRows y = Floats(out);
     workers_.pool.For(static_cast<int64_t>(ids.size()),
-                      [&](int64_t r, int) { rows.Lookup(ids[r], out.row(r)); });
+                      [&](int64_t r, int) { rows.Lookup(ids[r], y.row(r)); });
   }
 
   void Norm(Stream&, const Rows& x, absl::Span<const int32_t> rows, const Weight& gain, float eps,
             const Weight& reader, PackedRows* out) override {
     const int n = rows.empty() ? x.rows : static_cast<int>(rows.size());
     CpuPackedRows* packed = Start(out, n, x.cols, reader);
-    cpu::Norm(workers_, x, rows, static_cast<const RowTable&>(gain).values(), eps, packed);
+    cpu::Norm(workers_, Floats(x), rows, static_cast<const RowTable&>(gain).values(), eps, packed);
   }
 
   void Linear(Stream&, const Weight& w, const PackedRows& in, LinearMode mode,
@@ -110,7 +111,7 @@ class CpuBackend : public HostBackend {
                              .dtype = w.dtype(),
                              .in = &packed,
                              .cols = w.cols(),
-                             .out = out,
+                             .out = Floats(out),
                              .add = add,
                              .has_bf16 = has_bf16_});
       return;
@@ -119,7 +120,7 @@ class CpuBackend : public HostBackend {
                          .activations = packed.data(),
                          .rows = out.rows,
                          .cols = w.cols(),
-                         .out = out,
+                         .out = Floats(out),
                          .add = add};
     const Int8Panels panels = w.dtype() == DType::kQ8_0   ? int8_.q8_0
                               : w.dtype() == DType::kQ4_0 ? int8_.q4_0
@@ -133,13 +134,14 @@ class CpuBackend : public HostBackend {
                      const Rows& out) override {
     CATENA_CHECK(out.rows == batch.rows() && out.cols == 2 * frequencies.cols());
     cpu::RotaryFactors(workers_, batch, static_cast<const RowTable&>(frequencies).values(), scale,
-                       out);
+                       Floats(out));
   }
 
   void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
                     const RaggedBatch& batch, int layer, KvPool* cache) override {
     auto* pool = static_cast<CpuKvPool*>(cache);
-    cpu::RotaryAppend(workers_, qkv, shape, factors, batch, layer, pool->layout(), pool->data());
+    cpu::RotaryAppend(workers_, Floats(qkv), shape, Floats(factors), batch, layer, pool->layout(),
+                      pool->data());
   }
 
   void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const RaggedBatch& batch,
@@ -149,9 +151,9 @@ class CpuBackend : public HostBackend {
     if (static_cast<int64_t>(attended_.size()) < batch.rows() * cols) {
       attended_.resize(batch.rows() * cols);
     }
-    const Rows y{.data = attended_.data(), .rows = batch.rows(), .cols = cols, .stride = cols};
+    const FloatRows y{.data = attended_.data(), .rows = batch.rows(), .cols = cols, .stride = cols};
     cpu::Attention(workers_,
-                   {.qkv = qkv,
+                   {.qkv = Floats(qkv),
                     .shape = shape,
                     .batch = &batch,
                     .layer = layer,
@@ -163,7 +165,7 @@ class CpuBackend : public HostBackend {
   }
 
   void Gate(Stream&, const Rows& gate_up, const Weight& reader, PackedRows* out) override {
-    cpu::Gate(workers_, gate_up, Start(out, gate_up.rows, gate_up.cols / 2, reader));
+    cpu::Gate(workers_, Floats(gate_up), Start(out, gate_up.rows, gate_up.cols / 2, reader));
   }
 
  private:

@@ -3,21 +3,21 @@
 #pragma once
 
 #include "kernels/cpu/packed_rows.h"
-#include "kernels/kernels.h"
+#include "kernels/float_rows.h"
 
 namespace catena::cpu {
 
 // frequencies: (tables, out.cols / 2).
 void RotaryFactors(Workers& workers, const RaggedBatch& batch, const float* frequencies,
-                   float scale, const Rows& out);
+                   float scale, const FloatRows& out);
 
-void Norm(Workers& workers, const Rows& x, absl::Span<const int32_t> rows, const float* gain,
+void Norm(Workers& workers, const FloatRows& x, absl::Span<const int32_t> rows, const float* gain,
           float eps, CpuPackedRows* out);
 
-void Gate(Workers& workers, const Rows& gate_up, CpuPackedRows* out);
+void Gate(Workers& workers, const FloatRows& gate_up, CpuPackedRows* out);
 
 // Packs rows as they are.
-void Pack(Workers& workers, const Rows& x, CpuPackedRows* out);
+void Pack(Workers& workers, const FloatRows& x, CpuPackedRows* out);
 
 // Where activations are float32, or bf16 as the weights are: panels of `dtype`, widened where they
 // are quantised.
@@ -26,7 +26,7 @@ struct FloatLinear {
   DType dtype;
   const CpuPackedRows* in;
   int64_t cols;
-  Rows out;
+  FloatRows out;
   bool add;
   bool has_bf16;  // the machine multiplies bf16
 };
@@ -48,18 +48,18 @@ struct KvLayout {
   }
 };
 
-void RotaryAppend(Workers& workers, const Rows& qkv, const AttentionShape& shape,
-                  const Rows& factors, const RaggedBatch& batch, int layer, const KvLayout& layout,
-                  uint8_t* cache);
+void RotaryAppend(Workers& workers, const FloatRows& qkv, const AttentionShape& shape,
+                  const FloatRows& factors, const RaggedBatch& batch, int layer,
+                  const KvLayout& layout, uint8_t* cache);
 
 struct AttentionJob {
-  Rows qkv;
+  FloatRows qkv;
   AttentionShape shape;
   const RaggedBatch* batch;
   int layer;
   KvLayout layout;
   const uint8_t* cache;
-  Rows out;  // (rows, heads * head_dim)
+  FloatRows out;  // (rows, heads * head_dim)
 };
 // The work of one Attention: a KV head of a run of rows, over all it sees or over one split of it.
 struct AttentionUnit {

@@ -9,7 +9,7 @@ HWY_BEFORE_NAMESPACE();
 namespace catena {
 namespace HWY_NAMESPACE {
 
-void GateTile(const Rows& gate_up, int64_t tile, cpu::CpuPackedRows* out, float* y) {
+void GateTile(const FloatRows& gate_up, int64_t tile, cpu::CpuPackedRows* out, float* y) {
   const int64_t n = gate_up.cols / 2;
   const int tile_rows = out->tile_rows(tile);
   for (int i = 0; i < tile_rows; ++i) {
@@ -32,7 +32,7 @@ namespace catena {
 HWY_EXPORT(GateTile);
 namespace cpu {
 
-void Gate(Workers& workers, const Rows& gate_up, CpuPackedRows* out) {
+void Gate(Workers& workers, const FloatRows& gate_up, CpuPackedRows* out) {
   const auto tile_fn = HWY_DYNAMIC_DISPATCH(GateTile);
   workers.pool.For(out->tiles(), [&](int64_t tile, int worker) {
     auto* y = reinterpret_cast<float*>(workers.Scratch(worker, gate_up.cols / 2 * 4));

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/layout.h"
-#include "kernels/kernels.h"
+#include "kernels/float_rows.h"
 
 namespace catena::cpu {
 
@@ -13,8 +13,8 @@ struct Int8Linear {
   const uint8_t* weights;      // panels (layout.h), 64-byte aligned
   const uint8_t* activations;  // tiles (layout.h)
   int rows;
-  int64_t cols;  // K, a multiple of 32
-  Rows out;      // (rows, N)
+  int64_t cols;   // K, a multiple of 32
+  FloatRows out;  // (rows, N)
   bool add;
 };
 

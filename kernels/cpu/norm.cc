@@ -25,7 +25,7 @@ void NormRow(const float* x, const float* gain, int64_t cols, float eps, float* 
   }
 }
 
-void NormTile(const Rows& x, absl::Span<const int32_t> rows, const float* gain, float eps,
+void NormTile(const FloatRows& x, absl::Span<const int32_t> rows, const float* gain, float eps,
               int64_t tile, cpu::CpuPackedRows* out, float* y) {
   const int tile_rows = out->tile_rows(tile);
   for (int i = 0; i < tile_rows; ++i) {
@@ -44,7 +44,7 @@ namespace catena {
 HWY_EXPORT(NormTile);
 namespace cpu {
 
-void Norm(Workers& workers, const Rows& x, absl::Span<const int32_t> rows, const float* gain,
+void Norm(Workers& workers, const FloatRows& x, absl::Span<const int32_t> rows, const float* gain,
           float eps, CpuPackedRows* out) {
   const auto tile_fn = HWY_DYNAMIC_DISPATCH(NormTile);
   workers.pool.For(out->tiles(), [&](int64_t tile, int worker) {

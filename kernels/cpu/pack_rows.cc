@@ -9,7 +9,7 @@ HWY_BEFORE_NAMESPACE();
 namespace catena {
 namespace HWY_NAMESPACE {
 
-void PackTile(const Rows& x, int64_t tile, cpu::CpuPackedRows* out) {
+void PackTile(const FloatRows& x, int64_t tile, cpu::CpuPackedRows* out) {
   const int tile_rows = out->tile_rows(tile);
   for (int i = 0; i < tile_rows; ++i) {
     PackRow(x.row(tile * cpu::kTileRows + i), x.cols, out->format(), tile_rows, i, out->tile(tile));
@@ -25,7 +25,7 @@ namespace catena {
 HWY_EXPORT(PackTile);
 namespace cpu {
 
-void Pack(Workers& workers, const Rows& x, CpuPackedRows* out) {
+void Pack(Workers& workers, const FloatRows& x, CpuPackedRows* out) {
   const auto tile_fn = HWY_DYNAMIC_DISPATCH(PackTile);
   workers.pool.For(out->tiles(), [&](int64_t tile, int) { tile_fn(x, tile, out); });
 }

@@ -78,9 +78,9 @@ namespace catena {
 HWY_EXPORT(RotaryRow);
 namespace cpu {
 
-void RotaryAppend(Workers& workers, const Rows& qkv, const AttentionShape& shape,
-                  const Rows& factors, const RaggedBatch& batch, int layer, const KvLayout& layout,
-                  uint8_t* cache) {
+void RotaryAppend(Workers& workers, const FloatRows& qkv, const AttentionShape& shape,
+                  const FloatRows& factors, const RaggedBatch& batch, int layer,
+                  const KvLayout& layout, uint8_t* cache) {
   const auto row_fn = HWY_DYNAMIC_DISPATCH(RotaryRow);
   constexpr int kRunRows = 8;
   workers.pool.For((batch.rows() + kRunRows - 1) / kRunRows, [&](int64_t run, int) {

@@ -77,7 +77,7 @@ HWY_EXPORT(FactorsRow);
 namespace cpu {
 
 void RotaryFactors(Workers& workers, const RaggedBatch& batch, const float* frequencies,
-                   float scale, const Rows& out) {
+                   float scale, const FloatRows& out) {
   const auto row_fn = HWY_DYNAMIC_DISPATCH(FactorsRow);
   const int64_t half = out.cols / 2;
   constexpr int kRunRows = 8;

@@ -5,6 +5,7 @@
 
 #include "kernels/base/dequantise.h"
 #include "kernels/base/float16.h"
+#include "kernels/float_rows.h"
 #include "kernels/host_backend.h"
 #include "kernels/ref/ops.h"
 
@@ -130,8 +131,9 @@ class RefBackend : public HostBackend {
 
   void Embed(Stream&, const Weight& table, absl::Span<const int32_t> ids,
              const Rows& out) override {
+    const FloatRows y = Floats(out);
     for (size_t r = 0; r < ids.size(); ++r) {
-      static_cast<const RowTable&>(table).Lookup(ids[r], out.row(r));
+      static_cast<const RowTable&>(table).Lookup(ids[r], y.row(r));
     }
   }
 
@@ -141,7 +143,7 @@ class RefBackend : public HostBackend {
     std::vector<float> y(x.cols);
     Start(out);
     for (int r = 0; r < n; ++r) {
-      const float* row = x.row(rows.empty() ? r : rows[r]);
+      const float* row = Floats(x).row(rows.empty() ? r : rows[r]);
       ref::RmsNorm(row, static_cast<const RowTable&>(gain).values(), x.cols, eps, y.data());
       PackRow(y, reader, out);
     }
@@ -152,9 +154,10 @@ class RefBackend : public HostBackend {
     const auto& weight = static_cast<const RefWeight&>(w);
     const auto& rows = static_cast<const RefPackedRows&>(in);
     for (int r = 0; r < out.rows; ++r) {
+      float* to = Floats(out).row(r);
       for (int64_t n = 0; n < weight.rows(); ++n) {
         const float y = Dot(weight, n, rows, r);
-        out.row(r)[n] = mode == LinearMode::kAdd ? out.row(r)[n] + y : y;
+        to[n] = mode == LinearMode::kAdd ? to[n] + y : y;
       }
     }
   }
@@ -165,7 +168,7 @@ class RefBackend : public HostBackend {
     for (int r = 0; r < batch.rows(); ++r) {
       ref::RotaryFactors(batch.row_position()[r],
                          table.values() + batch.span_of(r).rotary * table.cols(), table.cols(),
-                         scale, out.row(r));
+                         scale, Floats(out).row(r));
     }
   }
 
@@ -176,9 +179,9 @@ class RefBackend : public HostBackend {
     for (const BatchSpan& span : batch.spans()) {
       for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
         const int p = batch.row_position()[r];
-        float* row = qkv.row(r);
+        float* row = Floats(qkv).row(r);
         ref::Rotate(row, shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim,
-                    factors.row(r));
+                    Floats(factors).row(r));
         for (int i = 0; i < q_cols; ++i) row[i] *= shape.scale;
         for (int h = 0; h < shape.kv_heads; ++h) {
           const float* k = row + q_cols + h * shape.head_dim;
@@ -202,8 +205,8 @@ class RefBackend : public HostBackend {
       for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
         for (int h = 0; h < shape.heads; ++h) {
           kv.head = h / (shape.heads / shape.kv_heads);
-          ref::Attend(qkv.row(r) + h * shape.head_dim, batch.row_position()[r], shape.window,
-                      shape.head_dim, kv, y.data() + h * shape.head_dim);
+          ref::Attend(Floats(qkv).row(r) + h * shape.head_dim, batch.row_position()[r],
+                      shape.window, shape.head_dim, kv, y.data() + h * shape.head_dim);
         }
         PackRow(y, reader, out);
       }
@@ -215,7 +218,7 @@ class RefBackend : public HostBackend {
     std::vector<float> y(n);
     Start(out);
     for (int r = 0; r < gate_up.rows; ++r) {
-      ref::SwiGlu(gate_up.row(r), n, y.data());
+      ref::SwiGlu(Floats(gate_up).row(r), n, y.data());
       PackRow(y, reader, out);
     }
   }

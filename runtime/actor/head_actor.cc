@@ -1,6 +1,5 @@
 #include "runtime/actor/head_actor.h"
 
-#include <numeric>
 #include <utility>
 
 namespace catena {
@@ -40,20 +39,15 @@ bool HeadActor::Work() {
   HeadCore& core = parts_->core;
   const std::vector<RowRun>* batch = core.NextBatch(std::chrono::steady_clock::now());
   if (batch == nullptr) return false;
-  staging_.clear();
-  int64_t rows = 0;
+  input_.clear();
   for (const RowRun& run : *batch) {
-    staging_.append(*run.payload, run.offset, static_cast<size_t>(run.rows * core.row_bytes()));
-    rows += run.rows;
+    input_.push_back({.data = run.payload->data() + run.offset,
+                      .rows = static_cast<int>(run.rows),
+                      .cols = parts_->hidden_size,
+                      .stride = parts_->hidden_size,
+                      .dtype = parts_->backend->residual_dtype()});
   }
-  indices_.resize(static_cast<size_t>(rows));
-  std::iota(indices_.begin(), indices_.end(), 0);
-  const Rows hidden{.data = staging_.data(),
-                    .rows = static_cast<int>(rows),
-                    .cols = parts_->hidden_size,
-                    .stride = parts_->hidden_size,
-                    .dtype = parts_->backend->residual_dtype()};
-  const Rows logits = parts_->head->Run(hidden, indices_);
+  const HostRows logits = parts_->head->Run(input_);
   core.Complete(logits.row(0), std::chrono::steady_clock::now());
   if (core.idle()) parts_->backend->Rest();
   Flush();

@@ -60,8 +60,7 @@ class HeadActor final : public Actor {
   void AfterRound(Instant now) override;
 
   std::unique_ptr<Parts> parts_;
-  std::string staging_;  // a batch's rows
-  std::vector<int32_t> indices_;
+  std::vector<HostRows> input_;  // of a batch
   mutable std::mutex mutex_;
   ReplicaLoad load_;
   std::optional<Instant> oldest_step_;

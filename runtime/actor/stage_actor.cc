@@ -75,24 +75,18 @@ StageActor::StageActor(std::unique_ptr<Parts> parts)
 
 StageActor::~StageActor() { Stop(); }
 
-// The rows that came, one after another; where they came as one they stay where they are.
-Rows StageActor::Input(const StageBatch& batch) {
-  if (batch.input.empty()) return {};
-  const int64_t row_bytes = parts_->core.row_bytes();
-  const char* data = batch.input[0].payload->data() + batch.input[0].offset;
-  if (batch.input.size() > 1) {
-    staging_.clear();
-    for (const RowRun& run : batch.input) {
-      staging_.append(*run.payload, run.offset, static_cast<size_t>(run.rows * row_bytes));
-    }
-    data = staging_.data();
-  }
+// The rows that came, where they are.
+absl::Span<const HostRows> StageActor::Input(const StageBatch& batch) {
   const int64_t cols = parts_->stage->hidden_size();
-  return {.data = const_cast<char*>(data),
-          .rows = static_cast<int>(batch.rows()),
-          .cols = cols,
-          .stride = cols,
-          .dtype = parts_->backend->residual_dtype()};
+  input_.clear();
+  for (const RowRun& run : batch.input) {
+    input_.push_back({.data = run.payload->data() + run.offset,
+                      .rows = static_cast<int>(run.rows),
+                      .cols = cols,
+                      .stride = cols,
+                      .dtype = parts_->backend->residual_dtype()});
+  }
+  return input_;
 }
 
 bool StageActor::Work() {
@@ -106,13 +100,13 @@ bool StageActor::Work() {
     spans_.push_back({span.id, span.first_position, ids.subspan(0, n)});
     ids.remove_prefix(n);
   }
-  const absl::StatusOr<Rows> rows =
-      parts_->stage->Run(spans_, Input(*batch), [this, n = batch->rows()] { progress_ += n; });
-  const Instant now = std::chrono::steady_clock::now();
+  const absl::StatusOr<Rows> rows = parts_->stage->Run(
+      spans_, {.host = Input(*batch), .device = {}}, [this, n = batch->rows()] { progress_ += n; });
   if (rows.ok()) {
-    core.Complete(static_cast<const char*>(rows->data), now);
+    const HostRows output = parts_->stage->Fetch(*rows);
+    core.Complete(static_cast<const char*>(output.data), std::chrono::steady_clock::now());
   } else {
-    core.Fail(rows.status(), now);
+    core.Fail(rows.status(), std::chrono::steady_clock::now());
   }
   // Its threads would hold the core that the next stage needs.
   if (core.idle()) parts_->backend->Rest();

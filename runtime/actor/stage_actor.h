@@ -61,12 +61,12 @@ class StageActor final : public Actor {
   bool Work() override;
   void Prepare() override;
   void AfterRound(Instant now) override;
-  Rows Input(const StageBatch& batch);
+  absl::Span<const HostRows> Input(const StageBatch& batch);
 
   std::unique_ptr<Parts> parts_;
   std::vector<StageSpan> spans_;
   std::atomic<int64_t> progress_{0};
-  std::string staging_;  // a batch's input, where it came in pieces
+  std::vector<HostRows> input_;  // of a batch
   mutable std::mutex mutex_;
   ReplicaLoad load_;
   std::optional<Instant> oldest_step_;

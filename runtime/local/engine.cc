@@ -7,13 +7,22 @@ namespace catena {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoint,
                                                      const EngineOptions& options,
                                                      const LoadProgress& progress) {
+  CATENA_ASSIGN_OR_RETURN(
+      auto backend, NewBackend(options.backend,
+                               {.threads = options.threads, .activations = options.activations}));
+  return Load(checkpoint, options, std::move(backend), progress);
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoint,
+                                                     const EngineOptions& options,
+                                                     std::unique_ptr<Backend> backend,
+                                                     const LoadProgress& progress) {
   std::unique_ptr<Engine> engine(new Engine(checkpoint.config(), options));
   EngineOptions& o = engine->options_;
   const ModelConfig& config = engine->config_;
   if (o.layers.empty()) o.layers = {{0, config.n_layers}};
   if (o.max_positions == 0) o.max_positions = config.context_length;
-  CATENA_ASSIGN_OR_RETURN(engine->backend_, NewBackend(o.backend, {.threads = o.threads,
-                                                                   .activations = o.activations}));
+  engine->backend_ = std::move(backend);
   const int64_t pages = PagesFor(o.max_positions) * o.max_sequences;
   if (pages > INT32_MAX) {
     return absl::ResourceExhaustedError(
@@ -87,7 +96,7 @@ absl::StatusOr<Rows> Engine::Forward(absl::Span<const StageSpan> spans) {
   }
   Rows hidden;
   for (auto& stage : stages_) {
-    CATENA_ASSIGN_OR_RETURN(hidden, stage->Run(spans, hidden));
+    CATENA_ASSIGN_OR_RETURN(hidden, stage->Run(spans, {.host = {}, .device = hidden}));
   }
   return hidden;
 }

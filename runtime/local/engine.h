@@ -31,6 +31,11 @@ class Engine {
   static absl::StatusOr<std::unique_ptr<Engine>> Load(const Checkpoint& checkpoint,
                                                       const EngineOptions& options,
                                                       const LoadProgress& progress = nullptr);
+  // On this backend instead of the options' one.
+  static absl::StatusOr<std::unique_ptr<Engine>> Load(const Checkpoint& checkpoint,
+                                                      const EngineOptions& options,
+                                                      std::unique_ptr<Backend> backend,
+                                                      const LoadProgress& progress = nullptr);
 
   const ModelConfig& config() const { return config_; }
   const EngineOptions& options() const { return options_; }  // max_positions resolved
@@ -46,14 +51,16 @@ class Engine {
   absl::Status Truncate(SequenceId id, int64_t length);
 
   // Runs the spans through all stages, reserving pages as they need. The last stage's hidden states
-  // in span order, valid until the next call. Errors as Stage::Run, and
+  // in span order, on the device, valid until the next call. Errors as Stage::Run, and
   // RESOURCE_EXHAUSTED before anything ran.
   absl::StatusOr<Rows> Forward(absl::Span<const StageSpan> spans);
 
   // Logits of chosen rows of what Forward returned.
-  Rows Logits(const Rows& hidden, absl::Span<const int32_t> rows) {
+  HostRows Logits(const Rows& hidden, absl::Span<const int32_t> rows) {
     return head_->Run(hidden, rows);
   }
+  // What Forward returned, in host memory until the next call.
+  HostRows Fetch(const Rows& hidden) { return stages_.back()->Fetch(hidden); }
 
  private:
   explicit Engine(const ModelConfig& config, const EngineOptions& options)

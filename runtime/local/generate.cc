@@ -80,7 +80,7 @@ class Generation {
     }
     for (size_t begin = 0; begin < wanted_.size();) {
       const size_t n = std::min<size_t>(engine_->options().max_logit_rows, wanted_.size() - begin);
-      const Rows logits =
+      const HostRows logits =
           engine_->Logits(hidden, absl::Span<const int32_t>(wanted_).subspan(begin, n));
       for (size_t i = 0; i < n; ++i) {
         Sequence* s = sampling_[begin + i];

@@ -25,7 +25,7 @@ absl::Status ForEachPosition(
     for (int32_t row = 0; row < hidden.rows;) {
       std::vector<int32_t> rows(std::min(engine->options().max_logit_rows, hidden.rows - row));
       std::iota(rows.begin(), rows.end(), row);
-      const Rows logits = engine->Logits(hidden, rows);
+      const HostRows logits = engine->Logits(hidden, rows);
       for (int r = 0; r < logits.rows; ++r) {
         CATENA_RETURN_IF_ERROR(
             take(at + row + r, {logits.row(r), static_cast<size_t>(logits.cols)}));

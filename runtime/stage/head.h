@@ -16,9 +16,12 @@ class Head {
 
   // Logits (rows.size(), vocab) of the chosen rows of `hidden`, valid until the next Run.
   // REQUIRES: 0 < rows.size() <= max_rows.
-  Rows Run(const Rows& hidden, absl::Span<const int32_t> rows);
+  HostRows Run(const Rows& hidden, absl::Span<const int32_t> rows);
+  // The same of rows in host memory, in pieces one after another, all of them.
+  HostRows Run(absl::Span<const HostRows> hidden);
 
  private:
+  HostRows Logits(const Rows& hidden, absl::Span<const int32_t> rows, int n);
   Head(const ModelConfig& config, int max_rows, Backend* backend)
       : config_(config), max_rows_(max_rows), backend_(backend) {}
 
@@ -28,7 +31,9 @@ class Head {
   std::unique_ptr<Stream> stream_;
   HeadWeights weights_;
   std::unique_ptr<PackedRows> packed_;
-  std::unique_ptr<Buffer> logits_;  // (max_rows, vocab)
+  DeviceBuffer input_;   // (max_rows, hidden)
+  DeviceBuffer logits_;  // (max_rows, vocab)
+  HostBuffer fetched_;   // the same
 };
 
 }  // namespace catena

@@ -51,10 +51,9 @@ absl::Status Stage::LoadFrequencies() {
 
 absl::Status Stage::AllocateMemory() {
   CATENA_ASSIGN_OR_RETURN(workspace_, DecoderWorkspace::Make(config_, options_.max_rows, backend_));
-  CATENA_ASSIGN_OR_RETURN(
-      residual_, backend_->Allocate(MemoryKind::kDevice,
-                                    options_.max_rows *
-                                        RowBytes(backend_->residual_dtype(), config_.hidden_size)));
+  const int64_t row_bytes = RowBytes(backend_->residual_dtype(), config_.hidden_size);
+  CATENA_ASSIGN_OR_RETURN(residual_, backend_->AllocateDevice(options_.max_rows * row_bytes));
+  CATENA_ASSIGN_OR_RETURN(fetched_, backend_->AllocateHost(options_.max_rows * row_bytes));
   const KvShape shape = KvShapeOf(config_, options_);
   CATENA_ASSIGN_OR_RETURN(pool_, backend_->NewKvPool(shape, options_.kv_pages));
   cache_ = std::make_unique<KvCache>(pool_.get(), stream_.get(), config_.sliding_window);
@@ -128,27 +127,28 @@ absl::Status Stage::AddToBatch(const StageSpan& span) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const Rows& hidden,
+// The residual rows at the beginning.
+void Stage::TakeInput(const StageInput& input, const Rows& x) {
+  if (is_first()) return backend_->Embed(*stream_, *embedding_, ids_, x);
+  if (input.host.empty()) return backend_->Copy(*stream_, input.device, x);
+  int row = 0;
+  for (const HostRows& piece : input.host) {
+    CATENA_CHECK(row + piece.rows <= x.rows);
+    backend_->Upload(*stream_, piece, x.Slice(row, piece.rows));
+    row += piece.rows;
+  }
+  CATENA_CHECK(row == x.rows);
+}
+
+absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const StageInput& input,
                                 const std::function<void()>& after_block) {
   batch_.Clear();
   ids_.clear();
   CATENA_RETURN_IF_ERROR(CheckDistinct(spans));
   for (const StageSpan& span : spans) CATENA_RETURN_IF_ERROR(AddToBatch(span));
-  const Rows x{.data = residual_->data(),
-               .rows = batch_.rows(),
-               .cols = config_.hidden_size,
-               .stride = config_.hidden_size,
-               .dtype = backend_->residual_dtype()};
-  if (is_first()) {
-    backend_->Embed(*stream_, *embedding_, ids_, x);
-  } else {
-    CATENA_CHECK(hidden.bytes() == x.bytes() && hidden.cols == x.cols && hidden.dtype == x.dtype);
-    backend_->Copy(*stream_, x.data, hidden.data, static_cast<size_t>(x.bytes()));
-  }
-  const Rows rotary{.data = workspace_.rotary->data(),
-                    .rows = batch_.rows(),
-                    .cols = config_.rotary_dim,
-                    .stride = config_.rotary_dim};
+  const Rows x = residual_.As(batch_.rows(), config_.hidden_size, backend_->residual_dtype());
+  TakeInput(input, x);
+  const Rows rotary = workspace_.rotary.As(batch_.rows(), config_.rotary_dim, DType::kF32);
   backend_->RotaryFactors(*stream_, batch_, *frequencies_, rotary_scale_, rotary);
   const DecoderPass pass{.backend = backend_,
                          .stream = stream_.get(),
@@ -166,6 +166,12 @@ absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const Rows& h
     cache_->SetLength(span.sequence, span.first_position + static_cast<int64_t>(span.ids.size()));
   }
   return x;
+}
+
+HostRows Stage::Fetch(const Rows& rows) {
+  const HostRows host = backend_->Download(*stream_, rows, fetched_);
+  stream_->Synchronize();
+  return host;
 }
 
 }  // namespace catena

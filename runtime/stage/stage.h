@@ -35,6 +35,12 @@ struct StageSpan {
   absl::Span<const int32_t> ids;  // one a row; their embeddings are the input where begin == 0
 };
 
+// Residual rows (rows, hidden): on the device, or in host memory, in pieces one after another.
+struct StageInput {
+  absl::Span<const HostRows> host;
+  Rows device;
+};
+
 // Called after each piece of a load with the fraction done, in [0, 1].
 using LoadProgress = std::function<void(double)>;
 
@@ -55,14 +61,16 @@ class Stage {
   // is not open. REQUIRES: the sequence has no positions (KvCache::Truncate to 0).
   absl::Status ChooseRotary(SequenceId id, int rotary);
 
-  // Runs the spans' rows through the blocks. `hidden`: their residual rows from the stage before,
-  // in span order (rows, hidden); ignored by the first stage. Returns this stage's residual rows in
-  // the same order, valid until the next Run. Each span must start at its sequence's length, have
+  // Runs the spans' rows through the blocks. `input`: their residual rows from the stage before, in
+  // span order; ignored by the first stage. Returns this stage's residual rows in the same order,
+  // valid until the next Run. Each span must start at its sequence's length, have
   // its pages reserved, and appear once: FAILED_PRECONDITION. INVALID_ARGUMENT for an id outside
   // the vocabulary, a position past max_positions or more than max_rows rows.
   // Calls `after_block` as soon as a block is done.
-  absl::StatusOr<Rows> Run(absl::Span<const StageSpan> spans, const Rows& hidden,
+  absl::StatusOr<Rows> Run(absl::Span<const StageSpan> spans, const StageInput& input,
                            const std::function<void()>& after_block = nullptr);
+  // The rows that Run gave, in host memory until the next Run.
+  HostRows Fetch(const Rows& rows);
 
  private:
   Stage(const ModelConfig& config, const StageOptions& options, Backend* backend)
@@ -73,6 +81,7 @@ class Stage {
   absl::Status CheckRotary(SequenceId id, int rotary) const;
   absl::Status CheckDistinct(absl::Span<const StageSpan> spans);
   absl::Status AddToBatch(const StageSpan& span);
+  void TakeInput(const StageInput& input, const Rows& x);
   bool is_first() const { return options_.layers.begin == 0; }
 
   ModelConfig config_;
@@ -84,7 +93,8 @@ class Stage {
   float rotary_scale_ = 1.0f;
   std::vector<DecoderBlock> blocks_;
   DecoderWorkspace workspace_;
-  std::unique_ptr<Buffer> residual_;  // (max_rows, hidden)
+  DeviceBuffer residual_;  // (max_rows, hidden)
+  HostBuffer fetched_;     // the same
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<KvCache> cache_;
   RaggedBatch batch_;

@@ -60,7 +60,7 @@ absl::StatusOr<TimedIds> Recomputing(std::vector<int32_t> text, int tokens, Engi
       CATENA_ASSIGN_OR_RETURN(hidden, engine->Forward({{id, static_cast<int64_t>(at), chunk}}));
     }
     engine->Close(id);
-    const Rows logits = engine->Logits(hidden, {hidden.rows - 1});
+    const HostRows logits = engine->Logits(hidden, {hidden.rows - 1});
     ScanLogits({logits.row(0), static_cast<size_t>(logits.cols)}, &scan);
     out.ids.push_back(scan.argmax);
     text.push_back(scan.argmax);

@@ -1,6 +1,6 @@
 // The checkpoints of ../shared/golden and stories260k-phi3: logits, log-sums, hidden states and
 // greedy ids of transformers in float32, against the float32 path, for one stage, two uneven ones
-// and a stage a block, on every backend.
+// and a stage a block, on every backend and one whose memory the host cannot touch.
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -11,6 +11,7 @@
 #include "model/file_limits.h"
 #include "runtime/local/engine.h"
 #include "runtime/local/generate.h"
+#include "tests/kernels/far_backend.h"
 #include "tests/shared_data.h"
 
 namespace catena {
@@ -24,6 +25,12 @@ struct GoldenCase {
   std::string model;
   std::string backend;
 };
+
+std::unique_ptr<Backend> MakeBackend(const std::string& name) {
+  const BackendOptions options{.threads = 2, .activations = Activations::kF32};
+  if (name == "far") return testing_kernels::NewFarBackend(*NewBackend("auto", options));
+  return *NewBackend(name, options);
+}
 
 std::vector<LayerRange> Cut(int n_layers, int stages) {
   if (stages == 1) return {{0, n_layers}};
@@ -40,12 +47,11 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
     if (dir.empty()) GTEST_SKIP() << kNoSharedData;
     checkpoint_ = *Checkpoint::Open(dir, {});
     expected_ = *ReadJsonFile(dir + "/expected.json", limits::kTokenizerJson);
-    engine_ = *Engine::Load(*checkpoint_, {.backend = GetParam().backend,
-                                           .threads = 2,
-                                           .activations = Activations::kF32,
-                                           .kv_dtype = DType::kF32,
-                                           .layers = Cut(checkpoint_->config().n_layers, stages),
-                                           .max_rows = 32});  // so that prompts come in chunks
+    engine_ = *Engine::Load(*checkpoint_,
+                            {.kv_dtype = DType::kF32,
+                             .layers = Cut(checkpoint_->config().n_layers, stages),
+                             .max_rows = 32},  // so that prompts come in chunks
+                            MakeBackend(GetParam().backend));
   }
 
   // Logits of every position.
@@ -57,7 +63,7 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
       const auto chunk = absl::Span<const int32_t>(ids).subspan(at, 32);
       const Rows hidden = *engine_->Forward({{id, static_cast<int64_t>(at), chunk}});
       for (int32_t r = 0; r < hidden.rows; ++r) {
-        const Rows logits = engine_->Logits(hidden, {r});
+        const HostRows logits = engine_->Logits(hidden, {r});
         out.emplace_back(logits.row(0), logits.row(0) + logits.cols);
       }
     }
@@ -109,7 +115,7 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
   // hidden[k]: the first values of the last position's residual stream after k blocks.
   void CheckHidden(const json& c) {
     const auto ids = c["prompt"].get<std::vector<int32_t>>();
-    auto backend = *NewBackend(GetParam().backend, {.activations = Activations::kF32});
+    const auto backend = MakeBackend(GetParam().backend);
     for (int k = 1; k < checkpoint_->config().n_layers; ++k) {
       auto stage = *Stage::Load(*checkpoint_,
                                 {.layers = {0, k},
@@ -121,7 +127,7 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
       const auto tokens = static_cast<int64_t>(ids.size());
       ASSERT_TRUE(stage->Open(1, ChooseRotaryTable(checkpoint_->config(), tokens)).ok());
       ASSERT_TRUE(stage->cache().Reserve(1, tokens).ok());
-      const Rows hidden = *stage->Run({{1, 0, ids}}, {});
+      const HostRows hidden = stage->Fetch(*stage->Run({{1, 0, ids}}, {}));
       const float* last = hidden.row(hidden.rows - 1);
       for (size_t i = 0; i < c["hidden"][k].size(); ++i) {
         EXPECT_NEAR(last[i], c["hidden"][k][i].get<float>(), kTolerance) << k << " blocks";
@@ -195,7 +201,7 @@ TEST(Golden, EveryModelOfTheFolderIsKnown) {
 std::vector<GoldenCase> Cases() {
   std::vector<GoldenCase> cases;
   for (const char* model : kSupported) {
-    for (const char* backend : {"cpu", "ref"}) {
+    for (const char* backend : {"cpu", "far", "ref"}) {
       // The reference takes minutes over a vocabulary of 32064; it equals cpu bit by bit anyway.
       if (std::string(model) == "phi3-mini-shape" && std::string(backend) == "ref") continue;
       cases.push_back({model, backend});

@@ -53,15 +53,15 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
     }
     batch.Add(n, position, ids, 1);
     x.insert(x.end(), all.begin() + position * cols, all.begin() + (position + n) * cols);
-    const Rows rows{x.data(), batch.rows(), cols, cols};
-    std::vector<float> y(batch.rows() * 24);
-    std::vector<float> factors(batch.rows() * s.rotary_dim);
-    const Rows rotary{factors.data(), batch.rows(), s.rotary_dim, s.rotary_dim};
-    backend.RotaryFactors(*stream, batch, *frequencies, 1.5f, rotary);
-    backend.RotaryAppend(*stream, rows, shape, rotary, batch, 1, pool.get());
-    backend.Attention(*stream, rows, shape, batch, 1, *pool, *weight, packed.get());
-    backend.Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), batch.rows(), 24, 24});
-    out.insert(out.end(), y.end() - n * 24, y.end());
+    const DeviceRows qkv(backend, *stream, x, cols);
+    const DeviceRows factors(backend, *stream, batch.rows(), s.rotary_dim);
+    const DeviceRows y(backend, *stream, batch.rows(), 24);
+    backend.RotaryFactors(*stream, batch, *frequencies, 1.5f, factors.rows());
+    backend.RotaryAppend(*stream, qkv.rows(), shape, factors.rows(), batch, 1, pool.get());
+    backend.Attention(*stream, qkv.rows(), shape, batch, 1, *pool, *weight, packed.get());
+    backend.Linear(*stream, *weight, *packed, LinearMode::kStore, y.rows());
+    const std::vector<float> values = y.Values();
+    out.insert(out.end(), values.end() - n * 24, values.end());
     position += n;
   }
   EXPECT_EQ(position, positions);

@@ -10,6 +10,7 @@
 #include "kernels/base/float16.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/ref/ref_backend.h"
+#include "tests/kernels/far_backend.h"
 #include "tests/kernels/op_cases.h"
 
 namespace catena {
@@ -31,13 +32,12 @@ std::vector<float> NormLinear(Backend& backend, const std::vector<float>& x, int
   auto weight = *backend.Pack({w.view}, WeightRole::kLinear);
   auto gains = *backend.Pack({gain.view}, WeightRole::kTable);
   auto packed = *backend.NewPackedRows(rows, w.view.cols);
-  std::vector<float> in = x, out(rows * w.view.rows, 0.5f);
-  const Rows xs{in.data(), rows, w.view.cols, w.view.cols};
-  const Rows ys{out.data(), rows, w.view.rows, w.view.rows};
-  backend.Norm(*stream, xs, {}, *gains, 1e-5f, *weight, packed.get());
-  backend.Linear(*stream, *weight, *packed, LinearMode::kStore, ys);
-  backend.Linear(*stream, *weight, *packed, LinearMode::kAdd, ys);
-  return out;
+  const DeviceRows in(backend, *stream, x, w.view.cols);
+  const DeviceRows out(backend, *stream, rows, w.view.rows, 0.5f);
+  backend.Norm(*stream, in.rows(), {}, *gains, 1e-5f, *weight, packed.get());
+  backend.Linear(*stream, *weight, *packed, LinearMode::kStore, out.rows());
+  backend.Linear(*stream, *weight, *packed, LinearMode::kAdd, out.rows());
+  return out.Values();
 }
 
 TEST_P(BackendTest, EveryOpEqualsTheReferenceBitByBit) {
@@ -121,11 +121,11 @@ TEST_P(BackendTest, TensorsPackedTogetherAreOneMatrix) {
   EXPECT_EQ(weight->bytes(), backend->PackedBytes({q.view, k.view}, WeightRole::kLinear));
   auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
   auto packed = *backend->NewPackedRows(1, 64);
-  std::vector<float> in = x, out(64, 0.5f);
-  backend->Norm(*stream, {in.data(), 1, 64, 64}, {}, *gains, 1e-5f, *weight, packed.get());
-  backend->Linear(*stream, *weight, *packed, LinearMode::kStore, {out.data(), 1, 64, 64});
-  backend->Linear(*stream, *weight, *packed, LinearMode::kAdd, {out.data(), 1, 64, 64});
-  EXPECT_EQ(Bits(out), Bits(expect));
+  const DeviceRows in(*backend, *stream, x, 64), out(*backend, *stream, 1, 64, 0.5f);
+  backend->Norm(*stream, in.rows(), {}, *gains, 1e-5f, *weight, packed.get());
+  backend->Linear(*stream, *weight, *packed, LinearMode::kStore, out.rows());
+  backend->Linear(*stream, *weight, *packed, LinearMode::kAdd, out.rows());
+  EXPECT_EQ(Bits(out.Values()), Bits(expect));
   // Different dtypes are widened.
   EXPECT_EQ((*backend->Pack({q.view, wide.view}, WeightRole::kLinear))->dtype(), DType::kF32);
 }
@@ -156,16 +156,16 @@ TEST_P(BackendTest, NormOfChosenRowsIsThatOfThoseRows) {
   auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
   auto weight = *backend->Pack({w.view}, WeightRole::kLinear);
   auto packed = *backend->NewPackedRows(4, 64);
-  std::vector<float> x = RandomRows(4, 64, 3);
-  auto run = [&](const Rows& rows, absl::Span<const int32_t> chosen) {
-    std::vector<float> y(2 * 64);
-    backend->Norm(*stream, rows, chosen, *gains, 1e-6f, *weight, packed.get());
-    backend->Linear(*stream, *weight, *packed, LinearMode::kStore, {y.data(), 2, 64, 64});
-    return Bits(y);
+  const std::vector<float> x = RandomRows(4, 64, 3);
+  auto run = [&](const std::vector<float>& values, absl::Span<const int32_t> chosen) {
+    const DeviceRows rows(*backend, *stream, values, 64), y(*backend, *stream, 2, 64);
+    backend->Norm(*stream, rows.rows(), chosen, *gains, 1e-6f, *weight, packed.get());
+    backend->Linear(*stream, *weight, *packed, LinearMode::kStore, y.rows());
+    return Bits(y.Values());
   };
   std::vector<float> two(x.begin() + 3 * 64, x.end());
   two.insert(two.end(), x.begin(), x.begin() + 64);
-  EXPECT_EQ(run({x.data(), 4, 64, 64}, {3, 0}), run({two.data(), 2, 64, 64}, {}));
+  EXPECT_EQ(run(x, {3, 0}), run(two, {}));
 }
 
 TEST_P(BackendTest, WhatIsNotFiniteStaysNotFinite) {
@@ -179,7 +179,27 @@ TEST_P(BackendTest, WhatIsNotFiniteStaysNotFinite) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, BackendTest, ::testing::ValuesIn(BackendCases()),
+// That a far backend catches who treats it as a near one.
+TEST(FarBackendDeathTest, TheHostCannotTouchItsMemory) {
+  const auto backend = NewFarBackend(NewRefBackend(Activations::kF32));
+  const auto stream = backend->NewStream();
+  const DeviceRows x(*backend, *stream, 2, 8, 1.0f);
+  float* at = x.rows().data.As<float>();
+  EXPECT_DEATH(*at = 2.0f, "");
+  EXPECT_DEATH(EXPECT_EQ(*at, 1.0f), "");
+  EXPECT_EQ(x.Values(), std::vector<float>(16, 1.0f));
+}
+
+TEST(FarBackendDeathTest, ItsOpsTakeNoRowsOfTheHost) {
+  const auto backend = NewFarBackend(NewRefBackend(Activations::kF32));
+  const auto stream = backend->NewStream();
+  const DeviceRows x(*backend, *stream, 2, 8, 1.0f);
+  std::vector<float> host(16);
+  const Rows rows{DeviceAddress(host.data()), 2, 8, 8};
+  EXPECT_DEATH(backend->Copy(*stream, x.rows(), rows), "Holds");
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, BackendTest, ::testing::ValuesIn(NearAndFarBackendCases()),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -40,24 +40,22 @@ uint64_t HashOf(Backend& b) {
     pool->Zero(*stream, pages);
     RaggedBatch batch;
     batch.Add(kRows, 0, pages, 0);
-    std::vector<float> x(kRows * 64), y(kRows * 96), z(kRows * 128), w = RandomRows(kRows, 40, 8);
-    const Rows qkv_rows{y.data(), kRows, 96, 96}, wide_rows{z.data(), kRows, 128, 128};
+    const DeviceRows x(b, *stream, kRows, 64), y(b, *stream, kRows, 96), z(b, *stream, kRows, 128);
+    const DeviceRows w(b, *stream, RandomRows(kRows, 40, 8), 40), factors(b, *stream, kRows, 16);
     const AttentionShape shape{2, 2, 16, 16, 0.25f, windowed ? 100 : 0};
-    std::vector<float> factors(kRows * 16);
-    const Rows rotary{factors.data(), kRows, 16, 16};
     auto embedding = *b.Pack({vocabulary.view}, WeightRole::kEmbedding);
     std::vector<int32_t> ids(kRows);
     for (int i = 0; i < kRows; ++i) ids[i] = i * 7 % 50;
-    b.Embed(*stream, *embedding, ids, {x.data(), kRows, 64, 64});
-    b.Norm(*stream, {x.data(), kRows, 64, 64}, {}, *gains, 1e-5f, *qkv, packed.get());
-    b.Linear(*stream, *qkv, *packed, LinearMode::kStore, qkv_rows);
-    b.RotaryFactors(*stream, batch, *frequencies, 1.25f, rotary);
-    b.RotaryAppend(*stream, qkv_rows, shape, rotary, batch, 0, pool.get());
-    b.Attention(*stream, qkv_rows, shape, batch, 0, *pool, *wide, packed.get());
-    b.Linear(*stream, *wide, *packed, LinearMode::kStore, wide_rows);
-    b.Gate(*stream, wide_rows, *out, packed.get());
-    b.Linear(*stream, *out, *packed, LinearMode::kAdd, {w.data(), kRows, 40, 40});
-    for (const auto& part : {factors, y, z, w}) add(part);
+    b.Embed(*stream, *embedding, ids, x.rows());
+    b.Norm(*stream, x.rows(), {}, *gains, 1e-5f, *qkv, packed.get());
+    b.Linear(*stream, *qkv, *packed, LinearMode::kStore, y.rows());
+    b.RotaryFactors(*stream, batch, *frequencies, 1.25f, factors.rows());
+    b.RotaryAppend(*stream, y.rows(), shape, factors.rows(), batch, 0, pool.get());
+    b.Attention(*stream, y.rows(), shape, batch, 0, *pool, *wide, packed.get());
+    b.Linear(*stream, *wide, *packed, LinearMode::kStore, z.rows());
+    b.Gate(*stream, z.rows(), *out, packed.get());
+    b.Linear(*stream, *out, *packed, LinearMode::kAdd, w.rows());
+    for (const DeviceRows* part : {&factors, &y, &z, &w}) add(part->Values());
   }
   return hash;
 }

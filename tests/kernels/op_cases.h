@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,14 +34,17 @@ class OpRun {
   virtual OpWork work() const = 0;
 
  protected:
-  static Rows RowsOf(std::vector<float>& x, int64_t cols) {
-    return {x.data(), static_cast<int>(static_cast<int64_t>(x.size()) / cols), cols, cols};
+  DeviceRows Device(const std::vector<float>& values, int64_t cols) {
+    return {backend_, *stream_, values, cols};
+  }
+  DeviceRows Device(int rows, int64_t cols, float value) {
+    return {backend_, *stream_, rows, cols, value};
   }
   // What a small linear layer of `reader` makes of packed rows: all their bits count in it.
   std::vector<float> Unpack(const Weight& reader, const PackedRows& packed, int rows) {
-    std::vector<float> y(static_cast<size_t>(rows) * reader.rows());
-    backend_.Linear(*stream_, reader, packed, LinearMode::kStore, RowsOf(y, reader.rows()));
-    return y;
+    const DeviceRows y = Device(rows, reader.rows(), 0.0f);
+    backend_.Linear(*stream_, reader, packed, LinearMode::kStore, y.rows());
+    return y.Values();
   }
   std::unique_ptr<Weight> Pack(const Matrix& m, WeightRole role) {
     return *backend_.Pack({m.view}, role);
@@ -61,12 +65,12 @@ inline constexpr int kReaderRows = 24;  // of a weight that only says how rows a
 class EmbedRun : public OpRun {
  public:
   EmbedRun(Backend& b, DType dtype, int vocab, int cols, int rows)
-      : OpRun(b), table_(MakeMatrix(dtype, vocab, cols, 4)), out_(rows * cols) {
+      : OpRun(b), table_(MakeMatrix(dtype, vocab, cols, 4)), out_(Device(rows, cols, 0.0f)) {
     weight_ = Pack(table_, WeightRole::kEmbedding);
     for (int r = 0; r < rows; ++r) ids_.push_back((r * 7919 + vocab - 1) % vocab);
   }
-  void Run() override { backend_.Embed(*stream_, *weight_, ids_, RowsOf(out_, table_.view.cols)); }
-  std::vector<float> Result() override { return out_; }
+  void Run() override { backend_.Embed(*stream_, *weight_, ids_, out_.rows()); }
+  std::vector<float> Result() override { return out_.Values(); }
   OpWork work() const override {
     return {.bytes =
                 static_cast<int64_t>(ids_.size()) * RowBytes(table_.view.dtype, table_.view.cols)};
@@ -76,25 +80,25 @@ class EmbedRun : public OpRun {
   Matrix table_;
   std::unique_ptr<Weight> weight_;
   std::vector<int32_t> ids_;
-  std::vector<float> out_;
+  DeviceRows out_;
 };
 
 class NormRun : public OpRun {
  public:
   NormRun(Backend& b, DType reader, int cols, int rows)
-      : OpRun(b), x_(RandomRows(rows, cols, 1)), cols_(cols), rows_(rows) {
+      : OpRun(b), x_(Device(RandomRows(rows, cols, 1), cols)), cols_(cols), rows_(rows) {
     gain_ = Pack(MakeMatrix(DType::kF32, 1, cols, 8), WeightRole::kTable);
     reader_ = Pack(MakeMatrix(reader, kReaderRows, cols, 9), WeightRole::kLinear);
     packed_ = *b.NewPackedRows(rows, cols);
   }
   void Run() override {
-    backend_.Norm(*stream_, RowsOf(x_, cols_), {}, *gain_, 1e-5f, *reader_, packed_.get());
+    backend_.Norm(*stream_, x_.rows(), {}, *gain_, 1e-5f, *reader_, packed_.get());
   }
   std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
   OpWork work() const override { return {.bytes = int64_t{rows_} * cols_ * 4}; }
 
  private:
-  std::vector<float> x_;
+  DeviceRows x_;
   int cols_, rows_;
   std::unique_ptr<Weight> gain_, reader_;
   std::unique_ptr<PackedRows> packed_;
@@ -103,17 +107,15 @@ class NormRun : public OpRun {
 class LinearRun : public OpRun {
  public:
   LinearRun(Backend& b, DType dtype, int n, int k, int rows, LinearMode mode)
-      : OpRun(b), rows_(rows), mode_(mode), out_(static_cast<size_t>(rows) * n, 0.5f) {
+      : OpRun(b), rows_(rows), mode_(mode), out_(Device(rows, n, 0.5f)) {
     weight_ = Pack(MakeMatrix(dtype, n, k, 7), WeightRole::kLinear);
     const auto gain = Pack(MakeMatrix(DType::kF32, 1, k, 8), WeightRole::kTable);
     packed_ = *b.NewPackedRows(rows, k);
-    std::vector<float> x = RandomRows(rows, k, 3);
-    b.Norm(*stream_, RowsOf(x, k), {}, *gain, 1e-5f, *weight_, packed_.get());
+    const DeviceRows x = Device(RandomRows(rows, k, 3), k);
+    b.Norm(*stream_, x.rows(), {}, *gain, 1e-5f, *weight_, packed_.get());
   }
-  void Run() override {
-    backend_.Linear(*stream_, *weight_, *packed_, mode_, RowsOf(out_, weight_->rows()));
-  }
-  std::vector<float> Result() override { return out_; }
+  void Run() override { backend_.Linear(*stream_, *weight_, *packed_, mode_, out_.rows()); }
+  std::vector<float> Result() override { return out_.Values(); }
   OpWork work() const override {
     return {.bytes = weight_->bytes(),
             .macs = rows_ * weight_->rows() * weight_->cols(),
@@ -123,7 +125,7 @@ class LinearRun : public OpRun {
  private:
   int rows_;
   LinearMode mode_;
-  std::vector<float> out_;
+  DeviceRows out_;
   std::unique_ptr<Weight> weight_;
   std::unique_ptr<PackedRows> packed_;
 };
@@ -163,17 +165,17 @@ class AttentionInputs : public OpRun {
   void Take(int rows, int first, const std::vector<int32_t>& ids) {
     batch_.Clear();
     batch_.Add(rows, first, ids, 1);
-    qkv_ = RandomRows(rows, cols_, static_cast<uint32_t>(13 + first));
-    for (float& x : qkv_) x *= 0.3f;
-    factors_.resize(static_cast<size_t>(rows) * s_.rotary_dim);
+    std::vector<float> qkv = RandomRows(rows, cols_, static_cast<uint32_t>(13 + first));
+    for (float& x : qkv) x *= 0.3f;
+    qkv_.emplace(Device(qkv, cols_));
+    factors_.emplace(Device(rows, s_.rotary_dim, 0.0f));
     MakeFactors();
   }
   void MakeFactors() {
-    backend_.RotaryFactors(*stream_, batch_, *frequencies_, 1.0f, RowsOf(factors_, s_.rotary_dim));
+    backend_.RotaryFactors(*stream_, batch_, *frequencies_, 1.0f, factors_->rows());
   }
   void Append() {
-    backend_.RotaryAppend(*stream_, RowsOf(qkv_, cols_), shape_, RowsOf(factors_, s_.rotary_dim),
-                          batch_, 1, pool_.get());
+    backend_.RotaryAppend(*stream_, qkv_->rows(), shape_, factors_->rows(), batch_, 1, pool_.get());
   }
 
   const HeadShape s_;
@@ -182,14 +184,14 @@ class AttentionInputs : public OpRun {
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<Weight> frequencies_;
   RaggedBatch batch_;
-  std::vector<float> qkv_, factors_;
+  std::optional<DeviceRows> qkv_, factors_;
 };
 
 class RotaryFactorsRun : public AttentionInputs {
  public:
   using AttentionInputs::AttentionInputs;
   void Run() override { MakeFactors(); }
-  std::vector<float> Result() override { return factors_; }
+  std::vector<float> Result() override { return factors_->Values(); }
   OpWork work() const override { return {.bytes = int64_t{rows_} * s_.rotary_dim * 4}; }
 };
 
@@ -197,7 +199,9 @@ class RotaryAppendRun : public AttentionInputs {
  public:
   using AttentionInputs::AttentionInputs;
   void Run() override { Append(); }
-  std::vector<float> Result() override { return qkv_; }  // what it wrote, AttentionRun reads
+  std::vector<float> Result() override {
+    return qkv_->Values();
+  }  // what it wrote, AttentionRun reads
   OpWork work() const override { return {.bytes = int64_t{rows_} * cols_ * 4}; }
 };
 
@@ -211,8 +215,7 @@ class AttentionRun : public AttentionInputs {
     packed_ = *b.NewPackedRows(rows, q_cols);
   }
   void Run() override {
-    backend_.Attention(*stream_, RowsOf(qkv_, cols_), shape_, batch_, 1, *pool_, *reader_,
-                       packed_.get());
+    backend_.Attention(*stream_, qkv_->rows(), shape_, batch_, 1, *pool_, *reader_, packed_.get());
   }
   std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
   OpWork work() const override {
@@ -233,19 +236,24 @@ class AttentionRun : public AttentionInputs {
 class GateRun : public OpRun {
  public:
   GateRun(Backend& b, DType reader, int n, int rows)
-      : OpRun(b), x_(RandomRows(rows, 2 * n, 5)), n_(n), rows_(rows) {
-    for (float& f : x_) f *= 8.0f;
-    x_[0] = 200.0f, x_[1] = -200.0f, x_[2] = 0.0f, x_[3] = -0.0f;
+      : OpRun(b), n_(n), rows_(rows), x_(Device(Inputs(), 2 * n)) {
     reader_ = Pack(MakeMatrix(reader, kReaderRows, n, 9), WeightRole::kLinear);
     packed_ = *b.NewPackedRows(rows, n);
   }
-  void Run() override { backend_.Gate(*stream_, RowsOf(x_, 2 * n_), *reader_, packed_.get()); }
+  void Run() override { backend_.Gate(*stream_, x_.rows(), *reader_, packed_.get()); }
   std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
   OpWork work() const override { return {.bytes = int64_t{rows_} * 2 * n_ * 4}; }
 
  private:
-  std::vector<float> x_;
+  std::vector<float> Inputs() const {
+    std::vector<float> x = RandomRows(rows_, 2 * n_, 5);
+    for (float& f : x) f *= 8.0f;
+    x[0] = 200.0f, x[1] = -200.0f, x[2] = 0.0f, x[3] = -0.0f;
+    return x;
+  }
+
   int n_, rows_;
+  DeviceRows x_;
   std::unique_ptr<Weight> reader_;
   std::unique_ptr<PackedRows> packed_;
 };

@@ -1,4 +1,5 @@
-// What the kernel tests share: the backends of this machine, and random matrices of any dtype.
+// What the kernel tests share: the backends of this machine, random matrices of any dtype, and rows
+// that go to a device and come back.
 #pragma once
 
 #include <cstdint>
@@ -87,6 +88,44 @@ inline Matrix MakeMatrix(DType dtype, int rows, int cols, uint32_t seed) {
             .owner = nullptr};
   return m;
 }
+
+// The values of rows on the device.
+inline std::vector<float> Fetch(Backend& backend, Stream& stream, const Rows& rows) {
+  const HostBuffer buffer = *backend.AllocateHost(rows.rows * RowBytes(rows.dtype, rows.cols));
+  const HostRows host = backend.Download(stream, rows, buffer);
+  stream.Synchronize();
+  std::vector<float> values;
+  for (int r = 0; r < rows.rows; ++r) {
+    values.insert(values.end(), host.row(r), host.row(r) + rows.cols);
+  }
+  return values;
+}
+
+// Rows of float32 on the device, with values from the host.
+class DeviceRows {
+ public:
+  DeviceRows(Backend& backend, Stream& stream, const std::vector<float>& values, int64_t cols)
+      : backend_(backend),
+        stream_(stream),
+        buffer_(*backend.AllocateDevice(values.size() * sizeof(float))),
+        rows_(buffer_.As(static_cast<int>(static_cast<int64_t>(values.size()) / cols), cols,
+                         DType::kF32)) {
+    backend.Upload(stream, {values.data(), rows_.rows, cols, cols, DType::kF32}, rows_);
+    stream.Synchronize();
+  }
+  // All of one value.
+  DeviceRows(Backend& backend, Stream& stream, int rows, int64_t cols, float value = 0.0f)
+      : DeviceRows(backend, stream, std::vector<float>(rows * cols, value), cols) {}
+
+  const Rows& rows() const { return rows_; }
+  std::vector<float> Values() const { return Fetch(backend_, stream_, rows_); }
+
+ private:
+  Backend& backend_;
+  Stream& stream_;
+  DeviceBuffer buffer_;
+  Rows rows_;
+};
 
 inline std::vector<uint32_t> Bits(const std::vector<float>& x) {
   std::vector<uint32_t> bits(x.size());

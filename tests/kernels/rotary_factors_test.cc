@@ -92,10 +92,9 @@ std::vector<uint32_t> Factors(Backend& backend, int half) {
   batch.Add(50, 4090, pages, 1);
   batch.Add(19, (1 << 24) - 19, pages, 0);
   batch.Add(1, 123456, pages, 1);
-  std::vector<float> out(batch.rows() * 2 * half);
-  backend.RotaryFactors(*stream, batch, *frequencies, 1.19f,
-                        {out.data(), batch.rows(), 2 * half, 2 * half});
-  return Bits(out);
+  const DeviceRows out(backend, *stream, batch.rows(), 2 * half);
+  backend.RotaryFactors(*stream, batch, *frequencies, 1.19f, out.rows());
+  return Bits(out.Values());
 }
 
 TEST_P(RotaryFactorsTest, EqualTheReferenceBitByBit) {

@@ -9,6 +9,7 @@
 
 #include "kernels/backends.h"
 #include "runtime/local/engine.h"
+#include "tests/kernels/far_backend.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {
@@ -36,16 +37,26 @@ std::vector<int32_t> RandomIds(int n, uint32_t seed) {
   return ids;
 }
 
-std::unique_ptr<Engine> MakeEngine(const Config& c, std::vector<LayerRange> layers, int threads) {
-  return *Engine::Load(*TinyCheckpoint(c.json, c.weights), {.threads = threads,
-                                                            .activations = c.activations,
-                                                            .kv_dtype = c.kv,
-                                                            .layers = std::move(layers),
-                                                            .max_rows = 300,
-                                                            .max_sequences = 8});
+std::unique_ptr<Engine> MakeEngine(const Config& c, std::vector<LayerRange> layers,
+                                   std::unique_ptr<Backend> backend) {
+  return *Engine::Load(
+      *TinyCheckpoint(c.json, c.weights),
+      {.kv_dtype = c.kv, .layers = std::move(layers), .max_rows = 300, .max_sequences = 8},
+      std::move(backend));
 }
 
-std::vector<uint32_t> Bits(const Rows& rows, int first, int n) {
+std::unique_ptr<Engine> MakeEngine(const Config& c, std::vector<LayerRange> layers, int threads) {
+  return MakeEngine(c, std::move(layers),
+                    *NewBackend("auto", {.threads = threads, .activations = c.activations}));
+}
+
+// On a backend whose memory the host cannot touch.
+std::unique_ptr<Engine> MakeFarEngine(const Config& c, std::vector<LayerRange> layers) {
+  auto near = *NewBackend("auto", {.threads = 2, .activations = c.activations});
+  return MakeEngine(c, std::move(layers), testing_kernels::NewFarBackend(std::move(near)));
+}
+
+std::vector<uint32_t> Bits(const HostRows& rows, int first, int n) {
   std::vector<uint32_t> bits(n * rows.cols);
   std::memcpy(bits.data(), rows.row(first), bits.size() * 4);
   return bits;
@@ -64,7 +75,7 @@ std::vector<uint32_t> Alone(Engine& engine, const std::vector<int32_t>& ids,
   int64_t at = 0;
   for (int n : chunks) {
     const auto span = absl::Span<const int32_t>(ids).subspan(at, n);
-    const Rows hidden = *engine.Forward({{id, at, span}});
+    const HostRows hidden = engine.Fetch(*engine.Forward({{id, at, span}}));
     Append(Bits(hidden, 0, n), &bits);
     at += n;
   }
@@ -81,6 +92,7 @@ TEST(Stage, BitsDoNotDependOnCutsChunksOrThreads) {
     EXPECT_EQ(Alone(*MakeEngine(c, each, 2), ids, {64, 64, 22}), whole);
     EXPECT_EQ(Alone(*MakeEngine(c, {{0, 3}, {3, 4}}, 3), ids, {1, 99, 1, 1, 47, 1}), whole);
     EXPECT_EQ(Alone(*MakeEngine(c, {{0, 1}, {1, 4}}, 2), ids, std::vector<int>(150, 1)), whole);
+    EXPECT_EQ(Alone(*MakeFarEngine(c, {{0, 1}, {1, 4}}), ids, {1, 99, 1, 1, 47, 1}), whole);
   }
 }
 
@@ -109,7 +121,7 @@ TEST(Stage, BitsDoNotDependOnBatchMates) {
         at[s] += n;
       }
       if (spans.empty()) continue;
-      const Rows hidden = *engine->Forward(spans);
+      const HostRows hidden = engine->Fetch(*engine->Forward(spans));
       int row = 0;
       for (size_t i = 0; i < spans.size(); ++i) {
         const int n = static_cast<int>(spans[i].ids.size());
@@ -132,7 +144,8 @@ TEST(Stage, ATruncatedSequenceComputedAgainHasTheSameBits) {
   for (size_t i = 70; i < 100; ++i) wrong[i] = (wrong[i] + 1) % kTinyVocab;
   ASSERT_TRUE(engine->Forward({{id, 0, wrong}}).ok());
   ASSERT_TRUE(engine->Truncate(id, 70).ok());
-  const Rows hidden = *engine->Forward({{id, 70, absl::Span<const int32_t>(ids).subspan(70)}});
+  const auto rest = absl::Span<const int32_t>(ids).subspan(70);
+  const HostRows hidden = engine->Fetch(*engine->Forward({{id, 70, rest}}));
   const std::vector<uint32_t> tail(whole.begin() + 70 * hidden.cols, whole.end());
   EXPECT_EQ(Bits(hidden, 0, 30), tail);
 }
@@ -154,7 +167,7 @@ TEST(Stage, ASequenceComputedAnewWithAnotherTableIsAsIfOpenedWithIt) {
       {.layers = {0, 4}, .max_rows = 64, .max_positions = 64, .kv_pages = 3}, backend.get());
   auto run = [&](SequenceId id) {
     EXPECT_TRUE(stage->cache().Reserve(id, 60).ok());
-    return Bits(*stage->Run({{id, 0, ids}}, {}), 0, 60);
+    return Bits(stage->Fetch(*stage->Run({{id, 0, ids}}, {})), 0, 60);
   };
   ASSERT_TRUE(stage->Open(1, 0).ok());
   ASSERT_TRUE(stage->Open(2, 1).ok());
