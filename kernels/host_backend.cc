@@ -28,6 +28,11 @@ void HostBackend::Upload(Stream&, const HostRows& from, const Rows& to) {
   }
 }
 
+void HostBackend::Upload(Stream&, Batch* batch) {
+  batch->Pad(PaddedRows(batch->rows()), PaddedRows(batch->wanted()));
+  std::memcpy(batch->device_address().As<void>(), batch->host_data(), batch->used_bytes());
+}
+
 void HostBackend::Copy(Stream& stream, const Rows& from, const Rows& to) {
   Upload(stream, {from.data.As<void>(), from.rows, from.cols, from.stride, from.dtype}, to);
 }

@@ -30,6 +30,7 @@ class HostBackend : public Backend {
   absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) override;
   absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) override;
   void Upload(Stream&, const HostRows& from, const Rows& to) override;
+  void Upload(Stream&, Batch* batch) override;
   void Copy(Stream& stream, const Rows& from, const Rows& to) override;
   HostRows Download(Stream&, const Rows& from, const HostBuffer& to) override;
 

@@ -20,6 +20,11 @@
 //                  lane i += lane i+8, then i+4, then i+2, then i+1
 // All arithmetic is IEEE binary32, rounded to nearest even, subnormals kept but where it says so.
 //
+// Padding. A batch is computed as batch.padded_rows() rows (and batch.padded_wanted() that want
+// logits), the number that Rows of its ops have. The rows past batch.rows() are inert: what is in
+// them changes no bit of the others, nothing of them is written into the cache, and what ops leave
+// in them is unspecified. Linear leaves rows alone for which the packed ones have none.
+//
 // Thread rules: a Backend may be used from one thread at a time; the ops run in the order of the
 // calls on their Stream. On the CPU they are done when they return.
 #pragma once
@@ -133,6 +138,19 @@ class Backend {
   virtual std::unique_ptr<Stream> NewStream() = 0;
   virtual absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) = 0;
   virtual absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) = 0;
+  // A batch with room for these. REQUIRES: rows and wanted are what PaddedRows gives for some
+  // number.
+  absl::StatusOr<std::unique_ptr<Batch>> NewBatch(const BatchLimits& limits) {
+    const size_t bytes = Batch::Bytes(limits);
+    CATENA_ASSIGN_OR_RETURN(HostBuffer host, AllocateHost(bytes));
+    CATENA_ASSIGN_OR_RETURN(DeviceBuffer device, AllocateDevice(bytes));
+    return std::make_unique<Batch>(limits, std::move(host), std::move(device));
+  }
+  // How many rows are computed where there are `rows`: a device that records a step for a number of
+  // rows needs few such numbers. At least `rows`, and no less for more.
+  virtual int PaddedRows(int rows) const { return rows; }
+  // Pads the batch by PaddedRows and copies it, in stream order.
+  virtual void Upload(Stream& stream, Batch* batch) = 0;
   // Copies, in stream order. REQUIRES: the same rows, cols and dtype; what they read stays as it is
   // until they are done.
   virtual void Upload(Stream& stream, const HostRows& from, const Rows& to) = 0;
@@ -158,21 +176,20 @@ class Backend {
 
   // --- ops ----------------------------------------------------------------------------------
   // out[r] = table[ids[r]] as float32: f16, bf16 exact; q8_0, q4_0: d * q exact; q4_1:
-  // fma(d, q, m). REQUIRES: 0 <= ids[r] < table.rows(); out.rows == ids.size().
-  virtual void Embed(Stream& stream, const Weight& table, absl::Span<const int32_t> ids,
-                     const Rows& out) = 0;
+  // fma(d, q, m). REQUIRES: 0 <= ids[r] < table.rows() where there is a row.
+  virtual void Embed(Stream& stream, const Weight& table, const Batch& batch, const Rows& out) = 0;
 
   // The rotary factors (Su et al., RoFormer, 2021) of each row, which all blocks share. For a row
   // at position p, f = frequencies[the rotary table of its span] and h = f.cols():
   //   angle = float(p) * f[i];  out[i] = Cos(angle) * scale;  out[h + i] = Sin(angle) * scale
   // REQUIRES: out is kF32, (rows, 2h); |angle| < 2^36.
-  virtual void RotaryFactors(Stream& stream, const RaggedBatch& batch, const Weight& frequencies,
+  virtual void RotaryFactors(Stream& stream, const Batch& batch, const Weight& frequencies,
                              float scale, const Rows& out) = 0;
 
-  // RMSNorm (Zhang and Sennrich, 2019) of the chosen rows of x (all where `rows` is empty):
+  // RMSNorm (Zhang and Sennrich, 2019) of the wanted rows of x (all where `wanted` is null):
   // s = lanes16(x*x); y = (x * (1 / sqrt(s / cols + eps))) * gain; then packed for `reader`.
-  virtual void Norm(Stream& stream, const Rows& x, absl::Span<const int32_t> rows,
-                    const Weight& gain, float eps, const Weight& reader, PackedRows* out) = 0;
+  virtual void Norm(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain,
+                    float eps, const Weight& reader, PackedRows* out) = 0;
 
   // y = x . w^T; out = y, or out = out + y. By the InputFormat of x:
   // kF32: y = chain(x, w), quantised weights widened as by Embed.
@@ -191,8 +208,7 @@ class Backend {
   //   x[i] = fma(-x[i+h], s[i], x[i] * c[i]);  x[i+h] = fma(x[i], s[i], x[i+h] * c[i])   (i < h)
   // for every q and k head; then q *= scale; then k and v go to the cache at p.
   virtual void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
-                            const Rows& factors, const RaggedBatch& batch, int layer,
-                            KvPool* cache) = 0;
+                            const Rows& factors, const Batch& batch, int layer, KvPool* cache) = 0;
 
   // Softmax attention of each q row over the cache, in pages of 64 absolute positions, ascending,
   // with a running maximum m (starting at -1e30), sum l and output o (Milakov and Gimelshein,
@@ -208,8 +224,8 @@ class Backend {
   // finite: a sequence whose are not is lost (its logits are not finite), and no other sequence
   // reads them.
   virtual void Attention(Stream& stream, const Rows& qkv, const AttentionShape& shape,
-                         const RaggedBatch& batch, int layer, const KvPool& cache,
-                         const Weight& reader, PackedRows* out) = 0;
+                         const Batch& batch, int layer, const KvPool& cache, const Weight& reader,
+                         PackedRows* out) = 0;
 
   // gate_up: (rows, 2n), gate then up; SwiGLU (Shazeer, 2020): y = (g / (1 + exp(-g))) * u, packed.
   virtual void Gate(Stream& stream, const Rows& gate_up, const Weight& reader, PackedRows* out) = 0;

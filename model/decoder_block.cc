@@ -85,14 +85,14 @@ void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_laye
   const float eps = static_cast<float>(pass.config->rms_norm_eps);
 
   // x += attention(norm(x))
-  b.Norm(s, x, {}, *block.attention_norm, eps, *block.qkv, packed);
+  b.Norm(s, x, nullptr, *block.attention_norm, eps, *block.qkv, packed);
   b.Linear(s, *block.qkv, *packed, LinearMode::kStore, qkv);
   b.RotaryAppend(s, qkv, attention, pass.rotary, *pass.batch, cache_layer, pass.cache);
   b.Attention(s, qkv, attention, *pass.batch, cache_layer, *pass.cache, *block.output, packed);
   b.Linear(s, *block.output, *packed, LinearMode::kAdd, x);
 
   // x += down(silu(gate(norm(x))) * up(norm(x)))
-  b.Norm(s, x, {}, *block.mlp_norm, eps, *block.gate_up, packed);
+  b.Norm(s, x, nullptr, *block.mlp_norm, eps, *block.gate_up, packed);
   b.Linear(s, *block.gate_up, *packed, LinearMode::kStore, gate_up);
   b.Gate(s, gate_up, *block.down, packed);
   b.Linear(s, *block.down, *packed, LinearMode::kAdd, x);

@@ -33,7 +33,7 @@ absl::StatusOr<HeadWeights> LoadHead(const Checkpoint& checkpoint, Backend* back
 absl::StatusOr<std::unique_ptr<Weight>> LoadEmbedding(const Checkpoint& checkpoint,
                                                       Backend* backend);
 
-// Memory that a stage's blocks share, for up to max_rows rows a batch.
+// Memory that a stage's blocks share, for up to max_rows padded rows a batch.
 struct DecoderWorkspace {
   DeviceBuffer rotary;   // (max_rows, rotary_dim), of RotaryFactors
   DeviceBuffer qkv;      // (max_rows, qkv_cols)
@@ -49,13 +49,14 @@ struct DecoderPass {
   Backend* backend;
   Stream* stream;
   const ModelConfig* config;
-  Rows rotary;  // (batch rows, rotary_dim)
-  const RaggedBatch* batch;
+  Rows rotary;  // (padded rows, rotary_dim)
+  const Batch* batch;
   KvPool* cache;
   DecoderWorkspace* workspace;
 };
 
-// x: (batch rows, hidden), the residual stream, in and out. `cache_layer` counts from 0 in `cache`.
+// x: (padded rows, hidden), the residual stream, in and out. `cache_layer` counts from 0 in
+// `cache`.
 void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_layer, const Rows& x);
 
 }  // namespace catena

@@ -1,15 +1,18 @@
 // A ragged batch: rows of many sequences, any mix of prefill chunks and single decodes, flat.
 //
-// Flat arrays, rebuilt every step in memory that grows to its high-water mark and stays.
-// Thread rules: one thread builds it, ops read it.
+// All that a step needs to know of its rows lies in one block of memory, at offsets that depend on
+// the limits alone: written in host memory once a step, uploaded in one copy (Backend::Upload), and
+// read by the ops at device addresses that never change, so that what a device has recorded can run
+// again.
+//
+// Thread rules: one thread fills it; what an Upload reads stays as it is until the copy is done.
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "absl/types/span.h"
 
-#include "kernels/base/status.h"
+#include "kernels/base/memory.h"
 
 namespace catena {
 
@@ -20,46 +23,97 @@ struct BatchSpan {
   int32_t first_row;
   int32_t rows;
   int32_t first_position;
-  int32_t table_offset;  // page of position p: page_tables()[table_offset + p / kPagePositions]
+  int32_t table_offset;  // page of position p: pages[table_offset + p / kPagePositions]
   int32_t rotary;        // which rotary table the sequence uses (longrope: 0 short, 1 long)
 };
 
-class RaggedBatch {
- public:
-  void Clear() {
-    spans_.clear();
-    tables_.clear();
-    row_position_.clear();
-    row_span_.clear();
-  }
+// How much there is, padding not counted.
+struct BatchCounts {
+  int32_t rows, spans, wanted;
+};
 
-  // Appends rows [first_position, first_position + rows) of a sequence whose page table is `pages`.
-  // Pages wholly before a sliding window may be -1: they are not read.
-  void Add(int rows, int first_position, absl::Span<const int32_t> pages, int rotary) {
-    CATENA_CHECK(rows > 0 && first_position >= 0);
-    CATENA_CHECK((first_position + rows - 1) / kPagePositions < static_cast<int>(pages.size()));
-    spans_.push_back(
-        {this->rows(), rows, first_position, static_cast<int32_t>(tables_.size()), rotary});
-    tables_.insert(tables_.end(), pages.begin(), pages.end());
-    for (int i = 0; i < rows; ++i) {
-      row_position_.push_back(first_position + i);
-      row_span_.push_back(static_cast<int32_t>(spans_.size()) - 1);
-    }
-  }
+// The arrays of a batch, in host memory or as ops find them on the device.
+struct BatchView {
+  const BatchCounts* counts = nullptr;
+  const int32_t* wanted = nullptr;     // (wanted): rows, ascending or not
+  const int32_t* ids = nullptr;        // (rows)
+  const int32_t* positions = nullptr;  // (rows)
+  const int32_t* row_span = nullptr;   // (rows): index of the row's span
+  const BatchSpan* spans = nullptr;    // (spans)
+  const int32_t* pages = nullptr;      // page tables, one span's after the other
 
-  int rows() const { return static_cast<int>(row_position_.size()); }
-  absl::Span<const BatchSpan> spans() const { return spans_; }
-  absl::Span<const int32_t> row_position() const { return row_position_; }
-  const BatchSpan& span_of(int row) const { return spans_[row_span_[row]]; }
+  // For who can read them.
+  int rows() const { return counts->rows; }
+  absl::Span<const BatchSpan> all_spans() const {
+    return {spans, static_cast<size_t>(counts->spans)};
+  }
+  const BatchSpan& span_of(int row) const { return spans[row_span[row]]; }
   int32_t page(const BatchSpan& span, int position) const {
-    return tables_[span.table_offset + position / kPagePositions];
+    return pages[span.table_offset + position / kPagePositions];
   }
+};
+
+// What a batch has room for.
+struct BatchLimits {
+  int rows = 0;       // and spans; with the padding
+  int64_t pages = 0;  // in the tables of all spans together, leading -1 not counted
+  int wanted = 0;     // with the padding
+};
+
+class Batch {
+ public:
+  // Of either buffer.
+  static size_t Bytes(const BatchLimits& limits);
+  // REQUIRES: buffers of Bytes(limits).
+  Batch(const BatchLimits& limits, HostBuffer host, DeviceBuffer device);
+
+  void Clear();
+  // Appends rows of a sequence from `first_position` on, one an id, whose page table is `pages`.
+  // Pages wholly before a sliding window may be -1: they are not read.
+  // REQUIRES: within the limits; the pages of all its positions are there.
+  void Add(absl::Span<const int32_t> ids, int first_position, absl::Span<const int32_t> pages,
+           int rotary);
+  // These rows want logits. REQUIRES: within the limits.
+  void Want(absl::Span<const int32_t> rows);
+  // At least so many rows, and rows that want logits, are computed. Those past what was added are
+  // padding: see kernels.h. REQUIRES: within the limits; all were added.
+  void Pad(int rows, int wanted);
+
+  int rows() const { return counts_->rows; }
+  int wanted() const { return counts_->wanted; }
+  int padded_rows() const { return padded_rows_; }
+  int padded_wanted() const { return padded_wanted_; }
+
+  const BatchView& host() const { return host_; }
+  // For the backend's ops.
+  const BatchView& device() const { return device_; }
+  // Where ops read the ids of the rows. A device may put ids there itself after an Upload.
+  DeviceAddress ids() const { return device_buffer_.address + offsets_.ids; }
+
+  // What is to be copied, from the beginning of one buffer to that of the other.
+  size_t used_bytes() const { return offsets_.pages + n_pages_ * sizeof(int32_t); }
+  const void* host_data() const { return host_buffer_.data; }
+  DeviceAddress device_address() const { return device_buffer_.address; }
 
  private:
-  std::vector<BatchSpan> spans_;
-  std::vector<int32_t> tables_;
-  std::vector<int32_t> row_position_;
-  std::vector<int32_t> row_span_;
+  // Bytes from the beginning. The page tables come last, so that what is used is a prefix.
+  struct Offsets {
+    explicit Offsets(const BatchLimits& limits);
+    size_t wanted, ids, positions, row_span, spans, pages, end;
+  };
+  BatchView ViewOf(char* block) const;
+
+  const BatchLimits limits_;
+  const Offsets offsets_;
+  HostBuffer host_buffer_;
+  DeviceBuffer device_buffer_;
+  BatchView host_, device_;
+  // The arrays of the host.
+  BatchCounts* counts_;
+  int32_t *wanted_, *ids_, *positions_, *row_span_, *pages_;
+  BatchSpan* spans_;
+  size_t n_pages_ = 0;
+  int padded_rows_ = 0, padded_wanted_ = 0;
 };
 
 }  // namespace catena

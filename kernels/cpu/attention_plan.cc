@@ -16,8 +16,8 @@ void PlanAttention(const AttentionJob& job, AttentionScratch* scratch) {
   const int group = job.shape.heads / job.shape.kv_heads;
   const int unit_rows = std::max(1, kUnitPairs / group);
   int64_t partial = 0;
-  for (int s = 0; s < static_cast<int>(job.batch->spans().size()); ++s) {
-    const BatchSpan& span = job.batch->spans()[s];
+  for (int s = 0; s < static_cast<int>(job.batch.all_spans().size()); ++s) {
+    const BatchSpan& span = job.batch.spans[s];
     const int last = span.first_position + span.rows - 1;
     const int64_t window = job.shape.window;
     const int low = window == 0 ? 0 : std::max<int64_t>(0, span.first_position - window + 1);

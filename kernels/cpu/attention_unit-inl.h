@@ -65,7 +65,7 @@ struct UnitView {
     return job->qkv.row(row + pair / group) + (head * group + pair % group) * job->shape.head_dim;
   }
   const uint8_t* block(int page) const {
-    const int32_t id = job->batch->page(*span, page * kPagePositions);
+    const int32_t id = job->batch.page(*span, page * kPagePositions);
     return job->cache + job->layout.Offset(id, job->layer, head);
   }
 };
@@ -76,13 +76,13 @@ struct FirstPage {
   int positions;
 };
 FirstPage FirstPageOf(const cpu::AttentionJob& job, const cpu::AttentionUnit& unit) {
-  const BatchSpan& span = job.batch->spans()[unit.span];
+  const BatchSpan& span = job.batch.spans[unit.span];
   const int position = span.first_position + (unit.row - span.first_row);
   const int64_t window = job.shape.window;
   const int64_t low = window == 0 ? 0 : std::max<int64_t>(0, position - window + 1);
   const int64_t start = std::max(low, int64_t{unit.split} * kSplitPositions);
   const int first = static_cast<int>(start) / kPagePositions * kPagePositions;
-  const int32_t id = job.batch->page(span, first);
+  const int32_t id = job.batch.page(span, first);
   return {job.cache + job.layout.Offset(id, job.layer, unit.head),
           std::min(kPagePositions, position + unit.rows - first)};
 }
@@ -191,7 +191,7 @@ UnitView ViewOf(const cpu::AttentionJob& job, const cpu::AttentionUnit& unit,
   const int pairs = PairsOf(job, unit), stride = job.layout.value_stride();
   const int64_t floats = cpu::RunningFloats(pairs, stride);
   return {.job = &job,
-          .span = &job.batch->spans()[unit.span],
+          .span = &job.batch.spans[unit.span],
           .head = unit.head,
           .row = unit.row,
           .pairs = pairs,

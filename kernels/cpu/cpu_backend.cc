@@ -85,17 +85,17 @@ class CpuBackend : public HostBackend {
     return RowTable::Bytes(tensors, role);
   }
 
-  void Embed(Stream&, const Weight& table, absl::Span<const int32_t> ids,
-             const Rows& out) override {
+  void Embed(Stream&, const Weight& table, const Batch& batch, const Rows& out) override {
     const auto& rows = static_cast<const RowTable&>(table);
     const FloatRows y = Floats(out);
-    workers_.pool.For(static_cast<int64_t>(ids.size()),
-                      [&](int64_t r, int) { rows.Lookup(ids[r], y.row(r)); });
+    const int32_t* ids = batch.device().ids;
+    workers_.pool.For(batch.rows(), [&](int64_t r, int) { rows.Lookup(ids[r], y.row(r)); });
   }
 
-  void Norm(Stream&, const Rows& x, absl::Span<const int32_t> rows, const Weight& gain, float eps,
+  void Norm(Stream&, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
             const Weight& reader, PackedRows* out) override {
-    const int n = rows.empty() ? x.rows : static_cast<int>(rows.size());
+    const int n = wanted == nullptr ? x.rows : wanted->padded_wanted();
+    const int32_t* rows = wanted == nullptr ? nullptr : wanted->device().wanted;
     CpuPackedRows* packed = Start(out, n, x.cols, reader);
     cpu::Norm(workers_, Floats(x), rows, static_cast<const RowTable&>(gain).values(), eps, packed);
   }
@@ -104,47 +104,48 @@ class CpuBackend : public HostBackend {
               const Rows& out) override {
     const auto& weight = static_cast<const PanelWeight&>(w);
     const auto& packed = static_cast<const CpuPackedRows&>(in);
-    CATENA_CHECK(packed.cols() == w.cols() && packed.rows() == out.rows && out.cols == w.rows());
+    CATENA_CHECK(packed.cols() == w.cols() && packed.rows() <= out.rows && out.cols == w.rows());
+    const FloatRows y = Floats(out.Slice(0, packed.rows()));
     const bool add = mode == LinearMode::kAdd;
     if (packed.format().rows != InputFormat::kInt8) {
       LinearFloat(workers_, {.weights = weight.panels(),
                              .dtype = w.dtype(),
                              .in = &packed,
                              .cols = w.cols(),
-                             .out = Floats(out),
+                             .out = y,
                              .add = add,
                              .has_bf16 = has_bf16_});
       return;
     }
     const Int8Linear job{.weights = weight.panels(),
                          .activations = packed.data(),
-                         .rows = out.rows,
+                         .rows = y.rows,
                          .cols = w.cols(),
-                         .out = Floats(out),
+                         .out = y,
                          .add = add};
     const Int8Panels panels = w.dtype() == DType::kQ8_0   ? int8_.q8_0
                               : w.dtype() == DType::kQ4_0 ? int8_.q4_0
                                                           : int8_.q4_1;
-    ForPanels(workers_, out.cols, [&](int64_t begin, int64_t end, int worker) {
-      panels(job, begin, end, workers_.Scratch(worker, Int8ScratchBytes(out.rows)));
+    ForPanels(workers_, y.cols, [&](int64_t begin, int64_t end, int worker) {
+      panels(job, begin, end, workers_.Scratch(worker, Int8ScratchBytes(y.rows)));
     });
   }
 
-  void RotaryFactors(Stream&, const RaggedBatch& batch, const Weight& frequencies, float scale,
+  void RotaryFactors(Stream&, const Batch& batch, const Weight& frequencies, float scale,
                      const Rows& out) override {
-    CATENA_CHECK(out.rows == batch.rows() && out.cols == 2 * frequencies.cols());
-    cpu::RotaryFactors(workers_, batch, static_cast<const RowTable&>(frequencies).values(), scale,
-                       Floats(out));
+    CATENA_CHECK(out.rows == batch.padded_rows() && out.cols == 2 * frequencies.cols());
+    cpu::RotaryFactors(workers_, batch.device(), static_cast<const RowTable&>(frequencies).values(),
+                       scale, Floats(out));
   }
 
   void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
-                    const RaggedBatch& batch, int layer, KvPool* cache) override {
+                    const Batch& batch, int layer, KvPool* cache) override {
     auto* pool = static_cast<CpuKvPool*>(cache);
-    cpu::RotaryAppend(workers_, Floats(qkv), shape, Floats(factors), batch, layer, pool->layout(),
-                      pool->data());
+    cpu::RotaryAppend(workers_, Floats(qkv), shape, Floats(factors), batch.device(), layer,
+                      pool->layout(), pool->data());
   }
 
-  void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const RaggedBatch& batch,
+  void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const Batch& batch,
                  int layer, const KvPool& cache, const Weight& reader, PackedRows* out) override {
     const auto& pool = static_cast<const CpuKvPool&>(cache);
     const int64_t cols = int64_t{shape.heads} * shape.head_dim;
@@ -155,7 +156,7 @@ class CpuBackend : public HostBackend {
     cpu::Attention(workers_,
                    {.qkv = Floats(qkv),
                     .shape = shape,
-                    .batch = &batch,
+                    .batch = batch.device(),
                     .layer = layer,
                     .layout = pool.layout(),
                     .cache = pool.data(),

@@ -8,11 +8,12 @@
 namespace catena::cpu {
 
 // frequencies: (tables, out.cols / 2).
-void RotaryFactors(Workers& workers, const RaggedBatch& batch, const float* frequencies,
-                   float scale, const FloatRows& out);
+void RotaryFactors(Workers& workers, const BatchView& batch, const float* frequencies, float scale,
+                   const FloatRows& out);
 
-void Norm(Workers& workers, const FloatRows& x, absl::Span<const int32_t> rows, const float* gain,
-          float eps, CpuPackedRows* out);
+// Of the rows chosen, or of the first ones where `rows` is null.
+void Norm(Workers& workers, const FloatRows& x, const int32_t* rows, const float* gain, float eps,
+          CpuPackedRows* out);
 
 void Gate(Workers& workers, const FloatRows& gate_up, CpuPackedRows* out);
 
@@ -49,13 +50,13 @@ struct KvLayout {
 };
 
 void RotaryAppend(Workers& workers, const FloatRows& qkv, const AttentionShape& shape,
-                  const FloatRows& factors, const RaggedBatch& batch, int layer,
+                  const FloatRows& factors, const BatchView& batch, int layer,
                   const KvLayout& layout, uint8_t* cache);
 
 struct AttentionJob {
   FloatRows qkv;
   AttentionShape shape;
-  const RaggedBatch* batch;
+  BatchView batch;
   int layer;
   KvLayout layout;
   const uint8_t* cache;

@@ -25,12 +25,12 @@ void NormRow(const float* x, const float* gain, int64_t cols, float eps, float* 
   }
 }
 
-void NormTile(const FloatRows& x, absl::Span<const int32_t> rows, const float* gain, float eps,
-              int64_t tile, cpu::CpuPackedRows* out, float* y) {
+void NormTile(const FloatRows& x, const int32_t* rows, const float* gain, float eps, int64_t tile,
+              cpu::CpuPackedRows* out, float* y) {
   const int tile_rows = out->tile_rows(tile);
   for (int i = 0; i < tile_rows; ++i) {
     const int r = static_cast<int>(tile) * cpu::kTileRows + i;
-    NormRow(x.row(rows.empty() ? r : rows[r]), gain, x.cols, eps, y);
+    NormRow(x.row(rows == nullptr ? r : rows[r]), gain, x.cols, eps, y);
     PackRow(y, x.cols, out->format(), tile_rows, i, out->tile(tile));
   }
 }
@@ -44,8 +44,8 @@ namespace catena {
 HWY_EXPORT(NormTile);
 namespace cpu {
 
-void Norm(Workers& workers, const FloatRows& x, absl::Span<const int32_t> rows, const float* gain,
-          float eps, CpuPackedRows* out) {
+void Norm(Workers& workers, const FloatRows& x, const int32_t* rows, const float* gain, float eps,
+          CpuPackedRows* out) {
   const auto tile_fn = HWY_DYNAMIC_DISPATCH(NormTile);
   workers.pool.For(out->tiles(), [&](int64_t tile, int worker) {
     auto* y = reinterpret_cast<float*>(workers.Scratch(worker, x.cols * 4));

@@ -79,7 +79,7 @@ HWY_EXPORT(RotaryRow);
 namespace cpu {
 
 void RotaryAppend(Workers& workers, const FloatRows& qkv, const AttentionShape& shape,
-                  const FloatRows& factors, const RaggedBatch& batch, int layer,
+                  const FloatRows& factors, const BatchView& batch, int layer,
                   const KvLayout& layout, uint8_t* cache) {
   const auto row_fn = HWY_DYNAMIC_DISPATCH(RotaryRow);
   constexpr int kRunRows = 8;
@@ -87,7 +87,7 @@ void RotaryAppend(Workers& workers, const FloatRows& qkv, const AttentionShape& 
     const int begin = static_cast<int>(run) * kRunRows;
     for (int r = begin; r < begin + kRunRows && r < batch.rows(); ++r) {
       const BatchSpan& span = batch.span_of(r);
-      const int p = batch.row_position()[r];
+      const int p = batch.positions[r];
       row_fn(qkv.row(r), shape, factors.row(r), batch.page(span, p), p % kPagePositions, layer,
              layout, cache);
     }

@@ -76,16 +76,16 @@ namespace catena {
 HWY_EXPORT(FactorsRow);
 namespace cpu {
 
-void RotaryFactors(Workers& workers, const RaggedBatch& batch, const float* frequencies,
-                   float scale, const FloatRows& out) {
+void RotaryFactors(Workers& workers, const BatchView& batch, const float* frequencies, float scale,
+                   const FloatRows& out) {
   const auto row_fn = HWY_DYNAMIC_DISPATCH(FactorsRow);
   const int64_t half = out.cols / 2;
   constexpr int kRunRows = 8;
   workers.pool.For((batch.rows() + kRunRows - 1) / kRunRows, [&](int64_t run, int) {
     const int begin = static_cast<int>(run) * kRunRows;
     for (int r = begin; r < begin + kRunRows && r < batch.rows(); ++r) {
-      row_fn(static_cast<float>(batch.row_position()[r]),
-             frequencies + batch.span_of(r).rotary * half, half, scale, out.row(r));
+      row_fn(static_cast<float>(batch.positions[r]), frequencies + batch.span_of(r).rotary * half,
+             half, scale, out.row(r));
     }
   });
 }

@@ -94,14 +94,14 @@ class RefKvPool : public KvPool {
 
 struct SpanCache : ref::KeyValues {
   const RefKvPool* pool;
-  const RaggedBatch* batch;
+  BatchView batch;
   const BatchSpan* span;
   int layer, head;
   void Key(int p, float* out) const override {
-    pool->Read(pool->At(batch->page(*span, p), layer, head, 0, p), out);
+    pool->Read(pool->At(batch.page(*span, p), layer, head, 0, p), out);
   }
   void Value(int p, float* out) const override {
-    pool->Read(pool->At(batch->page(*span, p), layer, head, 1, p), out);
+    pool->Read(pool->At(batch.page(*span, p), layer, head, 1, p), out);
   }
 };
 
@@ -129,21 +129,19 @@ class RefBackend : public HostBackend {
     return bytes;
   }
 
-  void Embed(Stream&, const Weight& table, absl::Span<const int32_t> ids,
-             const Rows& out) override {
-    const FloatRows y = Floats(out);
-    for (size_t r = 0; r < ids.size(); ++r) {
-      static_cast<const RowTable&>(table).Lookup(ids[r], y.row(r));
+  void Embed(Stream&, const Weight& table, const Batch& batch, const Rows& out) override {
+    for (int r = 0; r < batch.rows(); ++r) {
+      static_cast<const RowTable&>(table).Lookup(batch.device().ids[r], Floats(out).row(r));
     }
   }
 
-  void Norm(Stream&, const Rows& x, absl::Span<const int32_t> rows, const Weight& gain, float eps,
+  void Norm(Stream&, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
             const Weight& reader, PackedRows* out) override {
-    const int n = rows.empty() ? x.rows : static_cast<int>(rows.size());
+    const int n = wanted == nullptr ? x.rows : wanted->padded_wanted();
     std::vector<float> y(x.cols);
     Start(out);
     for (int r = 0; r < n; ++r) {
-      const float* row = Floats(x).row(rows.empty() ? r : rows[r]);
+      const float* row = Floats(x).row(wanted == nullptr ? r : wanted->device().wanted[r]);
       ref::RmsNorm(row, static_cast<const RowTable&>(gain).values(), x.cols, eps, y.data());
       PackRow(y, reader, out);
     }
@@ -153,7 +151,7 @@ class RefBackend : public HostBackend {
               const Rows& out) override {
     const auto& weight = static_cast<const RefWeight&>(w);
     const auto& rows = static_cast<const RefPackedRows&>(in);
-    for (int r = 0; r < out.rows; ++r) {
+    for (int r = 0; r < rows.rows(); ++r) {
       float* to = Floats(out).row(r);
       for (int64_t n = 0; n < weight.rows(); ++n) {
         const float y = Dot(weight, n, rows, r);
@@ -162,23 +160,25 @@ class RefBackend : public HostBackend {
     }
   }
 
-  void RotaryFactors(Stream&, const RaggedBatch& batch, const Weight& frequencies, float scale,
+  void RotaryFactors(Stream&, const Batch& on_device, const Weight& frequencies, float scale,
                      const Rows& out) override {
     const auto& table = static_cast<const RowTable&>(frequencies);
+    const BatchView& batch = on_device.device();
     for (int r = 0; r < batch.rows(); ++r) {
-      ref::RotaryFactors(batch.row_position()[r],
+      ref::RotaryFactors(batch.positions[r],
                          table.values() + batch.span_of(r).rotary * table.cols(), table.cols(),
                          scale, Floats(out).row(r));
     }
   }
 
   void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
-                    const RaggedBatch& batch, int layer, KvPool* cache) override {
+                    const Batch& on_device, int layer, KvPool* cache) override {
+    const BatchView& batch = on_device.device();
     auto* pool = static_cast<RefKvPool*>(cache);
     const int q_cols = shape.heads * shape.head_dim, kv_cols = shape.kv_heads * shape.head_dim;
-    for (const BatchSpan& span : batch.spans()) {
+    for (const BatchSpan& span : batch.all_spans()) {
       for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
-        const int p = batch.row_position()[r];
+        const int p = batch.positions[r];
         float* row = Floats(qkv).row(r);
         ref::Rotate(row, shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim,
                     Floats(factors).row(r));
@@ -192,21 +192,22 @@ class RefBackend : public HostBackend {
     }
   }
 
-  void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const RaggedBatch& batch,
+  void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const Batch& on_device,
                  int layer, const KvPool& cache, const Weight& reader, PackedRows* out) override {
+    const BatchView& batch = on_device.device();
     SpanCache kv;
     kv.pool = static_cast<const RefKvPool*>(&cache);
-    kv.batch = &batch;
+    kv.batch = batch;
     kv.layer = layer;
     std::vector<float> y(shape.heads * shape.head_dim);
     Start(out);
-    for (const BatchSpan& span : batch.spans()) {
+    for (const BatchSpan& span : batch.all_spans()) {
       kv.span = &span;
       for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
         for (int h = 0; h < shape.heads; ++h) {
           kv.head = h / (shape.heads / shape.kv_heads);
-          ref::Attend(Floats(qkv).row(r) + h * shape.head_dim, batch.row_position()[r],
-                      shape.window, shape.head_dim, kv, y.data() + h * shape.head_dim);
+          ref::Attend(Floats(qkv).row(r) + h * shape.head_dim, batch.positions[r], shape.window,
+                      shape.head_dim, kv, y.data() + h * shape.head_dim);
         }
         PackRow(y, reader, out);
       }

@@ -21,7 +21,7 @@ class Head {
   HostRows Run(absl::Span<const HostRows> hidden);
 
  private:
-  HostRows Logits(const Rows& hidden, absl::Span<const int32_t> rows, int n);
+  HostRows Logits(const Rows& hidden, const Batch* wanted, int n);
   Head(const ModelConfig& config, int max_rows, Backend* backend)
       : config_(config), max_rows_(max_rows), backend_(backend) {}
 
@@ -31,9 +31,10 @@ class Head {
   std::unique_ptr<Stream> stream_;
   HeadWeights weights_;
   std::unique_ptr<PackedRows> packed_;
-  DeviceBuffer input_;   // (max_rows, hidden)
-  DeviceBuffer logits_;  // (max_rows, vocab)
-  HostBuffer fetched_;   // the same
+  std::unique_ptr<Batch> wanted_;
+  DeviceBuffer input_;   // (padded max_rows, hidden)
+  DeviceBuffer logits_;  // (padded max_rows, vocab)
+  HostBuffer fetched_;   // (max_rows, vocab)
 };
 
 }  // namespace catena

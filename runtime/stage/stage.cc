@@ -50,9 +50,12 @@ absl::Status Stage::LoadFrequencies() {
 }
 
 absl::Status Stage::AllocateMemory() {
-  CATENA_ASSIGN_OR_RETURN(workspace_, DecoderWorkspace::Make(config_, options_.max_rows, backend_));
+  const int rows = backend_->PaddedRows(options_.max_rows);
+  CATENA_ASSIGN_OR_RETURN(workspace_, DecoderWorkspace::Make(config_, rows, backend_));
+  CATENA_ASSIGN_OR_RETURN(
+      batch_, backend_->NewBatch({.rows = rows, .pages = options_.kv_pages, .wanted = 0}));
   const int64_t row_bytes = RowBytes(backend_->residual_dtype(), config_.hidden_size);
-  CATENA_ASSIGN_OR_RETURN(residual_, backend_->AllocateDevice(options_.max_rows * row_bytes));
+  CATENA_ASSIGN_OR_RETURN(residual_, backend_->AllocateDevice(rows * row_bytes));
   CATENA_ASSIGN_OR_RETURN(fetched_, backend_->AllocateHost(options_.max_rows * row_bytes));
   const KvShape shape = KvShapeOf(config_, options_);
   CATENA_ASSIGN_OR_RETURN(pool_, backend_->NewKvPool(shape, options_.kv_pages));
@@ -116,45 +119,46 @@ absl::Status Stage::AddToBatch(const StageSpan& span) {
       return absl::InvalidArgumentError(
           fmt::format("token id {} is outside the vocabulary of {}", id, config_.vocab_size));
     }
-    ids_.push_back(id);
   }
-  if (ids_.size() > static_cast<size_t>(options_.max_rows)) {
+  if (batch_->rows() + static_cast<int64_t>(span.ids.size()) > options_.max_rows) {
     return absl::InvalidArgumentError(
         fmt::format("a batch of more than {} rows", options_.max_rows));
   }
-  batch_.Add(static_cast<int>(span.ids.size()), static_cast<int>(span.first_position),
-             sequence->pages, sequence->rotary);
+  batch_->Add(span.ids, static_cast<int>(span.first_position), sequence->pages, sequence->rotary);
   return absl::OkStatus();
 }
 
 // The residual rows at the beginning.
 void Stage::TakeInput(const StageInput& input, const Rows& x) {
-  if (is_first()) return backend_->Embed(*stream_, *embedding_, ids_, x);
-  if (input.host.empty()) return backend_->Copy(*stream_, input.device, x);
+  if (is_first()) return backend_->Embed(*stream_, *embedding_, *batch_, x);
+  if (input.host.empty()) {
+    return backend_->Copy(*stream_, input.device, x.Slice(0, batch_->rows()));
+  }
   int row = 0;
   for (const HostRows& piece : input.host) {
-    CATENA_CHECK(row + piece.rows <= x.rows);
+    CATENA_CHECK(row + piece.rows <= batch_->rows());
     backend_->Upload(*stream_, piece, x.Slice(row, piece.rows));
     row += piece.rows;
   }
-  CATENA_CHECK(row == x.rows);
+  CATENA_CHECK(row == batch_->rows());
 }
 
 absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const StageInput& input,
                                 const std::function<void()>& after_block) {
-  batch_.Clear();
-  ids_.clear();
+  batch_->Clear();
   CATENA_RETURN_IF_ERROR(CheckDistinct(spans));
   for (const StageSpan& span : spans) CATENA_RETURN_IF_ERROR(AddToBatch(span));
-  const Rows x = residual_.As(batch_.rows(), config_.hidden_size, backend_->residual_dtype());
+  backend_->Upload(*stream_, batch_.get());
+  const int rows = batch_->padded_rows();
+  const Rows x = residual_.As(rows, config_.hidden_size, backend_->residual_dtype());
   TakeInput(input, x);
-  const Rows rotary = workspace_.rotary.As(batch_.rows(), config_.rotary_dim, DType::kF32);
-  backend_->RotaryFactors(*stream_, batch_, *frequencies_, rotary_scale_, rotary);
+  const Rows rotary = workspace_.rotary.As(rows, config_.rotary_dim, DType::kF32);
+  backend_->RotaryFactors(*stream_, *batch_, *frequencies_, rotary_scale_, rotary);
   const DecoderPass pass{.backend = backend_,
                          .stream = stream_.get(),
                          .config = &config_,
                          .rotary = rotary,
-                         .batch = &batch_,
+                         .batch = batch_.get(),
                          .cache = pool_.get(),
                          .workspace = &workspace_};
   for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -165,7 +169,7 @@ absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const StageIn
   for (const StageSpan& span : spans) {
     cache_->SetLength(span.sequence, span.first_position + static_cast<int64_t>(span.ids.size()));
   }
-  return x;
+  return x.Slice(0, batch_->rows());
 }
 
 HostRows Stage::Fetch(const Rows& rows) {

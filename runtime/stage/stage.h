@@ -93,12 +93,11 @@ class Stage {
   float rotary_scale_ = 1.0f;
   std::vector<DecoderBlock> blocks_;
   DecoderWorkspace workspace_;
-  DeviceBuffer residual_;  // (max_rows, hidden)
-  HostBuffer fetched_;     // the same
+  DeviceBuffer residual_;  // (padded max_rows, hidden)
+  HostBuffer fetched_;     // (max_rows, hidden)
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<KvCache> cache_;
-  RaggedBatch batch_;
-  std::vector<int32_t> ids_;
+  std::unique_ptr<Batch> batch_;
   std::vector<SequenceId> sequences_;  // of the batch, sorted
 };
 

@@ -34,7 +34,7 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
   const Matrix tables = MakeMatrix(DType::kF32, 2, s.rotary_dim / 2, 11);
   auto frequencies = *backend.Pack({tables.view}, WeightRole::kTable);
   auto weight = *backend.Pack({MakeMatrix(DType::kF32, 24, q_cols, 12).view}, WeightRole::kLinear);
-  auto packed = *backend.NewPackedRows(positions + 1, q_cols);
+  auto packed = *backend.NewPackedRows(backend.PaddedRows(positions + 1), q_cols);
   const AttentionShape shape{s.heads, s.kv_heads, s.head_dim, s.rotary_dim, 0.25f, s.window};
   std::vector<int32_t> ids(pages);
   std::iota(ids.rbegin(), ids.rend(), 2);  // scattered: descending
@@ -45,20 +45,21 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
   std::vector<float> out;
   int position = 0;
   for (int n : cut.chunks) {
-    RaggedBatch batch;
+    std::vector<TestSpan> spans;
     std::vector<float> x;
     if (cut.with_neighbour) {
-      batch.Add(1, 0, {1}, 0);
+      spans.push_back({1, 0, {1}, 0});
       x = other;
     }
-    batch.Add(n, position, ids, 1);
+    spans.push_back({n, position, ids, 1});
+    const auto batch = MakeBatch(backend, *stream, spans);
     x.insert(x.end(), all.begin() + position * cols, all.begin() + (position + n) * cols);
     const DeviceRows qkv(backend, *stream, x, cols);
-    const DeviceRows factors(backend, *stream, batch.rows(), s.rotary_dim);
-    const DeviceRows y(backend, *stream, batch.rows(), 24);
-    backend.RotaryFactors(*stream, batch, *frequencies, 1.5f, factors.rows());
-    backend.RotaryAppend(*stream, qkv.rows(), shape, factors.rows(), batch, 1, pool.get());
-    backend.Attention(*stream, qkv.rows(), shape, batch, 1, *pool, *weight, packed.get());
+    const DeviceRows factors(backend, *stream, batch->rows(), s.rotary_dim);
+    const DeviceRows y(backend, *stream, batch->rows(), 24);
+    backend.RotaryFactors(*stream, *batch, *frequencies, 1.5f, factors.rows());
+    backend.RotaryAppend(*stream, qkv.rows(), shape, factors.rows(), *batch, 1, pool.get());
+    backend.Attention(*stream, qkv.rows(), shape, *batch, 1, *pool, *weight, packed.get());
     backend.Linear(*stream, *weight, *packed, LinearMode::kStore, y.rows());
     const std::vector<float> values = y.Values();
     out.insert(out.end(), values.end() - n * 24, values.end());

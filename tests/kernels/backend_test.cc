@@ -31,10 +31,10 @@ std::vector<float> NormLinear(Backend& backend, const std::vector<float>& x, int
   auto stream = backend.NewStream();
   auto weight = *backend.Pack({w.view}, WeightRole::kLinear);
   auto gains = *backend.Pack({gain.view}, WeightRole::kTable);
-  auto packed = *backend.NewPackedRows(rows, w.view.cols);
+  auto packed = *backend.NewPackedRows(backend.PaddedRows(rows), w.view.cols);
   const DeviceRows in(backend, *stream, x, w.view.cols);
   const DeviceRows out(backend, *stream, rows, w.view.rows, 0.5f);
-  backend.Norm(*stream, in.rows(), {}, *gains, 1e-5f, *weight, packed.get());
+  backend.Norm(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, packed.get());
   backend.Linear(*stream, *weight, *packed, LinearMode::kStore, out.rows());
   backend.Linear(*stream, *weight, *packed, LinearMode::kAdd, out.rows());
   return out.Values();
@@ -120,9 +120,9 @@ TEST_P(BackendTest, TensorsPackedTogetherAreOneMatrix) {
   EXPECT_EQ(weight->rows(), 64);
   EXPECT_EQ(weight->bytes(), backend->PackedBytes({q.view, k.view}, WeightRole::kLinear));
   auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
-  auto packed = *backend->NewPackedRows(1, 64);
+  auto packed = *backend->NewPackedRows(backend->PaddedRows(1), 64);
   const DeviceRows in(*backend, *stream, x, 64), out(*backend, *stream, 1, 64, 0.5f);
-  backend->Norm(*stream, in.rows(), {}, *gains, 1e-5f, *weight, packed.get());
+  backend->Norm(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, packed.get());
   backend->Linear(*stream, *weight, *packed, LinearMode::kStore, out.rows());
   backend->Linear(*stream, *weight, *packed, LinearMode::kAdd, out.rows());
   EXPECT_EQ(Bits(out.Values()), Bits(expect));
@@ -155,17 +155,17 @@ TEST_P(BackendTest, NormOfChosenRowsIsThatOfThoseRows) {
   auto stream = backend->NewStream();
   auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
   auto weight = *backend->Pack({w.view}, WeightRole::kLinear);
-  auto packed = *backend->NewPackedRows(4, 64);
+  auto packed = *backend->NewPackedRows(backend->PaddedRows(4), 64);
   const std::vector<float> x = RandomRows(4, 64, 3);
-  auto run = [&](const std::vector<float>& values, absl::Span<const int32_t> chosen) {
+  auto run = [&](const std::vector<float>& values, const Batch* wanted) {
     const DeviceRows rows(*backend, *stream, values, 64), y(*backend, *stream, 2, 64);
-    backend->Norm(*stream, rows.rows(), chosen, *gains, 1e-6f, *weight, packed.get());
+    backend->Norm(*stream, rows.rows(), wanted, *gains, 1e-6f, *weight, packed.get());
     backend->Linear(*stream, *weight, *packed, LinearMode::kStore, y.rows());
     return Bits(y.Values());
   };
   std::vector<float> two(x.begin() + 3 * 64, x.end());
   two.insert(two.end(), x.begin(), x.begin() + 64);
-  EXPECT_EQ(run(x, {3, 0}), run(two, {}));
+  EXPECT_EQ(run(x, MakeWanted(*backend, *stream, {3, 0}).get()), run(two, nullptr));
 }
 
 TEST_P(BackendTest, WhatIsNotFiniteStaysNotFinite) {

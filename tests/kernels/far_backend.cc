@@ -1,5 +1,6 @@
 #include "tests/kernels/far_backend.h"
 
+#include <cstring>
 #include <utility>
 
 #include <sys/mman.h>
@@ -21,6 +22,9 @@ class FarMemory {
     void* p = begin_ + used_;
     used_ += (bytes + kPage - 1) / kPage * kPage;
     CATENA_CHECK(used_ <= kBytes);
+    Open();
+    std::memset(p, 0xff, bytes);  // NaN: what is not written shows
+    Close();
     return p;
   }
   void Open() { Protect(PROT_READ | PROT_WRITE); }
@@ -68,6 +72,13 @@ class FarBackend : public Backend {
     CATENA_CHECK(!memory_->Meets(from.data, from.rows * RowBytes(from.dtype, from.stride)));
     Run({to}, [&] { near_->Upload(stream, from, to); });
   }
+  int PaddedRows(int rows) const override { return rows == 0 ? 0 : (rows + 10) / 8 * 8; }
+  void Upload(Stream&, Batch* batch) override {
+    batch->Pad(PaddedRows(batch->rows()), PaddedRows(batch->wanted()));
+    Run({}, [&] {
+      std::memcpy(batch->device_address().As<void>(), batch->host_data(), batch->used_bytes());
+    });
+  }
   void Copy(Stream& stream, const Rows& from, const Rows& to) override {
     Run({from, to}, [&] { near_->Copy(stream, from, to); });
   }
@@ -94,27 +105,26 @@ class FarBackend : public Backend {
     return near_->PackedBytes(tensors, role);
   }
 
-  void Embed(Stream& s, const Weight& table, absl::Span<const int32_t> ids,
-             const Rows& out) override {
-    Run({out}, [&] { near_->Embed(s, table, ids, out); });
+  void Embed(Stream& s, const Weight& table, const Batch& batch, const Rows& out) override {
+    Run({out}, [&] { near_->Embed(s, table, batch, out); });
   }
-  void RotaryFactors(Stream& s, const RaggedBatch& batch, const Weight& frequencies, float scale,
+  void RotaryFactors(Stream& s, const Batch& batch, const Weight& frequencies, float scale,
                      const Rows& out) override {
     Run({out}, [&] { near_->RotaryFactors(s, batch, frequencies, scale, out); });
   }
-  void Norm(Stream& s, const Rows& x, absl::Span<const int32_t> rows, const Weight& gain, float eps,
+  void Norm(Stream& s, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
             const Weight& reader, PackedRows* out) override {
-    Run({x}, [&] { near_->Norm(s, x, rows, gain, eps, reader, out); });
+    Run({x}, [&] { near_->Norm(s, x, wanted, gain, eps, reader, out); });
   }
   void Linear(Stream& s, const Weight& w, const PackedRows& in, LinearMode mode,
               const Rows& out) override {
     Run({out}, [&] { near_->Linear(s, w, in, mode, out); });
   }
   void RotaryAppend(Stream& s, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
-                    const RaggedBatch& batch, int layer, KvPool* cache) override {
+                    const Batch& batch, int layer, KvPool* cache) override {
     Run({qkv, factors}, [&] { near_->RotaryAppend(s, qkv, shape, factors, batch, layer, cache); });
   }
-  void Attention(Stream& s, const Rows& qkv, const AttentionShape& shape, const RaggedBatch& batch,
+  void Attention(Stream& s, const Rows& qkv, const AttentionShape& shape, const Batch& batch,
                  int layer, const KvPool& cache, const Weight& reader, PackedRows* out) override {
     Run({qkv}, [&] { near_->Attention(s, qkv, shape, batch, layer, cache, reader, out); });
   }

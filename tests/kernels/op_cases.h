@@ -67,19 +67,20 @@ class EmbedRun : public OpRun {
   EmbedRun(Backend& b, DType dtype, int vocab, int cols, int rows)
       : OpRun(b), table_(MakeMatrix(dtype, vocab, cols, 4)), out_(Device(rows, cols, 0.0f)) {
     weight_ = Pack(table_, WeightRole::kEmbedding);
-    for (int r = 0; r < rows; ++r) ids_.push_back((r * 7919 + vocab - 1) % vocab);
+    std::vector<int32_t> ids(rows);
+    for (int r = 0; r < rows; ++r) ids[r] = (r * 7919 + vocab - 1) % vocab;
+    batch_ = MakeBatch(b, *stream_, ids);
   }
-  void Run() override { backend_.Embed(*stream_, *weight_, ids_, out_.rows()); }
+  void Run() override { backend_.Embed(*stream_, *weight_, *batch_, out_.rows()); }
   std::vector<float> Result() override { return out_.Values(); }
   OpWork work() const override {
-    return {.bytes =
-                static_cast<int64_t>(ids_.size()) * RowBytes(table_.view.dtype, table_.view.cols)};
+    return {.bytes = batch_->rows() * RowBytes(table_.view.dtype, table_.view.cols)};
   }
 
  private:
   Matrix table_;
   std::unique_ptr<Weight> weight_;
-  std::vector<int32_t> ids_;
+  std::unique_ptr<Batch> batch_;
   DeviceRows out_;
 };
 
@@ -89,10 +90,10 @@ class NormRun : public OpRun {
       : OpRun(b), x_(Device(RandomRows(rows, cols, 1), cols)), cols_(cols), rows_(rows) {
     gain_ = Pack(MakeMatrix(DType::kF32, 1, cols, 8), WeightRole::kTable);
     reader_ = Pack(MakeMatrix(reader, kReaderRows, cols, 9), WeightRole::kLinear);
-    packed_ = *b.NewPackedRows(rows, cols);
+    packed_ = *b.NewPackedRows(b.PaddedRows(rows), cols);
   }
   void Run() override {
-    backend_.Norm(*stream_, x_.rows(), {}, *gain_, 1e-5f, *reader_, packed_.get());
+    backend_.Norm(*stream_, x_.rows(), nullptr, *gain_, 1e-5f, *reader_, packed_.get());
   }
   std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
   OpWork work() const override { return {.bytes = int64_t{rows_} * cols_ * 4}; }
@@ -110,9 +111,9 @@ class LinearRun : public OpRun {
       : OpRun(b), rows_(rows), mode_(mode), out_(Device(rows, n, 0.5f)) {
     weight_ = Pack(MakeMatrix(dtype, n, k, 7), WeightRole::kLinear);
     const auto gain = Pack(MakeMatrix(DType::kF32, 1, k, 8), WeightRole::kTable);
-    packed_ = *b.NewPackedRows(rows, k);
+    packed_ = *b.NewPackedRows(b.PaddedRows(rows), k);
     const DeviceRows x = Device(RandomRows(rows, k, 3), k);
-    b.Norm(*stream_, x.rows(), {}, *gain, 1e-5f, *weight_, packed_.get());
+    b.Norm(*stream_, x.rows(), nullptr, *gain, 1e-5f, *weight_, packed_.get());
   }
   void Run() override { backend_.Linear(*stream_, *weight_, *packed_, mode_, out_.rows()); }
   std::vector<float> Result() override { return out_.Values(); }
@@ -163,8 +164,7 @@ class AttentionInputs : public OpRun {
  protected:
   // Sets up a batch of `rows` positions from `first` on.
   void Take(int rows, int first, const std::vector<int32_t>& ids) {
-    batch_.Clear();
-    batch_.Add(rows, first, ids, 1);
+    batch_ = MakeBatch(backend_, *stream_, {{rows, first, ids, 1}});
     std::vector<float> qkv = RandomRows(rows, cols_, static_cast<uint32_t>(13 + first));
     for (float& x : qkv) x *= 0.3f;
     qkv_.emplace(Device(qkv, cols_));
@@ -172,10 +172,11 @@ class AttentionInputs : public OpRun {
     MakeFactors();
   }
   void MakeFactors() {
-    backend_.RotaryFactors(*stream_, batch_, *frequencies_, 1.0f, factors_->rows());
+    backend_.RotaryFactors(*stream_, *batch_, *frequencies_, 1.0f, factors_->rows());
   }
   void Append() {
-    backend_.RotaryAppend(*stream_, qkv_->rows(), shape_, factors_->rows(), batch_, 1, pool_.get());
+    backend_.RotaryAppend(*stream_, qkv_->rows(), shape_, factors_->rows(), *batch_, 1,
+                          pool_.get());
   }
 
   const HeadShape s_;
@@ -183,7 +184,7 @@ class AttentionInputs : public OpRun {
   const int cols_, positions_, rows_;
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<Weight> frequencies_;
-  RaggedBatch batch_;
+  std::unique_ptr<Batch> batch_;
   std::optional<DeviceRows> qkv_, factors_;
 };
 
@@ -212,10 +213,10 @@ class AttentionRun : public AttentionInputs {
     Append();
     const int q_cols = s.heads * s.head_dim;
     reader_ = Pack(MakeMatrix(reader, kReaderRows, q_cols, 12), WeightRole::kLinear);
-    packed_ = *b.NewPackedRows(rows, q_cols);
+    packed_ = *b.NewPackedRows(b.PaddedRows(rows), q_cols);
   }
   void Run() override {
-    backend_.Attention(*stream_, qkv_->rows(), shape_, batch_, 1, *pool_, *reader_, packed_.get());
+    backend_.Attention(*stream_, qkv_->rows(), shape_, *batch_, 1, *pool_, *reader_, packed_.get());
   }
   std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
   OpWork work() const override {
@@ -238,7 +239,7 @@ class GateRun : public OpRun {
   GateRun(Backend& b, DType reader, int n, int rows)
       : OpRun(b), n_(n), rows_(rows), x_(Device(Inputs(), 2 * n)) {
     reader_ = Pack(MakeMatrix(reader, kReaderRows, n, 9), WeightRole::kLinear);
-    packed_ = *b.NewPackedRows(rows, n);
+    packed_ = *b.NewPackedRows(b.PaddedRows(rows), n);
   }
   void Run() override { backend_.Gate(*stream_, x_.rows(), *reader_, packed_.get()); }
   std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }

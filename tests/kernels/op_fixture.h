@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -101,31 +102,78 @@ inline std::vector<float> Fetch(Backend& backend, Stream& stream, const Rows& ro
   return values;
 }
 
-// Rows of float32 on the device, with values from the host.
+// Rows of float32 on the device, with values from the host, and as many more as the backend pads.
 class DeviceRows {
  public:
   DeviceRows(Backend& backend, Stream& stream, const std::vector<float>& values, int64_t cols)
       : backend_(backend),
         stream_(stream),
-        buffer_(*backend.AllocateDevice(values.size() * sizeof(float))),
-        rows_(buffer_.As(static_cast<int>(static_cast<int64_t>(values.size()) / cols), cols,
-                         DType::kF32)) {
-    backend.Upload(stream, {values.data(), rows_.rows, cols, cols, DType::kF32}, rows_);
+        n_(static_cast<int>(static_cast<int64_t>(values.size()) / cols)),
+        buffer_(*backend.AllocateDevice(backend.PaddedRows(n_) * RowBytes(DType::kF32, cols))),
+        rows_(buffer_.As(backend.PaddedRows(n_), cols, DType::kF32)) {
+    backend.Upload(stream, {values.data(), n_, cols, cols, DType::kF32}, rows_.Slice(0, n_));
     stream.Synchronize();
   }
   // All of one value.
   DeviceRows(Backend& backend, Stream& stream, int rows, int64_t cols, float value = 0.0f)
       : DeviceRows(backend, stream, std::vector<float>(rows * cols, value), cols) {}
 
-  const Rows& rows() const { return rows_; }
-  std::vector<float> Values() const { return Fetch(backend_, stream_, rows_); }
+  const Rows& rows() const { return rows_; }  // with the padding
+  std::vector<float> Values() const { return Fetch(backend_, stream_, rows_.Slice(0, n_)); }
 
  private:
   Backend& backend_;
   Stream& stream_;
+  int n_;
   DeviceBuffer buffer_;
   Rows rows_;
 };
+
+// Consecutive positions of one sequence, ids from 0 on.
+struct TestSpan {
+  int rows, first_position;
+  std::vector<int32_t> pages;
+  int rotary = 0;
+};
+
+inline std::unique_ptr<Batch> MakeBatch(Backend& backend, Stream& stream,
+                                        const std::vector<TestSpan>& spans) {
+  int rows = 0;
+  int64_t pages = 0;
+  for (const TestSpan& span : spans) {
+    rows += span.rows;
+    pages += static_cast<int64_t>(span.pages.size());
+  }
+  auto batch = *backend.NewBatch({.rows = backend.PaddedRows(rows), .pages = pages});
+  for (const TestSpan& span : spans) {
+    std::vector<int32_t> ids(span.rows);
+    std::iota(ids.begin(), ids.end(), 0);
+    batch->Add(ids, span.first_position, span.pages, span.rotary);
+  }
+  backend.Upload(stream, batch.get());
+  return batch;
+}
+
+// One of ids alone.
+inline std::unique_ptr<Batch> MakeBatch(Backend& backend, Stream& stream,
+                                        const std::vector<int32_t>& ids) {
+  const int rows = static_cast<int>(ids.size());
+  const std::vector<int32_t> pages(rows / kPagePositions + 1, 0);
+  auto batch = *backend.NewBatch(
+      {.rows = backend.PaddedRows(rows), .pages = static_cast<int64_t>(pages.size())});
+  batch->Add(ids, 0, pages, 0);
+  backend.Upload(stream, batch.get());
+  return batch;
+}
+
+// One of rows that want logits, alone.
+inline std::unique_ptr<Batch> MakeWanted(Backend& backend, Stream& stream,
+                                         const std::vector<int32_t>& rows) {
+  auto batch = *backend.NewBatch({.wanted = backend.PaddedRows(static_cast<int>(rows.size()))});
+  batch->Want(rows);
+  backend.Upload(stream, batch.get());
+  return batch;
+}
 
 inline std::vector<uint32_t> Bits(const std::vector<float>& x) {
   std::vector<uint32_t> bits(x.size());

@@ -86,14 +86,14 @@ std::vector<uint32_t> Factors(Backend& backend, int half) {
   for (int i = 0; i < 2 * half; ++i) values[i] *= std::exp2(-static_cast<float>(rng() % 24));
   auto frequencies = *backend.Pack({tables.view}, WeightRole::kTable);
   auto stream = backend.NewStream();
-  RaggedBatch batch;
   const std::vector<int32_t> pages((1 << 24) / kPagePositions, 0);
-  batch.Add(1, 0, pages, 0);
-  batch.Add(50, 4090, pages, 1);
-  batch.Add(19, (1 << 24) - 19, pages, 0);
-  batch.Add(1, 123456, pages, 1);
-  const DeviceRows out(backend, *stream, batch.rows(), 2 * half);
-  backend.RotaryFactors(*stream, batch, *frequencies, 1.19f, out.rows());
+  const auto batch = MakeBatch(backend, *stream,
+                               {{1, 0, pages, 0},
+                                {50, 4090, pages, 1},
+                                {19, (1 << 24) - 19, pages, 0},
+                                {1, 123456, pages, 1}});
+  const DeviceRows out(backend, *stream, batch->rows(), 2 * half);
+  backend.RotaryFactors(*stream, *batch, *frequencies, 1.19f, out.rows());
   return Bits(out.Values());
 }
 
