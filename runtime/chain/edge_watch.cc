@@ -6,8 +6,6 @@
 
 namespace catena {
 
-Instant EdgeWatch::ForgottenAt(const Watched& edge) { return edge.wanted + limits::kGiveUpLink; }
-
 absl::Status EdgeWatch::Want(Incarnation to, Instant now) {
   auto it = edges_.find(to);
   if (it == edges_.end()) {

@@ -22,6 +22,9 @@ class EdgeWatch {
     kBroken,
   };
 
+  // The transport gives a link up that is down for `give_up`.
+  explicit EdgeWatch(Nanoseconds give_up) : give_up_(give_up) {}
+
   // A sequence is to be sent over it: it is watched from here on. RESOURCE_EXHAUSTED where too many
   // are.
   absl::Status Want(Incarnation to, Instant now);
@@ -69,8 +72,9 @@ class EdgeWatch {
     Instant down_since;
     Instant wanted;
   };
-  static Instant ForgottenAt(const Watched& edge);
+  Instant ForgottenAt(const Watched& edge) const { return edge.wanted + give_up_; }
 
+  const Nanoseconds give_up_;
   std::map<Incarnation, Watched> edges_;
 };
 

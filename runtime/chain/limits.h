@@ -47,12 +47,10 @@ struct DetectionLimits {
   milliseconds keepalive{5'000};      // a silent connection is asked after that,
   milliseconds keepalive_timeout{5'000};  // and closed where no answer comes in time
   milliseconds longest_batch{1'000};      // that a stage puts together, by measured time a row
+  milliseconds hello{5'000};              // who opens a stream says by then who it is
+  milliseconds give_up{60'000};  // a link is down for so long: addresses of pods do not come back
 };
 
-// Who opens a stream says hello within this.
-inline constexpr milliseconds kHello{5'000};
-// A link that is down for so long is given up: addresses of pods do not come back.
-inline constexpr milliseconds kGiveUpLink{60'000};
 // An Open without an answer is sent again, and a question for rows asked again.
 inline constexpr milliseconds kRetry{1'000};
 

@@ -18,7 +18,8 @@ StageCore::StageCore(const StageCoreOptions& options, StageMemory* memory)
                   .vocab_size = options.vocab_size,
                   .lease = options.detection.lease},
                  output()),
-      planner_(options.first, options.max_rows, options.detection.longest_batch) {}
+      planner_(options.first, options.max_rows, options.detection.longest_batch),
+      edges_(options.detection.give_up) {}
 
 // --- messages ---
 

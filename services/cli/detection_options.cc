@@ -39,6 +39,10 @@ constexpr Flag kFlags[] = {
      "It is closed where no answer comes in time"},
     {"--longest-batch", &DetectionLimits::longest_batch, kStage,
      "What a stage computes together takes about so long at most"},
+    {"--hello", &DetectionLimits::hello, kStage,
+     "Who opens a link and does not say for so long who it is is refused"},
+    {"--give-up", &DetectionLimits::give_up, kBoth,
+     "A link that is down for so long is forgotten, and made anew when it is needed"},
 };
 constexpr char kProbesToLose[] = "--probes-to-lose";
 constexpr char kProbesToLoseHelp[] = "A replica is absent after so many in vain";
@@ -108,6 +112,11 @@ absl::Status DetectionOptions::Check() const {
     return absl::InvalidArgumentError(
         fmt::format("--lease {} must be at least twice --heartbeat {}: one may be lost",
                     Text(limits.lease), Text(limits.heartbeat)));
+  }
+  if (!probes_ && limits.broken_edge > limits.give_up) {
+    return absl::InvalidArgumentError(fmt::format(
+        "--give-up {} must be at least --broken-edge {}: what is forgotten ends nothing",
+        Text(limits.give_up), Text(limits.broken_edge)));
   }
   if (probes_ && 2 * (limits.probe_every + limits.probe_timeout) > limits.no_progress) {
     return absl::InvalidArgumentError(fmt::format(

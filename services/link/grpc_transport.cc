@@ -35,7 +35,7 @@ uint64_t UnixNs() {
 GrpcTransport::GrpcTransport(GrpcTransportOptions options, Receiver* receiver)
     : options_(std::move(options)),
       receiver_(receiver),
-      callers_({.remember = 2 * options_.detection.lease}) {}
+      callers_({.most = options_.max_known_callers, .remember = 2 * options_.detection.lease}) {}
 
 GrpcTransport::~GrpcTransport() { Shutdown(); }
 
@@ -98,7 +98,7 @@ void GrpcTransport::AwaitHello(const std::shared_ptr<LaneStream>& stream) {
     strangers_.emplace(info.stranger, stream.get());
     info.hello = std::make_unique<grpc::Alarm>();
     ++active_;
-    info.hello->Set(std::chrono::system_clock::now() + options_.hello,
+    info.hello->Set(std::chrono::system_clock::now() + options_.detection.hello,
                     [this, weak = std::weak_ptr(stream)](bool expired) {
                       if (const auto late = weak.lock(); late != nullptr && expired) {
                         late->End(absl::DeadlineExceededError("no hello came"));

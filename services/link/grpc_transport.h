@@ -12,7 +12,7 @@
 // OnConnect comes when all lanes of a link that this side made are up, OnDisconnect once an outage:
 // when the first lane cannot be made, or ends, and again only after an OnConnect.
 // FAILED_PRECONDITION comes in any case, and the link is forgotten. So is one, without a word, that
-// stays down for `give_up`: the next Connect makes it anew.
+// stays down for `detection.give_up`: the next Connect makes it anew.
 //
 // Thread rules: as Transport. The receiver's calls come one at a time, and none after Disconnect
 // (for the links that this side made) or Shutdown has returned; both wait for a call that is in
@@ -48,8 +48,6 @@ struct GrpcTransportOptions {
   LinkIdentity self;
   std::shared_ptr<grpc::ChannelCredentials> credentials;  // for the links that this side makes
   int64_t max_queued_bytes = limits::kMaxQueuedBytes;     // a lane
-  std::chrono::milliseconds hello = limits::kHello;       // until who called has said who it is
-  std::chrono::milliseconds give_up = limits::kGiveUpLink;
   limits::DetectionLimits detection = {};
   // Whether an address may be called; null: any may. From any thread.
   std::function<absl::Status(const std::string& address)> may_call = nullptr;
@@ -57,6 +55,7 @@ struct GrpcTransportOptions {
   MessageGuard* guard = nullptr;
   size_t max_links = limits::kMaxLinks;
   size_t max_strangers = limits::kMaxStrangers;
+  size_t max_known_callers = limits::kMaxKnownCallers;
 };
 
 class GrpcTransport final : public Transport, private LaneHandler {

@@ -170,7 +170,7 @@ void GrpcTransport::GiveUpLater(const std::shared_ptr<Link>& link) {
   if (link->give_up != nullptr) return;
   ++active_;
   link->give_up = std::make_unique<grpc::Alarm>();
-  link->give_up->Set(std::chrono::system_clock::now() + options_.give_up,
+  link->give_up->Set(std::chrono::system_clock::now() + options_.detection.give_up,
                      [this, weak = std::weak_ptr(link)](bool expired) {
                        const std::shared_ptr<Link> link = weak.lock();
                        if (link != nullptr && expired) GiveUp(link);

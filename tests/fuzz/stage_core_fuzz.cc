@@ -102,7 +102,7 @@ void Drive(FuzzedDataProvider* data) {
   CATENA_CHECK(memory.empty());
   const ReplicaLoad load = core.load(now);
   CATENA_CHECK(load.sequences == 0 && load.queued_rows == 0 && load.journal_bytes == 0);
-  core.Tick(now += limits::kGiveUpLink);
+  core.Tick(now += limits::DetectionLimits{}.give_up);
   CATENA_CHECK(core.broken_edges().empty() && !core.WakeAt());
 }
 

@@ -56,12 +56,18 @@ TEST(DetectionOptions, AreTakenByTheRolesThatUseThem) {
   EXPECT_EQ(stage.limits.heartbeat, milliseconds(250));
   EXPECT_EQ(Answer(Stage, &stage, {"--no-progress", "1s"}), "");  // a gateway probes, no stage
   EXPECT_EQ(stage.limits.no_progress, milliseconds(1'000));
+  EXPECT_EQ(Answer(Stage, &stage, {"--hello", "2s", "--give-up", "90s"}), "");
+  EXPECT_EQ(stage.limits.hello, milliseconds(2'000));
+  EXPECT_EQ(stage.limits.give_up, milliseconds(90'000));
+  EXPECT_EQ(Answer(Gateway, &gateway, {"--give-up", "5s"}), "");  // it has no edges
+  EXPECT_THAT(Answer(Gateway, &gateway, {"--hello", "1s"}), HasSubstr("--hello"));
   EXPECT_THAT(Answer(Stage, &stage, {"--probe-every", "1s"}), HasSubstr("--probe-every"));
 }
 
 TEST(DetectionOptions, ThatContradictEachOtherAreRefused) {
-  DetectionOptions stage, gateway, text;
+  DetectionOptions stage, edge, gateway, text;
   EXPECT_THAT(Answer(Stage, &stage, {"--lease", "800ms"}), HasSubstr("--lease 800ms"));
+  EXPECT_THAT(Answer(Stage, &edge, {"--give-up", "9s"}), HasSubstr("--broken-edge 10s"));
   EXPECT_THAT(Answer(Gateway, &gateway, {"--no-progress", "2s"}), HasSubstr("--no-progress 2s"));
   EXPECT_THAT(Answer(Gateway, &text, {"--no-progress", "soon"}), HasSubstr("500ms or 10s"));
 }

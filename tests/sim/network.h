@@ -37,7 +37,7 @@ struct NetworkOptions {
   double duplicate = 0;                              // of messages
   Nanoseconds keepalive = std::chrono::seconds(10);  // a silent link breaks after that
   Nanoseconds connect_timeout = std::chrono::seconds(5);  // an attempt over a silent edge
-  Nanoseconds give_up = limits::kGiveUpLink;
+  Nanoseconds give_up = limits::DetectionLimits{}.give_up;
 };
 
 class Network {

@@ -262,7 +262,7 @@ TEST(StageCore, WhatNobodyWantsIsForgotten) {
   stage.core().Disconnected(77, absl::UnavailableError("some client"), stage.now());
   EXPECT_EQ(stage.core().broken_edges().size(), 1u);
   ASSERT_TRUE(stage.core().WakeAt());
-  stage.Pass(limits::kGiveUpLink + kBeat);
+  stage.Pass(limits::DetectionLimits{}.give_up + kBeat);
   EXPECT_LE(*stage.core().WakeAt(), stage.now());
   stage.core().Tick(stage.now());
   EXPECT_TRUE(stage.core().broken_edges().empty());

@@ -33,11 +33,11 @@ class GrpcNode : public TransportNode {
     TlsOptions tls;
     int64_t max_queued_bytes = limits::kMaxQueuedBytes;
     Receiver* receiver = nullptr;
-    std::chrono::milliseconds hello = limits::kHello;
-    std::chrono::milliseconds give_up = limits::kGiveUpLink;
+    limits::DetectionLimits detection = {};
     std::function<absl::Status(const std::string&)> may_call = nullptr;
     size_t max_links = limits::kMaxLinks;
     size_t max_strangers = limits::kMaxStrangers;
+    size_t max_known_callers = limits::kMaxKnownCallers;
   };
   explicit GrpcNode(Options options)
       : options_(std::move(options)),
@@ -45,11 +45,11 @@ class GrpcNode : public TransportNode {
             {.self = options_.self,
              .credentials = MakeChannelCredentials(options_.tls, PeerNames::kAnyMember).value(),
              .max_queued_bytes = options_.max_queued_bytes,
-             .hello = options_.hello,
-             .give_up = options_.give_up,
+             .detection = options_.detection,
              .may_call = options_.may_call,
              .max_links = options_.max_links,
-             .max_strangers = options_.max_strangers},
+             .max_strangers = options_.max_strangers,
+             .max_known_callers = options_.max_known_callers},
             options_.receiver),
         service_(&transport_) {
     Listen();

@@ -76,7 +76,7 @@ TEST_F(HostilePeer, WhoDoesNotSayHelloIsNotKept) {
               .listen = rig_.NewAddress(),
               .tls = {},
               .receiver = &at_b_,
-              .hello = std::chrono::milliseconds(50)});
+              .detection = {.hello = std::chrono::milliseconds(50)}});
   RawPeer polite(b.server().address());
   polite.Write(Hello(7, 2, Lane::kDecode));
   RawPeer silent(b.server().address());
@@ -185,7 +185,7 @@ TEST_F(HostilePeer, StreamsThatSayNothingMakeWayForTheNext) {
               .listen = rig_.NewAddress(),
               .tls = {},
               .receiver = &at_b_,
-              .hello = std::chrono::minutes(10),
+              .detection = {.hello = std::chrono::minutes(10)},
               .max_strangers = 2});
   RawPeer polite(b.server().address());
   polite.Write(Hello(7, 2, Lane::kControl));
@@ -207,6 +207,26 @@ TEST_F(HostilePeer, StreamsThatSayNothingMakeWayForTheNext) {
   EXPECT_TRUE(another.WaitForAnswer());
   polite.Write(CloseOf(1));
   EXPECT_TRUE(at_b_.WaitForMessages(1));
+}
+
+TEST_F(HostilePeer, WhoHasGoneMakesPlaceForAnotherOnceItsLeaseIsOver) {
+  GrpcNode b({.self = TestIdentity(2),
+              .listen = rig_.NewAddress(),
+              .tls = {},
+              .receiver = &at_b_,
+              .detection = {.lease = std::chrono::milliseconds(0)},
+              .max_known_callers = 1});
+  {
+    RawPeer one(b.server().address());
+    one.Write(Hello(7, 2, Lane::kControl));
+    ASSERT_TRUE(one.WaitForAnswer());
+    EXPECT_EQ(EndOf(b, Hello(8, 2, Lane::kControl)).error_code(),
+              grpc::StatusCode::RESOURCE_EXHAUSTED);
+  }
+  ASSERT_TRUE(at_b_.WaitForGone(7, absl::StatusCode::kUnavailable));
+  RawPeer another(b.server().address());
+  another.Write(Hello(8, 2, Lane::kControl));
+  EXPECT_TRUE(another.WaitForAnswer());
 }
 
 TEST_F(HostilePeer, AFirstFrameThatIsLongIsNoHello) {

@@ -108,7 +108,7 @@ TEST_F(Links, ALinkThatStaysDownIsGivenUpAndMadeAnewWhenAskedFor) {
               .listen = rig_.NewAddress(),
               .tls = {},
               .receiver = &at_a_,
-              .give_up = std::chrono::milliseconds(50)});
+              .detection = {.give_up = std::chrono::milliseconds(50)}});
   auto b = Start(TestIdentity(2), &at_b_);
   const Replica replica = b->replica();
   a.transport().Connect(replica);
