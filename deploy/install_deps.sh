@@ -37,6 +37,7 @@ tests  libclang-rt-14-dev runtimes of the sanitizers and of libFuzzer
 tests  llvm               llvm-symbolizer: readable sanitizer reports
 tests  clang-format       checked by tests/tidy
 tests  shellcheck         checked by tests/tidy
+tests  debootstrap        a bare Debian, in which packages are tried
 LIST
 }
 

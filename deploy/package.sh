@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # deploy/package.sh [FOLDER]: builds catena as one stripped binary that needs nothing but the C
 # library of Debian 12 or newer, and packs it twice into FOLDER (build/packages): a .deb and a
-# tarball. Prints their paths on stdout. BUILD_DIR names the build folder (build/package).
+# tarball. Prints their paths on stdout. BUILD_DIR names the build folder (build/release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 out=${1:-build/packages}
-build_dir=${BUILD_DIR:-build/package}
+build_dir=${BUILD_DIR:-build/release}
 
 progress() { echo "== $*" >&2; }
 
@@ -16,11 +16,10 @@ die() {
 }
 
 compile() {
-  local generator=(-G Ninja)
-  [ ! -f "$build_dir/CMakeCache.txt" ] || generator=()  # an existing folder keeps its own
-  cmake -S . -B "$build_dir" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DCATENA_STATIC=ON \
-    -DCATENA_BUILD_TESTS=OFF >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; return 1; }
-  cmake --build "$build_dir" --target catena --parallel "$(nproc)" 2>&1 |
+  local how=(--preset release -B "$build_dir")
+  [ ! -f "$build_dir/CMakeCache.txt" ] || how=("$build_dir")  # an existing folder keeps its own
+  cmake "${how[@]}" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; return 1; }
+  cmake --build "$build_dir" --target catena_static --parallel "$(nproc)" 2>&1 |
     deploy/build_progress.sh "$build_dir/package-build.log"
 }
 
@@ -76,9 +75,9 @@ trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$out"
 progress "build"
 compile
-version=$("$build_dir/bin/catena" --version | cut -d' ' -f2)
+version=$("$build_dir/bin/catena_static" --version | cut -d' ' -f2)
 architecture=$(dpkg --print-architecture)
-strip -o "$scratch/catena" "$build_dir/bin/catena"
+strip -o "$scratch/catena" "$build_dir/bin/catena_static"
 check_needs "$scratch/catena"
 progress "packages of catena $version ($(du -h "$scratch/catena" | cut -f1))"
 make_tarball "$scratch/catena"

@@ -97,6 +97,16 @@ find_promtool() {
 
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
+# What is handed out runs where nothing but the C library is.
+deb_and_tarball() {
+  deploy/package.sh build/packages
+  local status=0
+  as_root env CATENA_SMOLLM2_GGUF="$CATENA_SMOLLM2_GGUF" tests/package_test.sh build/packages ||
+    status=$?
+  [ $status -ne "$skipped_status" ] || skip "no bare Debian can be made here"
+  return $status
+}
+
 # Clients in other languages.
 clients() { run_unittests build/venv/bin/python tests/clients; }
 
@@ -320,6 +330,7 @@ main() {
     step "proto breaking" proto_breaking "python packages"
     step "oracles" oracles "release build" "python packages"
     step "clients" clients "release build" "python packages"
+    step "deb and tarball" deb_and_tarball "release build"
     step "asan build" build_asan
     step "asan tests" test_asan "asan build"
     step "fuzzers" fuzz "asan build"
