@@ -36,14 +36,18 @@ class Steps {
     pool_->Zero(*stream_, {0, 1, 2});
   }
 
-  // The next batch: `rows` positions of one sequence in `page`, padded to kMost rows where
-  // `padded`.
-  void Take(int rows, int page, bool padded) {
+  struct Span {
+    int rows, page;  // of a sequence
+  };
+  // The next batch: sequences from their beginning on, padded to kMost rows.
+  void Take(const std::vector<Span>& spans) {
     batch_->Clear();
-    std::vector<int32_t> ids(rows);
-    std::iota(ids.begin(), ids.end(), 0);
-    batch_->Add(ids, 0, {page}, 0);
-    if (padded) batch_->Pad(kMost, 0);
+    for (const Span& span : spans) {
+      std::vector<int32_t> ids(span.rows);
+      std::iota(ids.begin(), ids.end(), 0);
+      batch_->Add(ids, 0, {span.page}, 0);
+    }
+    batch_->Pad(kMost, 0);
     b_.Upload(*stream_, batch_.get());
   }
 
@@ -87,18 +91,19 @@ TEST_P(PaddingTest, PaddedRowsAreInert) {
   for (Activations a : kAllActivations) {
     const auto backend = GetParam().make(a, 2);
     Steps alone(*backend);
-    alone.Take(3, 1, false);
+    alone.Take({{3, 1}});
     const auto expected = alone.Run(0.0f, true);
     for (float before : {0.0f, NAN, 1e30f}) {
       Steps steps(*backend);
-      // A full batch of another sequence: what it was made of is left behind in the batch's arrays.
-      steps.Take(kMost, 2, false);
+      // What a full batch of others was made of is left behind in the batch's arrays.
+      const std::vector<Steps::Span> others = {{3, 0}, {kMost - 3, 2}};
+      steps.Take(others);
       steps.Run(0.0f, true);
-      const auto other = steps.Run(0.0f, false);
-      steps.Take(3, 1, true);
+      const auto of_others = steps.Run(0.0f, false);
+      steps.Take({{3, 1}});
       EXPECT_EQ(steps.Run(before, true), expected) << before;
-      steps.Take(kMost, 2, false);
-      EXPECT_EQ(steps.Run(0.0f, false), other) << before;
+      steps.Take(others);
+      EXPECT_EQ(steps.Run(0.0f, false), of_others) << before;
     }
   }
 }
