@@ -26,7 +26,6 @@ class HostBackend : public Backend {
   DType residual_dtype() const override { return DType::kF32; }
   std::string numerics_id() const override { return CpuNumericsId(activations_); }
 
-  std::unique_ptr<Stream> NewStream() override { return std::make_unique<HostStream>(); }
   absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) override;
   absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) override;
   void Upload(Stream&, const HostRows& from, const Rows& to) override;

@@ -2,14 +2,13 @@
 //
 // A stage is a handful of passes over memory (see model/decoder_block.cc):
 //
-//   Embed                       ids -> residual rows, once a batch
-//   RotaryFactors               positions -> sines and cosines, once a batch
-//   Norm                        residual rows -> packed rows
-//   Linear (store)              packed rows x q,k,v -> qkv rows
-//   RotaryAppend                qkv rows: rotate q and k, scale q, write k and v into the cache
-//   Attention                   q rows + cache -> packed rows
-//   Linear (add)                packed rows x output -> residual rows
-//   Norm, Linear, Gate, Linear  the gated MLP, the same way
+//   Embed             ids -> residual rows, once a batch
+//   RotaryFactors     positions -> sines and cosines, once a batch
+//   NormLinear        residual rows -> norm -> x q,k,v -> qkv rows
+//   RotaryAppend      qkv rows: rotate q and k, scale q, write k and v into the cache
+//   AttentionLinear   q rows + cache -> attention -> x output, added to the residual rows
+//   NormLinear        residual rows -> norm -> x gate,up -> gate_up rows
+//   GateLinear        gate_up rows -> SwiGLU -> x down, added to the residual rows
 //
 // Exactness. Each op below says in which order its sums run and where it rounds. An implementation
 // must give those bits, whatever else is in the batch, however a prompt was cut into batches and
@@ -23,7 +22,7 @@
 // Padding. A batch is computed as batch.padded_rows() rows (and batch.padded_wanted() that want
 // logits), the number that Rows of its ops have. The rows past batch.rows() are inert: what is in
 // them changes no bit of the others, nothing of them is written into the cache, and what ops leave
-// in them is unspecified. Linear leaves rows alone for which the packed ones have none.
+// in them is unspecified.
 //
 // Thread rules: a Backend may be used from one thread at a time; the ops run in the order of the
 // calls on their Stream. On the CPU they are done when they return.
@@ -69,19 +68,28 @@ class Weight {
 };
 
 enum class WeightRole {
-  kLinear,     // the matrix of Linear
+  kLinear,     // the matrix of a linear layer
   kEmbedding,  // rows looked up by Embed; may stay in the file's mapping, row by row
   kTable,      // small, kept as float32: norm gains, rotary frequencies
 };
 
-// Activations in the InputFormat and the layout that the weight which reads them wants.
-class PackedRows {
- public:
-  virtual ~PackedRows() = default;
-  virtual int rows() const = 0;
+struct AttentionShape {
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  int rotary_dim = 0;
+  float scale = 1.0f;  // of the scores; multiplied into q by RotaryAppend
+  int64_t window = 0;  // a query at p sees positions (p - window, p]; 0: all of [0, p]
 };
 
-// The order of a device's work. The CPU's is synchronous.
+// What the steps of a stream may come to.
+struct StepLimits {
+  int rows = 0;              // of a batch, with the padding
+  int64_t inputs = 0;        // columns of the widest weight
+  AttentionShape attention;  // none where heads = 0
+};
+
+// The order of a device's work, and the memory that its ops work in. The CPU's is synchronous.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -107,17 +115,6 @@ class KvPool {
   virtual void Zero(Stream& stream, absl::Span<const int32_t> page_ids) = 0;
 };
 
-struct AttentionShape {
-  int heads = 0;
-  int kv_heads = 0;
-  int head_dim = 0;
-  int rotary_dim = 0;
-  float scale = 1.0f;  // of the scores; multiplied into q by RotaryAppend
-  int64_t window = 0;  // a query at p sees positions (p - window, p]; 0: all of [0, p]
-};
-
-enum class LinearMode { kStore, kAdd };
-
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -129,13 +126,20 @@ class Backend {
   // (docs/ARCHITECTURE.md).
   virtual std::string numerics_id() const = 0;
 
-  // Hints of who runs steps, for threads that wait for ops: none comes soon, so that nobody spins;
-  // some come within microseconds, so that those who sleep wake meanwhile (from any thread).
-  virtual void Rest() {}
-  virtual void Prepare() {}
+  // --- steps --------------------------------------------------------------------------------
+  // A step's ops stand between BeginStep and EndStep; copies and KvPool::Zero stand outside. For
+  // the same stream, batch object and padded numbers they are the same ops with the same arguments,
+  // the contents of the batch and the rows apart: a device may record them once and run them again.
+  // `another_soon`: whether the caller is about to begin another step, so that threads that wait
+  // for ops should not sleep.
+  virtual void BeginStep(Stream& stream, const Batch& batch) = 0;
+  virtual void EndStep(Stream& stream, bool another_soon) = 0;
+  // A step begins within microseconds: threads that sleep may wake meanwhile. From any thread.
+  virtual void ExpectStep() {}
 
   // --- memory -------------------------------------------------------------------------------
-  virtual std::unique_ptr<Stream> NewStream() = 0;
+  // With the workspace of its steps: ops allocate nothing.
+  virtual absl::StatusOr<std::unique_ptr<Stream>> NewStream(const StepLimits& limits) = 0;
   virtual absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) = 0;
   virtual absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) = 0;
   // A batch with room for these. REQUIRES: rows and wanted are what PaddedRows gives for some
@@ -159,9 +163,6 @@ class Backend {
   // again: in `to`, or where they are if the host can read them there. REQUIRES: to.bytes >=
   // from.rows * RowBytes(from.dtype, from.cols).
   virtual HostRows Download(Stream& stream, const Rows& from, const HostBuffer& to) = 0;
-  // REQUIRES: max_rows > 0; max_cols: of the widest Linear that reads them.
-  virtual absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
-                                                                    int64_t max_cols) = 0;
   virtual int64_t KvPageBytes(const KvShape& shape) const = 0;
   virtual absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) = 0;
 
@@ -186,13 +187,9 @@ class Backend {
   virtual void RotaryFactors(Stream& stream, const Batch& batch, const Weight& frequencies,
                              float scale, const Rows& out) = 0;
 
-  // RMSNorm (Zhang and Sennrich, 2019) of the wanted rows of x (all where `wanted` is null):
-  // s = lanes16(x*x); y = (x * (1 / sqrt(s / cols + eps))) * gain; then packed for `reader`.
-  virtual void Norm(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain,
-                    float eps, const Weight& reader, PackedRows* out) = 0;
-
-  // y = x . w^T; out = y, or out = out + y. By the InputFormat of x:
-  // kF32: y = chain(x, w), quantised weights widened as by Embed.
+  // `linear(x, w)` of the ops below is x . w^T, where x is rounded, once, to InputFormatOf
+  // (activations(), w.dtype()):
+  // kF32: chain(x, w), quantised weights widened as by Embed.
   // kBf16: x rounded to bfloat16, to nearest even; acc = +0; for pairs (k, k+1) ascending, zeros
   //   past an odd end: acc = fma(x[k+1], w[k+1], acc); acc = fma(x[k], w[k], acc), where
   //   subnormal x, w and results are zeros. (This is VDPBF16PS: Intel's manual, volume 2.)
@@ -200,8 +197,12 @@ class Backend {
   //   a = rint(x * (1 / d_a)), d_a = max|x| / 127 (both 0 where max|x| < 1e-30)
   //   s = the exact integer sum of w's quants times a;  acc = fma(d_w * s, d_a, acc)
   //   q4_1 then: acc = fma(m_w, d_a * sum(a), acc)
-  virtual void Linear(Stream& stream, const Weight& w, const PackedRows& in, LinearMode mode,
-                      const Rows& out) = 0;
+
+  // out = linear(y, w), y the RMSNorm (Zhang and Sennrich, 2019) of the wanted rows of x (all where
+  // `wanted` is null): s = lanes16(x*x); y = (x * (1 / sqrt(s / cols + eps))) * gain.
+  // REQUIRES: out.rows == x.rows, or wanted->padded_wanted().
+  virtual void NormLinear(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain,
+                          float eps, const Weight& w, const Rows& out) = 0;
 
   // qkv: (rows, (heads + 2 kv_heads) * head_dim), q then k then v. Per row at position p, with the
   // row's factors of RotaryFactors, h cosines c then h sines s, h = rotary_dim/2:
@@ -210,9 +211,9 @@ class Backend {
   virtual void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                             const Rows& factors, const Batch& batch, int layer, KvPool* cache) = 0;
 
-  // Softmax attention of each q row over the cache, in pages of 64 absolute positions, ascending,
-  // with a running maximum m (starting at -1e30), sum l and output o (Milakov and Gimelshein,
-  // 2018):
+  // out = out + linear(y, w), y the softmax attention of each q row over the cache, in pages of 64
+  // absolute positions, ascending, with a running maximum m (starting at -1e30), sum l and output o
+  // (Milakov and Gimelshein, 2018):
   //   score[j] = chain(q, k[j]); m' = max(m, visible scores of the page); f = E(m - m')
   //   p[j] = visible ? E(score[j] - m') : 0
   //   l = fma(l, f, S) where S = lanes16(p) over the page's 64 terms
@@ -220,15 +221,16 @@ class Backend {
   // E is exp with E(x) = 0 below -64, so that masked pages are neutral bit by bit. Each absolute
   // run of 512 positions has its own (m, l, o); runs merge ascending:
   //   m' = max(m, m2); a = E(m - m'), b = E(m2 - m'); l = fma(l, a, l2 * b), o = fma(o, a, o2 * b)
-  // and the result is o / l + 0 (no zero is negative), packed for `reader`. Values in the cache are
-  // finite: a sequence whose are not is lost (its logits are not finite), and no other sequence
-  // reads them.
-  virtual void Attention(Stream& stream, const Rows& qkv, const AttentionShape& shape,
-                         const Batch& batch, int layer, const KvPool& cache, const Weight& reader,
-                         PackedRows* out) = 0;
+  // and y = o / l + 0 (no zero is negative). Values in the cache are finite: a sequence whose are
+  // not is lost (its logits are not finite), and no other sequence reads them.
+  virtual void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
+                               const Batch& batch, int layer, const KvPool& cache, const Weight& w,
+                               const Rows& out) = 0;
 
-  // gate_up: (rows, 2n), gate then up; SwiGLU (Shazeer, 2020): y = (g / (1 + exp(-g))) * u, packed.
-  virtual void Gate(Stream& stream, const Rows& gate_up, const Weight& reader, PackedRows* out) = 0;
+  // gate_up: (rows, 2n), gate then up. out = out + linear(y, w), y their SwiGLU (Shazeer, 2020):
+  // y = (g / (1 + exp(-g))) * u.
+  virtual void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w,
+                          const Rows& out) = 0;
 };
 
 // exp(x) of the ops, on every backend: x is clamped to [-87, 88]; n = rint(x * 1.44269504f);

@@ -60,10 +60,15 @@ absl::StatusOr<std::unique_ptr<Weight>> LoadEmbedding(const Checkpoint& checkpoi
   return PackAndRelease(checkpoint, {table}, WeightRole::kEmbedding, backend);
 }
 
+StepLimits StepLimitsOf(const ModelConfig& config, int rows) {
+  return {.rows = rows,
+          .inputs = std::max({config.hidden_size, config.q_cols(), config.intermediate_size}),
+          .attention = AttentionShapeOf(config)};
+}
+
 absl::StatusOr<DecoderWorkspace> DecoderWorkspace::Make(const ModelConfig& config, int max_rows,
                                                         Backend* backend) {
   DecoderWorkspace w;
-  const int64_t widest = std::max({config.hidden_size, config.q_cols(), config.intermediate_size});
   auto rows = [&](int64_t cols) {
     return backend->AllocateDevice(max_rows * RowBytes(backend->residual_dtype(), cols));
   };
@@ -71,31 +76,25 @@ absl::StatusOr<DecoderWorkspace> DecoderWorkspace::Make(const ModelConfig& confi
       w.rotary, backend->AllocateDevice(max_rows * RowBytes(DType::kF32, config.rotary_dim)));
   CATENA_ASSIGN_OR_RETURN(w.qkv, rows(config.qkv_cols()));
   CATENA_ASSIGN_OR_RETURN(w.gate_up, rows(2 * config.intermediate_size));
-  CATENA_ASSIGN_OR_RETURN(w.packed, backend->NewPackedRows(max_rows, widest));
   return w;
 }
 
 void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_layer, const Rows& x) {
   Backend& b = *pass.backend;
   Stream& s = *pass.stream;
-  PackedRows* packed = pass.workspace->packed.get();
   const Rows qkv = pass.workspace->qkv.As(x.rows, block.qkv->rows(), x.dtype);
   const Rows gate_up = pass.workspace->gate_up.As(x.rows, block.gate_up->rows(), x.dtype);
   const AttentionShape attention = AttentionShapeOf(*pass.config);
   const float eps = static_cast<float>(pass.config->rms_norm_eps);
 
   // x += attention(norm(x))
-  b.Norm(s, x, nullptr, *block.attention_norm, eps, *block.qkv, packed);
-  b.Linear(s, *block.qkv, *packed, LinearMode::kStore, qkv);
+  b.NormLinear(s, x, nullptr, *block.attention_norm, eps, *block.qkv, qkv);
   b.RotaryAppend(s, qkv, attention, pass.rotary, *pass.batch, cache_layer, pass.cache);
-  b.Attention(s, qkv, attention, *pass.batch, cache_layer, *pass.cache, *block.output, packed);
-  b.Linear(s, *block.output, *packed, LinearMode::kAdd, x);
+  b.AttentionLinear(s, qkv, attention, *pass.batch, cache_layer, *pass.cache, *block.output, x);
 
   // x += down(silu(gate(norm(x))) * up(norm(x)))
-  b.Norm(s, x, nullptr, *block.mlp_norm, eps, *block.gate_up, packed);
-  b.Linear(s, *block.gate_up, *packed, LinearMode::kStore, gate_up);
-  b.Gate(s, gate_up, *block.down, packed);
-  b.Linear(s, *block.down, *packed, LinearMode::kAdd, x);
+  b.NormLinear(s, x, nullptr, *block.mlp_norm, eps, *block.gate_up, gate_up);
+  b.GateLinear(s, gate_up, *block.down, x);
 }
 
 }  // namespace catena

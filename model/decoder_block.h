@@ -33,12 +33,14 @@ absl::StatusOr<HeadWeights> LoadHead(const Checkpoint& checkpoint, Backend* back
 absl::StatusOr<std::unique_ptr<Weight>> LoadEmbedding(const Checkpoint& checkpoint,
                                                       Backend* backend);
 
+// What the ops of a model's blocks and head may come to. `rows`: of a batch, with the padding.
+StepLimits StepLimitsOf(const ModelConfig& config, int rows);
+
 // Memory that a stage's blocks share, for up to max_rows padded rows a batch.
 struct DecoderWorkspace {
   DeviceBuffer rotary;   // (max_rows, rotary_dim), of RotaryFactors
   DeviceBuffer qkv;      // (max_rows, qkv_cols)
   DeviceBuffer gate_up;  // (max_rows, 2 * intermediate)
-  std::unique_ptr<PackedRows> packed;
 
   static absl::StatusOr<DecoderWorkspace> Make(const ModelConfig& config, int max_rows,
                                                Backend* backend);

@@ -55,22 +55,19 @@ namespace cpu {
 
 void Attention(Workers& workers, const AttentionJob& job, AttentionScratch* scratch) {
   PlanAttention(job, scratch);
-  const int group = job.shape.heads / job.shape.kv_heads;
-  const int64_t pairs = std::max(kUnitPairs, group);
-  const int64_t floats =
-      2 * RunningFloats(pairs, job.layout.value_stride()) + job.layout.head_values() + 64;
+  const int64_t bytes = AttentionScratchBytes(job.shape);
   const auto run_unit = HWY_DYNAMIC_DISPATCH(RunUnit);
   const auto n_units = static_cast<int64_t>(scratch->units.size());
   workers.pool.For(n_units, [&](int64_t i, int worker) {
-    auto* memory = reinterpret_cast<float*>(workers.Scratch(worker, floats * 4));
+    auto* memory = reinterpret_cast<float*>(workers.Scratch(worker, bytes));
     // What this thread is likely to take next.
     const int64_t next = std::min(i + workers.pool.threads(), n_units - 1);
-    run_unit(job, scratch->units[i], scratch->units[next], memory, scratch->partials.data());
+    run_unit(job, scratch->units[i], scratch->units[next], memory, scratch->partial(0));
   });
   if (scratch->merges.empty()) return;
   const auto merge_unit = HWY_DYNAMIC_DISPATCH(MergeUnit);
   workers.pool.For(static_cast<int64_t>(scratch->merges.size()), [&](int64_t i, int) {
-    merge_unit(job, scratch->merges[i], scratch->partials.data());
+    merge_unit(job, scratch->merges[i], scratch->partial(0));
   });
 }
 

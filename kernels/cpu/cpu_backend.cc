@@ -54,6 +54,23 @@ const Int8Kernels& Int8Of(CpuIsa isa) {
   return Int8Avx2();
 }
 
+class CpuStream : public HostStream {
+ public:
+  static absl::StatusOr<std::unique_ptr<CpuStream>> Make(const StepLimits& limits) {
+    auto stream = std::make_unique<CpuStream>();
+    const AttentionShape& shape = limits.attention;
+    const int64_t attended = int64_t{limits.rows} * shape.heads * shape.head_dim;
+    CATENA_ASSIGN_OR_RETURN(stream->packed, CpuPackedRows::Make(limits.rows, limits.inputs));
+    CATENA_ASSIGN_OR_RETURN(stream->attended, HugeBuffer::Allocate(attended * sizeof(float)));
+    CATENA_ASSIGN_OR_RETURN(stream->attention, AttentionScratch::Make(limits.rows, shape.kv_heads));
+    return stream;
+  }
+
+  CpuPackedRows packed;  // what a linear layer reads
+  HugeBuffer attended;   // (rows, heads * head_dim)
+  AttentionScratch attention;
+};
+
 class CpuBackend : public HostBackend {
  public:
   CpuBackend(const CpuOptions& options, CpuIsa isa)
@@ -62,12 +79,18 @@ class CpuBackend : public HostBackend {
         has_bf16_(isa == CpuIsa::kAvx512Bf16),
         workers_(options.threads) {}
 
-  void Rest() override { workers_.pool.Rest(); }
-  void Prepare() override { workers_.pool.Prepare(); }
+  void BeginStep(Stream&, const Batch&) override {}
+  void EndStep(Stream&, bool another_soon) override {
+    if (!another_soon) workers_.pool.Rest();
+  }
+  void ExpectStep() override { workers_.pool.Prepare(); }
 
-  absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
-                                                            int64_t max_cols) override {
-    return CpuPackedRows::Make(max_rows, max_cols);
+  absl::StatusOr<std::unique_ptr<Stream>> NewStream(const StepLimits& limits) override {
+    const int64_t row_bytes = limits.inputs * int64_t{sizeof(float)};
+    CATENA_RETURN_IF_ERROR(workers_.Reserve(
+        std::max({row_bytes, AttentionScratchBytes(limits.attention),
+                  FloatScratchBytes(limits.rows), Int8ScratchBytes(limits.rows)})));
+    return CpuStream::Make(limits);
   }
   int64_t KvPageBytes(const KvShape& shape) const override { return LayoutOf(shape).page_bytes(); }
   absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) override {
@@ -92,21 +115,80 @@ class CpuBackend : public HostBackend {
     workers_.pool.For(batch.rows(), [&](int64_t r, int) { rows.Lookup(ids[r], y.row(r)); });
   }
 
-  void Norm(Stream&, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
-            const Weight& reader, PackedRows* out) override {
+  void NormLinear(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
+                  const Weight& w, const Rows& out) override {
     const int n = wanted == nullptr ? x.rows : wanted->padded_wanted();
     const int32_t* rows = wanted == nullptr ? nullptr : wanted->device().wanted;
-    CpuPackedRows* packed = Start(out, n, x.cols, reader);
+    CATENA_CHECK(out.rows == n);
+    CpuPackedRows* packed = Start(stream, n, w);
     cpu::Norm(workers_, Floats(x), rows, static_cast<const RowTable&>(gain).values(), eps, packed);
+    Linear(*packed, w, /*add=*/false, Floats(out));
   }
 
-  void Linear(Stream&, const Weight& w, const PackedRows& in, LinearMode mode,
-              const Rows& out) override {
+  void RotaryFactors(Stream&, const Batch& batch, const Weight& frequencies, float scale,
+                     const Rows& out) override {
+    CATENA_CHECK(out.rows == batch.padded_rows() && out.cols == 2 * frequencies.cols());
+    cpu::RotaryFactors(workers_, batch.device(), static_cast<const RowTable&>(frequencies).values(),
+                       scale, Floats(out));
+  }
+
+  void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
+                    const Batch& batch, int layer, KvPool* cache) override {
+    auto* pool = static_cast<CpuKvPool*>(cache);
+    cpu::RotaryAppend(workers_, Floats(qkv), shape, Floats(factors), batch.device(), layer,
+                      pool->layout(), pool->data());
+  }
+
+  void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
+                       const Batch& batch, int layer, const KvPool& cache, const Weight& w,
+                       const Rows& out) override {
+    const auto& pool = static_cast<const CpuKvPool&>(cache);
+    auto& own = static_cast<CpuStream&>(stream);
+    const FloatRows y{.data = reinterpret_cast<float*>(own.attended.data()),
+                      .rows = batch.rows(),
+                      .cols = w.cols(),
+                      .stride = w.cols()};
+    CATENA_CHECK(y.cols == int64_t{shape.heads} * shape.head_dim);
+    CATENA_CHECK(y.rows * y.cols * sizeof(float) <= own.attended.bytes());
+    cpu::Attention(workers_,
+                   {.qkv = Floats(qkv),
+                    .shape = shape,
+                    .batch = batch.device(),
+                    .layer = layer,
+                    .layout = pool.layout(),
+                    .cache = pool.data(),
+                    .out = y},
+                   &own.attention);
+    CpuPackedRows* packed = Start(stream, y.rows, w);
+    cpu::Pack(workers_, y, packed);
+    Linear(*packed, w, /*add=*/true, Floats(out.Slice(0, y.rows)));
+  }
+
+  void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w, const Rows& out) override {
+    CATENA_CHECK(gate_up.cols == 2 * w.cols());
+    CpuPackedRows* packed = Start(stream, gate_up.rows, w);
+    cpu::Gate(workers_, Floats(gate_up), packed);
+    Linear(*packed, w, /*add=*/true, Floats(out));
+  }
+
+ private:
+  // The stream's packed rows, to be filled for `w`.
+  CpuPackedRows* Start(Stream& stream, int rows, const Weight& w) const {
+    PackFormat format{.rows = InputFormatOf(activations(), w.dtype())};
+    if (format.rows == InputFormat::kInt8) {
+      format.offset = w.dtype() == DType::kQ8_0   ? int8_.q8_offset
+                      : w.dtype() == DType::kQ4_0 ? 8
+                                                  : 0;
+    }
+    CpuPackedRows* packed = &static_cast<CpuStream&>(stream).packed;
+    packed->Start(rows, w.cols(), format);
+    return packed;
+  }
+
+  // y = packed x w, or is added to it.
+  void Linear(const CpuPackedRows& packed, const Weight& w, bool add, const FloatRows& y) {
     const auto& weight = static_cast<const PanelWeight&>(w);
-    const auto& packed = static_cast<const CpuPackedRows&>(in);
-    CATENA_CHECK(packed.cols() == w.cols() && packed.rows() <= out.rows && out.cols == w.rows());
-    const FloatRows y = Floats(out.Slice(0, packed.rows()));
-    const bool add = mode == LinearMode::kAdd;
+    CATENA_CHECK(packed.rows() == y.rows && y.cols == w.rows());
     if (packed.format().rows != InputFormat::kInt8) {
       LinearFloat(workers_, {.weights = weight.panels(),
                              .dtype = w.dtype(),
@@ -131,63 +213,10 @@ class CpuBackend : public HostBackend {
     });
   }
 
-  void RotaryFactors(Stream&, const Batch& batch, const Weight& frequencies, float scale,
-                     const Rows& out) override {
-    CATENA_CHECK(out.rows == batch.padded_rows() && out.cols == 2 * frequencies.cols());
-    cpu::RotaryFactors(workers_, batch.device(), static_cast<const RowTable&>(frequencies).values(),
-                       scale, Floats(out));
-  }
-
-  void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
-                    const Batch& batch, int layer, KvPool* cache) override {
-    auto* pool = static_cast<CpuKvPool*>(cache);
-    cpu::RotaryAppend(workers_, Floats(qkv), shape, Floats(factors), batch.device(), layer,
-                      pool->layout(), pool->data());
-  }
-
-  void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const Batch& batch,
-                 int layer, const KvPool& cache, const Weight& reader, PackedRows* out) override {
-    const auto& pool = static_cast<const CpuKvPool&>(cache);
-    const int64_t cols = int64_t{shape.heads} * shape.head_dim;
-    if (static_cast<int64_t>(attended_.size()) < batch.rows() * cols) {
-      attended_.resize(batch.rows() * cols);
-    }
-    const FloatRows y{.data = attended_.data(), .rows = batch.rows(), .cols = cols, .stride = cols};
-    cpu::Attention(workers_,
-                   {.qkv = Floats(qkv),
-                    .shape = shape,
-                    .batch = batch.device(),
-                    .layer = layer,
-                    .layout = pool.layout(),
-                    .cache = pool.data(),
-                    .out = y},
-                   &attention_scratch_);
-    cpu::Pack(workers_, y, Start(out, batch.rows(), cols, reader));
-  }
-
-  void Gate(Stream&, const Rows& gate_up, const Weight& reader, PackedRows* out) override {
-    cpu::Gate(workers_, Floats(gate_up), Start(out, gate_up.rows, gate_up.cols / 2, reader));
-  }
-
- private:
-  CpuPackedRows* Start(PackedRows* out, int rows, int64_t cols, const Weight& reader) const {
-    PackFormat format{.rows = InputFormatOf(activations(), reader.dtype())};
-    if (format.rows == InputFormat::kInt8) {
-      format.offset = reader.dtype() == DType::kQ8_0   ? int8_.q8_offset
-                      : reader.dtype() == DType::kQ4_0 ? 8
-                                                       : 0;
-    }
-    auto* packed = static_cast<CpuPackedRows*>(out);
-    packed->Start(rows, cols, format);
-    return packed;
-  }
-
   const Int8Kernels& int8_;
   const bool has_bf16_;
   Workers workers_;
   HugeArena weights_;
-  std::vector<float> attended_;  // (rows, heads * head_dim)
-  AttentionScratch attention_scratch_;
 };
 
 }  // namespace

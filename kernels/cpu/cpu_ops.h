@@ -32,6 +32,8 @@ struct FloatLinear {
   bool has_bf16;  // the machine multiplies bf16
 };
 void LinearFloat(Workers& workers, const FloatLinear& job);
+// Of a worker, for so many rows.
+int64_t FloatScratchBytes(int rows);
 
 // Keys and values of one page, layer and KV head: K [4][head_dim][16] (positions in lanes), then
 // V [64][value_stride], of uint16_t (fp16) or float.
@@ -69,16 +71,22 @@ struct AttentionUnit {
   int split;        // -1: every split, and the result goes to `out`
   int64_t partial;  // else where the split's (m, l, o) of each row and head go
 };
-// Kept between calls, so that a step allocates nothing.
+// Made once, so that a step allocates nothing.
 struct AttentionScratch {
+  // For batches of up to `rows` rows.
+  static absl::StatusOr<AttentionScratch> Make(int rows, int kv_heads);
+
   std::vector<AttentionUnit> units;
   std::vector<AttentionUnit> merges;  // rows whose splits are to be merged: `split` their number
-  std::vector<float> partials;
+  HugeBuffer partials;                // floats
+  float* partial(int64_t at) const { return reinterpret_cast<float*>(partials.data()) + at; }
 };
 // Of the running softmax of so many pairs: an output, a maximum and a sum each.
 constexpr int64_t RunningFloats(int64_t pairs, int stride) { return pairs * (stride + 2); }
 inline constexpr int kUnitPairs = 96;  // (row, head) pairs of a unit, which share a widened page
-// Cuts the batch into units, longest first within a span; makes room for the partials.
+// Of a worker.
+int64_t AttentionScratchBytes(const AttentionShape& shape);
+// Cuts the batch into units, longest first within a span.
 void PlanAttention(const AttentionJob& job, AttentionScratch* scratch);
 void Attention(Workers& workers, const AttentionJob& job, AttentionScratch* scratch);
 

@@ -340,9 +340,13 @@ HWY_EXPORT(FloatPanels);
 HWY_EXPORT(FloatScratchFloats);
 namespace cpu {
 
+int64_t FloatScratchBytes(int rows) {
+  return HWY_DYNAMIC_DISPATCH(FloatScratchFloats)(rows) * int64_t{sizeof(float)};
+}
+
 void LinearFloat(Workers& workers, const FloatLinear& job) {
   const auto panels_fn = HWY_DYNAMIC_DISPATCH(FloatPanels);
-  const int64_t scratch_bytes = HWY_DYNAMIC_DISPATCH(FloatScratchFloats)(job.out.rows) * 4;
+  const int64_t scratch_bytes = FloatScratchBytes(job.out.rows);
   ForPanels(workers, job.out.cols, [&](int64_t begin, int64_t end, int worker) {
     auto* scratch = reinterpret_cast<float*>(workers.Scratch(worker, scratch_bytes));
     panels_fn(job, begin, end, scratch);

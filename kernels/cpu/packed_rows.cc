@@ -2,10 +2,10 @@
 
 namespace catena::cpu {
 
-absl::StatusOr<std::unique_ptr<CpuPackedRows>> CpuPackedRows::Make(int max_rows, int64_t max_cols) {
-  auto rows = std::make_unique<CpuPackedRows>();
-  const int64_t floats = TileBytes({}, max_rows, max_cols);
-  CATENA_ASSIGN_OR_RETURN(rows->buffer_, HugeBuffer::Allocate(static_cast<size_t>(floats)));
+absl::StatusOr<CpuPackedRows> CpuPackedRows::Make(int max_rows, int64_t max_cols) {
+  CpuPackedRows rows;
+  const int64_t floats = TileBytes({}, max_rows, max_cols);  // no format takes more
+  CATENA_ASSIGN_OR_RETURN(rows.buffer_, HugeBuffer::Allocate(static_cast<size_t>(floats)));
   return rows;
 }
 
@@ -16,14 +16,12 @@ void CpuPackedRows::Start(int rows, int64_t cols, const PackFormat& format) {
   CATENA_CHECK(TileBytes(format, rows, cols) <= static_cast<int64_t>(buffer_.bytes()));
 }
 
-uint8_t* Workers::Scratch(int worker, int64_t bytes) {
-  HugeBuffer& buffer = scratch[worker];
-  if (static_cast<int64_t>(buffer.bytes()) < bytes) {
-    auto larger = HugeBuffer::Allocate(static_cast<size_t>(bytes));
-    CATENA_CHECK(larger.ok());  // a few MiB of address space
-    buffer = std::move(*larger);
+absl::Status Workers::Reserve(int64_t bytes) {
+  for (HugeBuffer& buffer : scratch) {
+    if (static_cast<int64_t>(buffer.bytes()) >= bytes) continue;
+    CATENA_ASSIGN_OR_RETURN(buffer, HugeBuffer::Allocate(static_cast<size_t>(bytes)));
   }
-  return buffer.data();
+  return absl::OkStatus();
 }
 
 }  // namespace catena::cpu

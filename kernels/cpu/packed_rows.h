@@ -13,11 +13,11 @@
 
 namespace catena::cpu {
 
-class CpuPackedRows : public PackedRows {
+class CpuPackedRows {
  public:
-  static absl::StatusOr<std::unique_ptr<CpuPackedRows>> Make(int max_rows, int64_t max_cols);
+  static absl::StatusOr<CpuPackedRows> Make(int max_rows, int64_t max_cols);
 
-  int rows() const override { return rows_; }
+  int rows() const { return rows_; }
   int64_t cols() const { return cols_; }
   const PackFormat& format() const { return format_; }
   const uint8_t* data() const { return buffer_.data(); }
@@ -45,9 +45,13 @@ class CpuPackedRows : public PackedRows {
 struct Workers {
   explicit Workers(int threads) : pool(threads), scratch(threads) {}
 
-  // At least `bytes`, 64-byte aligned, for one worker; grows to the high-water mark and stays.
-  // REQUIRES: called outside For, or by the worker itself.
-  uint8_t* Scratch(int worker, int64_t bytes);
+  // At least so much memory for each from here on. REQUIRES: called outside For.
+  absl::Status Reserve(int64_t bytes);
+  // That of one worker, 64-byte aligned. REQUIRES: `bytes` were reserved.
+  uint8_t* Scratch(int worker, int64_t bytes) {
+    CATENA_CHECK(static_cast<int64_t>(scratch[worker].bytes()) >= bytes);
+    return scratch[worker].data();
+  }
 
   ThreadPool pool;
   std::vector<HugeBuffer> scratch;

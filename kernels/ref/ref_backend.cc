@@ -45,8 +45,9 @@ class RefWeight : public Weight {
   std::vector<uint8_t> bytes_;
 };
 
-struct RefPackedRows : PackedRows {
-  int rows() const override { return static_cast<int>(floats.size()); }
+// Rows as a linear layer reads them.
+struct RefPackedRows {
+  int rows() const { return static_cast<int>(floats.size()); }
   InputFormat format = InputFormat::kF32;
   std::vector<std::vector<float>> floats;    // (rows, cols), rounded where the format is kBf16
   std::vector<ref::QuantisedRow> quantised;  // (rows), where it is kInt8
@@ -109,8 +110,10 @@ class RefBackend : public HostBackend {
  public:
   explicit RefBackend(Activations activations) : HostBackend(activations) {}
 
-  absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int, int64_t) override {
-    return std::make_unique<RefPackedRows>();
+  void BeginStep(Stream&, const Batch&) override {}
+  void EndStep(Stream&, bool) override {}
+  absl::StatusOr<std::unique_ptr<Stream>> NewStream(const StepLimits&) override {
+    return std::make_unique<HostStream>();
   }
   int64_t KvPageBytes(const KvShape& shape) const override { return PageBytes(shape); }
   absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) override {
@@ -135,29 +138,18 @@ class RefBackend : public HostBackend {
     }
   }
 
-  void Norm(Stream&, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
-            const Weight& reader, PackedRows* out) override {
+  void NormLinear(Stream&, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
+                  const Weight& w, const Rows& out) override {
     const int n = wanted == nullptr ? x.rows : wanted->padded_wanted();
+    CATENA_CHECK(out.rows == n);
     std::vector<float> y(x.cols);
-    Start(out);
+    RefPackedRows packed;
     for (int r = 0; r < n; ++r) {
       const float* row = Floats(x).row(wanted == nullptr ? r : wanted->device().wanted[r]);
       ref::RmsNorm(row, static_cast<const RowTable&>(gain).values(), x.cols, eps, y.data());
-      PackRow(y, reader, out);
+      PackRow(y, w, &packed);
     }
-  }
-
-  void Linear(Stream&, const Weight& w, const PackedRows& in, LinearMode mode,
-              const Rows& out) override {
-    const auto& weight = static_cast<const RefWeight&>(w);
-    const auto& rows = static_cast<const RefPackedRows&>(in);
-    for (int r = 0; r < rows.rows(); ++r) {
-      float* to = Floats(out).row(r);
-      for (int64_t n = 0; n < weight.rows(); ++n) {
-        const float y = Dot(weight, n, rows, r);
-        to[n] = mode == LinearMode::kAdd ? to[n] + y : y;
-      }
-    }
+    Linear(packed, w, /*add=*/false, out);
   }
 
   void RotaryFactors(Stream&, const Batch& on_device, const Weight& frequencies, float scale,
@@ -192,15 +184,16 @@ class RefBackend : public HostBackend {
     }
   }
 
-  void Attention(Stream&, const Rows& qkv, const AttentionShape& shape, const Batch& on_device,
-                 int layer, const KvPool& cache, const Weight& reader, PackedRows* out) override {
+  void AttentionLinear(Stream&, const Rows& qkv, const AttentionShape& shape,
+                       const Batch& on_device, int layer, const KvPool& cache, const Weight& w,
+                       const Rows& out) override {
     const BatchView& batch = on_device.device();
     SpanCache kv;
     kv.pool = static_cast<const RefKvPool*>(&cache);
     kv.batch = batch;
     kv.layer = layer;
     std::vector<float> y(shape.heads * shape.head_dim);
-    Start(out);
+    RefPackedRows packed;
     for (const BatchSpan& span : batch.all_spans()) {
       kv.span = &span;
       for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
@@ -209,22 +202,36 @@ class RefBackend : public HostBackend {
           ref::Attend(Floats(qkv).row(r) + h * shape.head_dim, batch.positions[r], shape.window,
                       shape.head_dim, kv, y.data() + h * shape.head_dim);
         }
-        PackRow(y, reader, out);
+        PackRow(y, w, &packed);
       }
     }
+    Linear(packed, w, /*add=*/true, out);
   }
 
-  void Gate(Stream&, const Rows& gate_up, const Weight& reader, PackedRows* out) override {
+  void GateLinear(Stream&, const Rows& gate_up, const Weight& w, const Rows& out) override {
     const int64_t n = gate_up.cols / 2;
     std::vector<float> y(n);
-    Start(out);
+    RefPackedRows packed;
     for (int r = 0; r < gate_up.rows; ++r) {
       ref::SwiGlu(Floats(gate_up).row(r), n, y.data());
-      PackRow(y, reader, out);
+      PackRow(y, w, &packed);
     }
+    Linear(packed, w, /*add=*/true, out);
   }
 
  private:
+  // The first rows of y: packed x w, or that added to them.
+  static void Linear(const RefPackedRows& packed, const Weight& w, bool add, const Rows& y) {
+    const auto& weight = static_cast<const RefWeight&>(w);
+    CATENA_CHECK(packed.rows() <= y.rows && y.cols == weight.rows());
+    for (int r = 0; r < packed.rows(); ++r) {
+      float* to = Floats(y).row(r);
+      for (int64_t n = 0; n < weight.rows(); ++n) {
+        const float sum = Dot(weight, n, packed, r);
+        to[n] = add ? to[n] + sum : sum;
+      }
+    }
+  }
   static float Dot(const RefWeight& w, int64_t n, const RefPackedRows& in, int r) {
     switch (in.format) {
       case InputFormat::kF32:
@@ -236,14 +243,8 @@ class RefBackend : public HostBackend {
     }
     return 0.0f;
   }
-  static void Start(PackedRows* out) {
-    auto* rows = static_cast<RefPackedRows*>(out);
-    rows->floats.clear();
-    rows->quantised.clear();
-  }
-  void PackRow(const std::vector<float>& y, const Weight& reader, PackedRows* out) const {
-    auto* rows = static_cast<RefPackedRows*>(out);
-    rows->format = InputFormatOf(activations(), reader.dtype());
+  void PackRow(const std::vector<float>& y, const Weight& w, RefPackedRows* rows) const {
+    rows->format = InputFormatOf(activations(), w.dtype());
     rows->floats.push_back(y);
     if (rows->format == InputFormat::kBf16) {
       for (float& f : rows->floats.back()) f = BF16ToF32(F32ToBF16(f));

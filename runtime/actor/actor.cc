@@ -35,7 +35,7 @@ void Actor::Stop() {
 void Actor::OnMessage(Incarnation from, Lane lane, ChainMessage message) {
   const bool steps = std::holds_alternative<Steps>(message);
   const bool woke = Push(Incoming{from, lane, std::move(message)});
-  if (woke && steps) Prepare();
+  if (woke && steps) ExpectWork();
 }
 
 void Actor::OnConnect(Incarnation peer) { Push(Up{peer}); }

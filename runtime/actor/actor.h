@@ -41,7 +41,7 @@ class Actor : public Receiver {
   // Does one piece of work, the heavy part of which is not the core's; false where there is none.
   virtual bool Work() { return false; }
   // Steps woke the actor: on the thread that brought them.
-  virtual void Prepare() {}
+  virtual void ExpectWork() {}
   // After each round, when its messages are sent.
   virtual void AfterRound(Instant) {}
 

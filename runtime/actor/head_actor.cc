@@ -47,14 +47,13 @@ bool HeadActor::Work() {
                       .stride = parts_->hidden_size,
                       .dtype = parts_->backend->residual_dtype()});
   }
-  const HostRows logits = parts_->head->Run(input_);
+  const HostRows logits = parts_->head->Run(input_, /*another_soon=*/!core.idle());
   core.Complete(logits.row(0), std::chrono::steady_clock::now());
-  if (core.idle()) parts_->backend->Rest();
   Flush();
   return true;
 }
 
-void HeadActor::Prepare() { parts_->backend->Prepare(); }
+void HeadActor::ExpectWork() { parts_->backend->ExpectStep(); }
 
 int64_t HeadActor::row_bytes() const { return parts_->core.row_bytes(); }
 

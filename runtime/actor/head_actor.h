@@ -56,7 +56,7 @@ class HeadActor final : public Actor {
   struct Parts;
   explicit HeadActor(std::unique_ptr<Parts> parts);
   bool Work() override;
-  void Prepare() override;
+  void ExpectWork() override;
   void AfterRound(Instant now) override;
 
   std::unique_ptr<Parts> parts_;

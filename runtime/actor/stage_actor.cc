@@ -100,21 +100,21 @@ bool StageActor::Work() {
     spans_.push_back({span.id, span.first_position, ids.subspan(0, n)});
     ids.remove_prefix(n);
   }
+  // Threads that wait for nothing would hold the core that the next stage needs.
   const absl::StatusOr<Rows> rows = parts_->stage->Run(
-      spans_, {.host = Input(*batch), .device = {}}, [this, n = batch->rows()] { progress_ += n; });
+      spans_, {.host = Input(*batch), .device = {}},
+      {.after_block = [this, n = batch->rows()] { progress_ += n; }, .another_soon = !core.idle()});
   if (rows.ok()) {
     const HostRows output = parts_->stage->Fetch(*rows);
     core.Complete(static_cast<const char*>(output.data), std::chrono::steady_clock::now());
   } else {
     core.Fail(rows.status(), std::chrono::steady_clock::now());
   }
-  // Its threads would hold the core that the next stage needs.
-  if (core.idle()) parts_->backend->Rest();
   Flush();
   return true;
 }
 
-void StageActor::Prepare() { parts_->backend->Prepare(); }
+void StageActor::ExpectWork() { parts_->backend->ExpectStep(); }
 
 int64_t StageActor::row_bytes() const { return parts_->core.row_bytes(); }
 

@@ -59,7 +59,7 @@ class StageActor final : public Actor {
   struct Parts;
   explicit StageActor(std::unique_ptr<Parts> parts);
   bool Work() override;
-  void Prepare() override;
+  void ExpectWork() override;
   void AfterRound(Instant now) override;
   absl::Span<const HostRows> Input(const StageBatch& batch);
 

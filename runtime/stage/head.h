@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "model/decoder_block.h"
 
@@ -15,13 +16,12 @@ class Head {
                                                     Backend* backend);
 
   // Logits (rows.size(), vocab) of the chosen rows of `hidden`, valid until the next Run.
-  // REQUIRES: 0 < rows.size() <= max_rows.
-  HostRows Run(const Rows& hidden, absl::Span<const int32_t> rows);
+  // `another_soon`: see Backend::EndStep. REQUIRES: 0 < rows.size() <= max_rows.
+  HostRows Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_soon = true);
   // The same of rows in host memory, in pieces one after another, all of them.
-  HostRows Run(absl::Span<const HostRows> hidden);
+  HostRows Run(absl::Span<const HostRows> hidden, bool another_soon);
 
  private:
-  HostRows Logits(const Rows& hidden, const Batch* wanted, int n);
   Head(const ModelConfig& config, int max_rows, Backend* backend)
       : config_(config), max_rows_(max_rows), backend_(backend) {}
 
@@ -30,9 +30,9 @@ class Head {
   Backend* backend_;
   std::unique_ptr<Stream> stream_;
   HeadWeights weights_;
-  std::unique_ptr<PackedRows> packed_;
+  std::vector<int32_t> all_;  // row numbers from 0 on
   std::unique_ptr<Batch> wanted_;
-  DeviceBuffer input_;   // (padded max_rows, hidden)
+  DeviceBuffer input_;   // (max_rows, hidden)
   DeviceBuffer logits_;  // (padded max_rows, vocab)
   HostBuffer fetched_;   // (max_rows, vocab)
 };

@@ -15,7 +15,8 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Load(const Checkpoint& checkpoint,
                     config.context_length));
   }
   std::unique_ptr<Stage> stage(new Stage(config, options, backend));
-  stage->stream_ = backend->NewStream();
+  CATENA_ASSIGN_OR_RETURN(stage->stream_, backend->NewStream(StepLimitsOf(
+                                              config, backend->PaddedRows(options.max_rows))));
   CATENA_RETURN_IF_ERROR(stage->LoadWeights(checkpoint, progress));
   CATENA_RETURN_IF_ERROR(stage->LoadFrequencies());
   CATENA_RETURN_IF_ERROR(stage->AllocateMemory());
@@ -128,9 +129,8 @@ absl::Status Stage::AddToBatch(const StageSpan& span) {
   return absl::OkStatus();
 }
 
-// The residual rows at the beginning.
+// The residual rows that come from the stage before.
 void Stage::TakeInput(const StageInput& input, const Rows& x) {
-  if (is_first()) return backend_->Embed(*stream_, *embedding_, *batch_, x);
   if (input.host.empty()) {
     return backend_->Copy(*stream_, input.device, x.Slice(0, batch_->rows()));
   }
@@ -143,16 +143,10 @@ void Stage::TakeInput(const StageInput& input, const Rows& x) {
   CATENA_CHECK(row == batch_->rows());
 }
 
-absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const StageInput& input,
-                                const std::function<void()>& after_block) {
-  batch_->Clear();
-  CATENA_RETURN_IF_ERROR(CheckDistinct(spans));
-  for (const StageSpan& span : spans) CATENA_RETURN_IF_ERROR(AddToBatch(span));
-  backend_->Upload(*stream_, batch_.get());
-  const int rows = batch_->padded_rows();
-  const Rows x = residual_.As(rows, config_.hidden_size, backend_->residual_dtype());
-  TakeInput(input, x);
-  const Rows rotary = workspace_.rotary.As(rows, config_.rotary_dim, DType::kF32);
+void Stage::RunBlocks(const Rows& x, const StageRunOptions& options) {
+  backend_->BeginStep(*stream_, *batch_);
+  if (is_first()) backend_->Embed(*stream_, *embedding_, *batch_, x);
+  const Rows rotary = workspace_.rotary.As(x.rows, config_.rotary_dim, DType::kF32);
   backend_->RotaryFactors(*stream_, *batch_, *frequencies_, rotary_scale_, rotary);
   const DecoderPass pass{.backend = backend_,
                          .stream = stream_.get(),
@@ -163,9 +157,21 @@ absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const StageIn
                          .workspace = &workspace_};
   for (size_t i = 0; i < blocks_.size(); ++i) {
     RunBlock(pass, blocks_[i], static_cast<int>(i), x);
-    if (after_block) after_block();
+    if (options.after_block) options.after_block();
   }
-  stream_->Synchronize();
+  backend_->EndStep(*stream_, options.another_soon);
+}
+
+absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const StageInput& input,
+                                const StageRunOptions& options) {
+  batch_->Clear();
+  CATENA_RETURN_IF_ERROR(CheckDistinct(spans));
+  for (const StageSpan& span : spans) CATENA_RETURN_IF_ERROR(AddToBatch(span));
+  backend_->Upload(*stream_, batch_.get());
+  const Rows x =
+      residual_.As(batch_->padded_rows(), config_.hidden_size, backend_->residual_dtype());
+  if (!is_first()) TakeInput(input, x);
+  RunBlocks(x, options);
   for (const StageSpan& span : spans) {
     cache_->SetLength(span.sequence, span.first_position + static_cast<int64_t>(span.ids.size()));
   }

@@ -41,6 +41,13 @@ struct StageInput {
   Rows device;
 };
 
+struct StageRunOptions {
+  // Called as soon as a block is issued; on the CPU it is done then.
+  std::function<void()> after_block = nullptr;
+  // Whether Run is about to be called again (Backend::EndStep).
+  bool another_soon = true;
+};
+
 // Called after each piece of a load with the fraction done, in [0, 1].
 using LoadProgress = std::function<void(double)>;
 
@@ -66,9 +73,8 @@ class Stage {
   // valid until the next Run. Each span must start at its sequence's length, have
   // its pages reserved, and appear once: FAILED_PRECONDITION. INVALID_ARGUMENT for an id outside
   // the vocabulary, a position past max_positions or more than max_rows rows.
-  // Calls `after_block` as soon as a block is done.
   absl::StatusOr<Rows> Run(absl::Span<const StageSpan> spans, const StageInput& input,
-                           const std::function<void()>& after_block = nullptr);
+                           const StageRunOptions& options = {});
   // The rows that Run gave, in host memory until the next Run.
   HostRows Fetch(const Rows& rows);
 
@@ -82,6 +88,7 @@ class Stage {
   absl::Status CheckDistinct(absl::Span<const StageSpan> spans);
   absl::Status AddToBatch(const StageSpan& span);
   void TakeInput(const StageInput& input, const Rows& x);
+  void RunBlocks(const Rows& x, const StageRunOptions& options);
   bool is_first() const { return options_.layers.begin == 0; }
 
   ModelConfig config_;

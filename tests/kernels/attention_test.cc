@@ -29,12 +29,11 @@ class AttentionTest : public ::testing::TestWithParam<BackendCase> {};
 std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int positions, const Cut& cut) {
   const int q_cols = s.heads * s.head_dim, cols = q_cols + 2 * s.kv_heads * s.head_dim;
   const int pages = (positions + kPagePositions - 1) / kPagePositions;
-  auto stream = backend.NewStream();
+  auto stream = *backend.NewStream(kTestLimits);
   auto pool = *backend.NewKvPool({2, s.kv_heads, s.head_dim, s.kv}, pages + 3);
   const Matrix tables = MakeMatrix(DType::kF32, 2, s.rotary_dim / 2, 11);
   auto frequencies = *backend.Pack({tables.view}, WeightRole::kTable);
   auto weight = *backend.Pack({MakeMatrix(DType::kF32, 24, q_cols, 12).view}, WeightRole::kLinear);
-  auto packed = *backend.NewPackedRows(backend.PaddedRows(positions + 1), q_cols);
   const AttentionShape shape{s.heads, s.kv_heads, s.head_dim, s.rotary_dim, 0.25f, s.window};
   std::vector<int32_t> ids(pages);
   std::iota(ids.rbegin(), ids.rend(), 2);  // scattered: descending
@@ -59,8 +58,7 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
     const DeviceRows y(backend, *stream, batch->rows(), 24);
     backend.RotaryFactors(*stream, *batch, *frequencies, 1.5f, factors.rows());
     backend.RotaryAppend(*stream, qkv.rows(), shape, factors.rows(), *batch, 1, pool.get());
-    backend.Attention(*stream, qkv.rows(), shape, *batch, 1, *pool, *weight, packed.get());
-    backend.Linear(*stream, *weight, *packed, LinearMode::kStore, y.rows());
+    backend.AttentionLinear(*stream, qkv.rows(), shape, *batch, 1, *pool, *weight, y.rows());
     const std::vector<float> values = y.Values();
     out.insert(out.end(), values.end() - n * 24, values.end());
     position += n;

@@ -25,18 +25,14 @@ class BackendTest : public ::testing::TestWithParam<BackendCase> {
   }
 };
 
-// Norm, then a linear layer that stores and one that adds.
 std::vector<float> NormLinear(Backend& backend, const std::vector<float>& x, int rows,
                               const Matrix& gain, const Matrix& w) {
-  auto stream = backend.NewStream();
+  auto stream = *backend.NewStream(kTestLimits);
   auto weight = *backend.Pack({w.view}, WeightRole::kLinear);
   auto gains = *backend.Pack({gain.view}, WeightRole::kTable);
-  auto packed = *backend.NewPackedRows(backend.PaddedRows(rows), w.view.cols);
   const DeviceRows in(backend, *stream, x, w.view.cols);
   const DeviceRows out(backend, *stream, rows, w.view.rows, 0.5f);
-  backend.Norm(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, packed.get());
-  backend.Linear(*stream, *weight, *packed, LinearMode::kStore, out.rows());
-  backend.Linear(*stream, *weight, *packed, LinearMode::kAdd, out.rows());
+  backend.NormLinear(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, out.rows());
   return out.Values();
 }
 
@@ -110,7 +106,7 @@ TEST_P(BackendTest, ALinearRowDoesNotDependOnItsBatchOrTheThreads) {
 
 TEST_P(BackendTest, TensorsPackedTogetherAreOneMatrix) {
   auto backend = Make(Activations::kInt8);
-  auto stream = backend->NewStream();
+  auto stream = *backend->NewStream(kTestLimits);
   const Matrix q = MakeMatrix(DType::kQ4_0, 40, 64, 1), k = MakeMatrix(DType::kQ4_0, 24, 64, 2);
   const Matrix wide = MakeMatrix(DType::kF16, 24, 64, 2), gain = MakeMatrix(DType::kF32, 1, 64, 8);
   const std::vector<float> x = RandomRows(1, 64, 3);
@@ -120,11 +116,8 @@ TEST_P(BackendTest, TensorsPackedTogetherAreOneMatrix) {
   EXPECT_EQ(weight->rows(), 64);
   EXPECT_EQ(weight->bytes(), backend->PackedBytes({q.view, k.view}, WeightRole::kLinear));
   auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
-  auto packed = *backend->NewPackedRows(backend->PaddedRows(1), 64);
   const DeviceRows in(*backend, *stream, x, 64), out(*backend, *stream, 1, 64, 0.5f);
-  backend->Norm(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, packed.get());
-  backend->Linear(*stream, *weight, *packed, LinearMode::kStore, out.rows());
-  backend->Linear(*stream, *weight, *packed, LinearMode::kAdd, out.rows());
+  backend->NormLinear(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, out.rows());
   EXPECT_EQ(Bits(out.Values()), Bits(expect));
   // Different dtypes are widened.
   EXPECT_EQ((*backend->Pack({q.view, wide.view}, WeightRole::kLinear))->dtype(), DType::kF32);
@@ -152,15 +145,13 @@ TEST_P(BackendTest, RowsStoredAsRotaryPairsAreReadAsHalves) {
 TEST_P(BackendTest, NormOfChosenRowsIsThatOfThoseRows) {
   const Matrix gain = MakeMatrix(DType::kF32, 1, 64, 8), w = MakeMatrix(DType::kF32, 64, 64, 9);
   auto backend = Make(Activations::kF32);
-  auto stream = backend->NewStream();
+  auto stream = *backend->NewStream(kTestLimits);
   auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
   auto weight = *backend->Pack({w.view}, WeightRole::kLinear);
-  auto packed = *backend->NewPackedRows(backend->PaddedRows(4), 64);
   const std::vector<float> x = RandomRows(4, 64, 3);
   auto run = [&](const std::vector<float>& values, const Batch* wanted) {
     const DeviceRows rows(*backend, *stream, values, 64), y(*backend, *stream, 2, 64);
-    backend->Norm(*stream, rows.rows(), wanted, *gains, 1e-6f, *weight, packed.get());
-    backend->Linear(*stream, *weight, *packed, LinearMode::kStore, y.rows());
+    backend->NormLinear(*stream, rows.rows(), wanted, *gains, 1e-6f, *weight, y.rows());
     return Bits(y.Values());
   };
   std::vector<float> two(x.begin() + 3 * 64, x.end());
@@ -182,7 +173,7 @@ TEST_P(BackendTest, WhatIsNotFiniteStaysNotFinite) {
 // That a far backend catches who treats it as a near one.
 TEST(FarBackendDeathTest, TheHostCannotTouchItsMemory) {
   const auto backend = NewFarBackend(NewRefBackend(Activations::kF32));
-  const auto stream = backend->NewStream();
+  const auto stream = *backend->NewStream(kTestLimits);
   const DeviceRows x(*backend, *stream, 2, 8, 1.0f);
   float* at = x.rows().data.As<float>();
   EXPECT_DEATH(*at = 2.0f, "");
@@ -192,7 +183,7 @@ TEST(FarBackendDeathTest, TheHostCannotTouchItsMemory) {
 
 TEST(FarBackendDeathTest, ItsOpsTakeNoRowsOfTheHost) {
   const auto backend = NewFarBackend(NewRefBackend(Activations::kF32));
-  const auto stream = backend->NewStream();
+  const auto stream = *backend->NewStream(kTestLimits);
   const DeviceRows x(*backend, *stream, 2, 8, 1.0f);
   std::vector<float> host(16);
   const Rows rows{DeviceAddress(host.data()), 2, 8, 8};

@@ -1,7 +1,10 @@
 #include "tests/kernels/far_backend.h"
 
 #include <cstring>
+#include <map>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include <sys/mman.h>
 
@@ -52,6 +55,48 @@ int64_t SpannedBytes(const Rows& rows) {
   return (rows.rows - 1) * RowBytes(rows.dtype, rows.stride) + RowBytes(rows.dtype, rows.cols);
 }
 
+// An op and what it was called with, as far as a recording keeps it.
+struct FarCall {
+  const char* op;
+  std::vector<const void*> addresses;
+  std::vector<int64_t> numbers;
+  bool operator==(const FarCall&) const = default;
+};
+
+// Remembers what the steps of each batch are made of: a device that has recorded one may run it in
+// another's place.
+class FarStream : public Stream {
+ public:
+  explicit FarStream(std::unique_ptr<Stream> near) : near_(std::move(near)) {}
+  void Synchronize() override { near_->Synchronize(); }
+  Stream& near() { return *near_; }
+
+  void Begin(const Batch& batch) {
+    CATENA_CHECK(!in_step_);
+    in_step_ = true;
+    step_ = {&batch, batch.padded_rows(), batch.padded_wanted()};
+    calls_.clear();
+  }
+  void Add(FarCall call) {
+    if (in_step_) calls_.push_back(std::move(call));
+  }
+  void End() {
+    CATENA_CHECK(in_step_);
+    in_step_ = false;
+    const auto [recorded, fresh] = recorded_.emplace(step_, calls_);
+    CATENA_CHECK(fresh || recorded->second == calls_);
+  }
+  bool in_step() const { return in_step_; }
+
+ private:
+  using Step = std::tuple<const Batch*, int, int>;
+  const std::unique_ptr<Stream> near_;
+  bool in_step_ = false;
+  Step step_;
+  std::vector<FarCall> calls_;
+  std::map<Step, std::vector<FarCall>> recorded_;
+};
+
 class FarBackend : public Backend {
  public:
   explicit FarBackend(std::unique_ptr<Backend> near) : near_(std::move(near)) {}
@@ -60,7 +105,18 @@ class FarBackend : public Backend {
   DType residual_dtype() const override { return near_->residual_dtype(); }
   std::string numerics_id() const override { return near_->numerics_id(); }
 
-  std::unique_ptr<Stream> NewStream() override { return near_->NewStream(); }
+  void BeginStep(Stream& stream, const Batch& batch) override {
+    Of(stream).Begin(batch);
+    near_->BeginStep(Of(stream).near(), batch);
+  }
+  void EndStep(Stream& stream, bool another_soon) override {
+    near_->EndStep(Of(stream).near(), another_soon);
+    Of(stream).End();
+  }
+  absl::StatusOr<std::unique_ptr<Stream>> NewStream(const StepLimits& limits) override {
+    CATENA_ASSIGN_OR_RETURN(auto near, near_->NewStream(limits));
+    return std::make_unique<FarStream>(std::move(near));
+  }
   absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) override {
     return DeviceBuffer{
         .address = DeviceAddress(memory_->Allocate(bytes)), .bytes = bytes, .owner = memory_};
@@ -68,31 +124,27 @@ class FarBackend : public Backend {
   absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) override {
     return near_->AllocateHost(bytes);
   }
-  void Upload(Stream& stream, const HostRows& from, const Rows& to) override {
-    CATENA_CHECK(!memory_->Meets(from.data, from.rows * RowBytes(from.dtype, from.stride)));
-    Run({to}, [&] { near_->Upload(stream, from, to); });
-  }
   int PaddedRows(int rows) const override { return rows == 0 ? 0 : (rows + 10) / 8 * 8; }
-  void Upload(Stream&, Batch* batch) override {
+  void Upload(Stream& stream, Batch* batch) override {
     batch->Pad(PaddedRows(batch->rows()), PaddedRows(batch->wanted()));
-    Run({}, [&] {
+    Transfer(stream, {}, [=](Stream&) {
       std::memcpy(batch->device_address().As<void>(), batch->host_data(), batch->used_bytes());
     });
   }
+  void Upload(Stream& stream, const HostRows& from, const Rows& to) override {
+    CATENA_CHECK(!memory_->Meets(from.data, from.rows * RowBytes(from.dtype, from.stride)));
+    Transfer(stream, {to}, [=, this](Stream& s) { near_->Upload(s, from, to); });
+  }
   void Copy(Stream& stream, const Rows& from, const Rows& to) override {
-    Run({from, to}, [&] { near_->Copy(stream, from, to); });
+    Transfer(stream, {from, to}, [=, this](Stream& s) { near_->Copy(s, from, to); });
   }
   HostRows Download(Stream& stream, const Rows& from, const HostBuffer& to) override {
     const Rows host{DeviceAddress(to.data), from.rows, from.cols, from.cols, from.dtype};
     CATENA_CHECK(host.bytes() <= static_cast<int64_t>(to.bytes));
-    Run({from}, [&] { near_->Copy(stream, from, host); });
+    Transfer(stream, {from}, [=, this](Stream& s) { near_->Copy(s, from, host); });
     return {to.data, from.rows, from.cols, from.cols, from.dtype};
   }
 
-  absl::StatusOr<std::unique_ptr<PackedRows>> NewPackedRows(int max_rows,
-                                                            int64_t max_cols) override {
-    return near_->NewPackedRows(max_rows, max_cols);
-  }
   int64_t KvPageBytes(const KvShape& shape) const override { return near_->KvPageBytes(shape); }
   absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) override {
     return near_->NewKvPool(shape, pages);
@@ -105,40 +157,68 @@ class FarBackend : public Backend {
     return near_->PackedBytes(tensors, role);
   }
 
-  void Embed(Stream& s, const Weight& table, const Batch& batch, const Rows& out) override {
-    Run({out}, [&] { near_->Embed(s, table, batch, out); });
+  void Embed(Stream& stream, const Weight& table, const Batch& batch, const Rows& out) override {
+    Op(stream, "Embed", {out}, {&table, &batch}, {},
+       [&, out](Stream& s) { near_->Embed(s, table, batch, out); });
   }
-  void RotaryFactors(Stream& s, const Batch& batch, const Weight& frequencies, float scale,
+  void RotaryFactors(Stream& stream, const Batch& batch, const Weight& frequencies, float scale,
                      const Rows& out) override {
-    Run({out}, [&] { near_->RotaryFactors(s, batch, frequencies, scale, out); });
+    Op(stream, "RotaryFactors", {out}, {&batch, &frequencies}, {},
+       [&, scale, out](Stream& s) { near_->RotaryFactors(s, batch, frequencies, scale, out); });
   }
-  void Norm(Stream& s, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
-            const Weight& reader, PackedRows* out) override {
-    Run({x}, [&] { near_->Norm(s, x, wanted, gain, eps, reader, out); });
+  void NormLinear(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
+                  const Weight& w, const Rows& out) override {
+    Op(stream, "NormLinear", {x, out}, {wanted, &gain, &w}, {},
+       [&, x, wanted, eps, out](Stream& s) { near_->NormLinear(s, x, wanted, gain, eps, w, out); });
   }
-  void Linear(Stream& s, const Weight& w, const PackedRows& in, LinearMode mode,
-              const Rows& out) override {
-    Run({out}, [&] { near_->Linear(s, w, in, mode, out); });
+  void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
+                    const Rows& factors, const Batch& batch, int layer, KvPool* cache) override {
+    Op(stream, "RotaryAppend", {qkv, factors}, {&batch, cache}, {layer},
+       [&, qkv, shape, factors, layer, cache](Stream& s) {
+         near_->RotaryAppend(s, qkv, shape, factors, batch, layer, cache);
+       });
   }
-  void RotaryAppend(Stream& s, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
-                    const Batch& batch, int layer, KvPool* cache) override {
-    Run({qkv, factors}, [&] { near_->RotaryAppend(s, qkv, shape, factors, batch, layer, cache); });
+  void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
+                       const Batch& batch, int layer, const KvPool& cache, const Weight& w,
+                       const Rows& out) override {
+    Op(stream, "AttentionLinear", {qkv, out}, {&batch, &cache, &w}, {layer},
+       [&, qkv, shape, layer, out](Stream& s) {
+         near_->AttentionLinear(s, qkv, shape, batch, layer, cache, w, out);
+       });
   }
-  void Attention(Stream& s, const Rows& qkv, const AttentionShape& shape, const Batch& batch,
-                 int layer, const KvPool& cache, const Weight& reader, PackedRows* out) override {
-    Run({qkv}, [&] { near_->Attention(s, qkv, shape, batch, layer, cache, reader, out); });
-  }
-  void Gate(Stream& s, const Rows& gate_up, const Weight& reader, PackedRows* out) override {
-    Run({gate_up}, [&] { near_->Gate(s, gate_up, reader, out); });
+  void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w, const Rows& out) override {
+    Op(stream, "GateLinear", {gate_up, out}, {&w}, {},
+       [&, gate_up, out](Stream& s) { near_->GateLinear(s, gate_up, w, out); });
   }
 
  private:
-  template <class Op>
-  void Run(std::initializer_list<Rows> rows, const Op& op) {
+  static FarStream& Of(Stream& stream) { return static_cast<FarStream&>(stream); }
+
+  void CheckHeld(const std::vector<Rows>& rows) const {
     for (const Rows& r : rows) CATENA_CHECK(memory_->Holds(r.data.As<char>(), SpannedBytes(r)));
+  }
+  template <class Fn>
+  void Run(Stream& stream, const Fn& fn) {
     memory_->Open();
-    op();
+    fn(Of(stream).near());
     memory_->Close();
+  }
+  template <class Fn>
+  void Transfer(Stream& stream, const std::vector<Rows>& rows, const Fn& fn) {
+    CATENA_CHECK(!Of(stream).in_step());
+    CheckHeld(rows);
+    Run(stream, fn);
+  }
+  template <class Fn>
+  void Op(Stream& stream, const char* name, const std::vector<Rows>& rows,
+          std::vector<const void*> addresses, std::vector<int64_t> numbers, const Fn& fn) {
+    CheckHeld(rows);
+    for (const Rows& r : rows) {
+      addresses.push_back(r.data.As<void>());
+      numbers.insert(numbers.end(), {r.cols, r.stride});
+    }
+    Of(stream).Add({name, std::move(addresses), std::move(numbers)});
+    Run(stream, fn);
   }
 
   const std::unique_ptr<Backend> near_;

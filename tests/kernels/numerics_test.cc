@@ -22,11 +22,10 @@ uint64_t HashOf(Backend& b) {
   auto add = [&hash](const std::vector<float>& x) {
     for (uint32_t bits : Bits(x)) hash = (hash ^ bits) * 1099511628211u;
   };
-  auto stream = b.NewStream();
+  auto stream = *b.NewStream(kTestLimits);
   const Matrix gain = MakeMatrix(DType::kF32, 1, 64, 2), table = MakeMatrix(DType::kF32, 1, 8, 3);
   auto gains = *b.Pack({gain.view}, WeightRole::kTable);
   auto frequencies = *b.Pack({table.view}, WeightRole::kTable);
-  auto packed = *b.NewPackedRows(b.PaddedRows(kRows), 96);
   for (DType t : kAllDTypes) {
     const Matrix vocabulary = MakeMatrix(t, 50, 64, 7);
     auto qkv = *b.Pack({MakeMatrix(t, 96, 64, 4).view}, WeightRole::kLinear);
@@ -48,14 +47,11 @@ uint64_t HashOf(Backend& b) {
     const AttentionShape shape{2, 2, 16, 16, 0.25f, windowed ? 100 : 0};
     auto embedding = *b.Pack({vocabulary.view}, WeightRole::kEmbedding);
     b.Embed(*stream, *embedding, *batch, x.rows());
-    b.Norm(*stream, x.rows(), nullptr, *gains, 1e-5f, *qkv, packed.get());
-    b.Linear(*stream, *qkv, *packed, LinearMode::kStore, y.rows());
+    b.NormLinear(*stream, x.rows(), nullptr, *gains, 1e-5f, *qkv, y.rows());
     b.RotaryFactors(*stream, *batch, *frequencies, 1.25f, factors.rows());
     b.RotaryAppend(*stream, y.rows(), shape, factors.rows(), *batch, 0, pool.get());
-    b.Attention(*stream, y.rows(), shape, *batch, 0, *pool, *wide, packed.get());
-    b.Linear(*stream, *wide, *packed, LinearMode::kStore, z.rows());
-    b.Gate(*stream, z.rows(), *out, packed.get());
-    b.Linear(*stream, *out, *packed, LinearMode::kAdd, w.rows());
+    b.AttentionLinear(*stream, y.rows(), shape, *batch, 0, *pool, *wide, z.rows());
+    b.GateLinear(*stream, z.rows(), *out, w.rows());
     for (const DeviceRows* part : {&factors, &y, &z, &w}) add(part->Values());
   }
   return hash;

@@ -27,7 +27,7 @@ struct OpWork {
 
 class OpRun {
  public:
-  explicit OpRun(Backend& backend) : backend_(backend), stream_(backend.NewStream()) {}
+  explicit OpRun(Backend& backend) : backend_(backend), stream_(*backend.NewStream(kTestLimits)) {}
   virtual ~OpRun() = default;
   virtual void Run() = 0;                   // the op alone, again and again
   virtual std::vector<float> Result() = 0;  // of a first Run
@@ -39,12 +39,6 @@ class OpRun {
   }
   DeviceRows Device(int rows, int64_t cols, float value) {
     return {backend_, *stream_, rows, cols, value};
-  }
-  // What a small linear layer of `reader` makes of packed rows: all their bits count in it.
-  std::vector<float> Unpack(const Weight& reader, const PackedRows& packed, int rows) {
-    const DeviceRows y = Device(rows, reader.rows(), 0.0f);
-    backend_.Linear(*stream_, reader, packed, LinearMode::kStore, y.rows());
-    return y.Values();
   }
   std::unique_ptr<Weight> Pack(const Matrix& m, WeightRole role) {
     return *backend_.Pack({m.view}, role);
@@ -60,7 +54,7 @@ struct OpCase {
   std::function<std::unique_ptr<OpRun>(Backend&)> make;
 };
 
-inline constexpr int kReaderRows = 24;  // of a weight that only says how rows are packed
+inline constexpr int kReaderRows = 24;  // of a weight that only shows what it reads
 
 class EmbedRun : public OpRun {
  public:
@@ -84,51 +78,53 @@ class EmbedRun : public OpRun {
   DeviceRows out_;
 };
 
-class NormRun : public OpRun {
+// The least that a linear layer takes of `weight`.
+inline OpWork LinearWork(const Weight& weight, int rows, Activations activations) {
+  return {.bytes = weight.bytes(),
+          .macs = rows * weight.rows() * weight.cols(),
+          .products = InputFormatOf(activations, weight.dtype())};
+}
+
+class NormLinearRun : public OpRun {
  public:
-  NormRun(Backend& b, DType reader, int cols, int rows)
-      : OpRun(b), x_(Device(RandomRows(rows, cols, 1), cols)), cols_(cols), rows_(rows) {
-    gain_ = Pack(MakeMatrix(DType::kF32, 1, cols, 8), WeightRole::kTable);
-    reader_ = Pack(MakeMatrix(reader, kReaderRows, cols, 9), WeightRole::kLinear);
-    packed_ = *b.NewPackedRows(b.PaddedRows(rows), cols);
+  NormLinearRun(Backend& b, DType dtype, int n, int k, int rows)
+      : OpRun(b), rows_(rows), x_(Device(RandomRows(rows, k, 3), k)), out_(Device(rows, n, 0.5f)) {
+    weight_ = Pack(MakeMatrix(dtype, n, k, 7), WeightRole::kLinear);
+    gain_ = Pack(MakeMatrix(DType::kF32, 1, k, 8), WeightRole::kTable);
   }
   void Run() override {
-    backend_.Norm(*stream_, x_.rows(), nullptr, *gain_, 1e-5f, *reader_, packed_.get());
+    backend_.NormLinear(*stream_, x_.rows(), nullptr, *gain_, 1e-5f, *weight_, out_.rows());
   }
-  std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
-  OpWork work() const override { return {.bytes = int64_t{rows_} * cols_ * 4}; }
-
- private:
-  DeviceRows x_;
-  int cols_, rows_;
-  std::unique_ptr<Weight> gain_, reader_;
-  std::unique_ptr<PackedRows> packed_;
-};
-
-class LinearRun : public OpRun {
- public:
-  LinearRun(Backend& b, DType dtype, int n, int k, int rows, LinearMode mode)
-      : OpRun(b), rows_(rows), mode_(mode), out_(Device(rows, n, 0.5f)) {
-    weight_ = Pack(MakeMatrix(dtype, n, k, 7), WeightRole::kLinear);
-    const auto gain = Pack(MakeMatrix(DType::kF32, 1, k, 8), WeightRole::kTable);
-    packed_ = *b.NewPackedRows(b.PaddedRows(rows), k);
-    const DeviceRows x = Device(RandomRows(rows, k, 3), k);
-    b.Norm(*stream_, x.rows(), nullptr, *gain, 1e-5f, *weight_, packed_.get());
-  }
-  void Run() override { backend_.Linear(*stream_, *weight_, *packed_, mode_, out_.rows()); }
   std::vector<float> Result() override { return out_.Values(); }
-  OpWork work() const override {
-    return {.bytes = weight_->bytes(),
-            .macs = rows_ * weight_->rows() * weight_->cols(),
-            .products = InputFormatOf(backend_.activations(), weight_->dtype())};
-  }
+  OpWork work() const override { return LinearWork(*weight_, rows_, backend_.activations()); }
 
  private:
   int rows_;
-  LinearMode mode_;
-  DeviceRows out_;
+  DeviceRows x_, out_;
+  std::unique_ptr<Weight> weight_, gain_;
+};
+
+class GateLinearRun : public OpRun {
+ public:
+  GateLinearRun(Backend& b, DType dtype, int n, int k, int rows)
+      : OpRun(b), k_(k), rows_(rows), x_(Device(Inputs(), 2 * k)), out_(Device(rows, n, 0.5f)) {
+    weight_ = Pack(MakeMatrix(dtype, n, k, 9), WeightRole::kLinear);
+  }
+  void Run() override { backend_.GateLinear(*stream_, x_.rows(), *weight_, out_.rows()); }
+  std::vector<float> Result() override { return out_.Values(); }
+  OpWork work() const override { return LinearWork(*weight_, rows_, backend_.activations()); }
+
+ private:
+  std::vector<float> Inputs() const {
+    std::vector<float> x = RandomRows(rows_, 2 * k_, 5);
+    for (float& f : x) f *= 8.0f;
+    x[0] = 200.0f, x[1] = -200.0f, x[2] = 0.0f, x[3] = -0.0f;
+    return x;
+  }
+
+  int k_, rows_;
+  DeviceRows x_, out_;
   std::unique_ptr<Weight> weight_;
-  std::unique_ptr<PackedRows> packed_;
 };
 
 // Heads and cache of the attention ops.
@@ -202,23 +198,22 @@ class RotaryAppendRun : public AttentionInputs {
   void Run() override { Append(); }
   std::vector<float> Result() override {
     return qkv_->Values();
-  }  // what it wrote, AttentionRun reads
+  }  // what it wrote, AttentionLinearRun reads
   OpWork work() const override { return {.bytes = int64_t{rows_} * cols_ * 4}; }
 };
 
-class AttentionRun : public AttentionInputs {
+class AttentionLinearRun : public AttentionInputs {
  public:
-  AttentionRun(Backend& b, const HeadShape& s, int positions, int rows, DType reader)
-      : AttentionInputs(b, s, positions, rows) {
+  AttentionLinearRun(Backend& b, const HeadShape& s, int positions, int rows, DType reader)
+      : AttentionInputs(b, s, positions, rows), out_(Device(rows, kReaderRows, 0.5f)) {
     Append();
-    const int q_cols = s.heads * s.head_dim;
-    reader_ = Pack(MakeMatrix(reader, kReaderRows, q_cols, 12), WeightRole::kLinear);
-    packed_ = *b.NewPackedRows(b.PaddedRows(rows), q_cols);
+    reader_ = Pack(MakeMatrix(reader, kReaderRows, s.heads * s.head_dim, 12), WeightRole::kLinear);
   }
   void Run() override {
-    backend_.Attention(*stream_, qkv_->rows(), shape_, *batch_, 1, *pool_, *reader_, packed_.get());
+    backend_.AttentionLinear(*stream_, qkv_->rows(), shape_, *batch_, 1, *pool_, *reader_,
+                             out_.rows());
   }
-  std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
+  std::vector<float> Result() override { return out_.Values(); }
   OpWork work() const override {
     int64_t seen = 0;  // by all rows
     for (int p = positions_ - rows_; p < positions_; ++p) {
@@ -230,33 +225,8 @@ class AttentionRun : public AttentionInputs {
   }
 
  private:
+  DeviceRows out_;
   std::unique_ptr<Weight> reader_;
-  std::unique_ptr<PackedRows> packed_;
-};
-
-class GateRun : public OpRun {
- public:
-  GateRun(Backend& b, DType reader, int n, int rows)
-      : OpRun(b), n_(n), rows_(rows), x_(Device(Inputs(), 2 * n)) {
-    reader_ = Pack(MakeMatrix(reader, kReaderRows, n, 9), WeightRole::kLinear);
-    packed_ = *b.NewPackedRows(b.PaddedRows(rows), n);
-  }
-  void Run() override { backend_.Gate(*stream_, x_.rows(), *reader_, packed_.get()); }
-  std::vector<float> Result() override { return Unpack(*reader_, *packed_, rows_); }
-  OpWork work() const override { return {.bytes = int64_t{rows_} * 2 * n_ * 4}; }
-
- private:
-  std::vector<float> Inputs() const {
-    std::vector<float> x = RandomRows(rows_, 2 * n_, 5);
-    for (float& f : x) f *= 8.0f;
-    x[0] = 200.0f, x[1] = -200.0f, x[2] = 0.0f, x[3] = -0.0f;
-    return x;
-  }
-
-  int n_, rows_;
-  DeviceRows x_;
-  std::unique_ptr<Weight> reader_;
-  std::unique_ptr<PackedRows> packed_;
 };
 
 template <class T, class... Args>
@@ -300,7 +270,7 @@ inline OpShapes SmallShapes() {
 // Phi-3-mini's, with one attention of SmolLM2's.
 inline OpShapes ModelShapes() {
   const HeadShape phi3{32, 32, 96, 96, 0, DType::kF16}, smollm2{9, 3, 64, 64, 0, DType::kF16};
-  return {.linear = {{3072, 8192}},
+  return {.linear = {{3072, 8192}, {kReaderRows, 8192}},  // the one is read, the other's inputs are
           .rows = {1, 16, 512},
           .vocab = 32064,
           .attention = {{phi3, 512, 512}, {phi3, 4000, 1}, {phi3, 4000, 16}, {smollm2, 3500, 1}}};
@@ -323,24 +293,10 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
           const char* by = format == InputFormat::kInt8   ? "int8"
                            : format == InputFormat::kBf16 ? "bf16"
                                                           : "f32";
-          for (const LinearMode mode : {LinearMode::kStore, LinearMode::kAdd}) {
-            const char* adds = mode == LinearMode::kAdd ? " +=" : "";
-            all.push_back(Case<LinearRun>(fmt::format("linear {} x {}{}", Name(t), by, adds),
-                                          fmt::format("{} x {}", n, row_cols), a, t, n, k, rows,
-                                          mode));
-          }
-        }
-      }
-      for (const DType reader : {DType::kQ4_0, DType::kQ8_0, DType::kBF16, DType::kF32}) {
-        for (const Activations a : {Activations::kInt8, Activations::kBf16}) {
-          if (a == Activations::kBf16 && reader != DType::kBF16) continue;
-          const char* packs = a == Activations::kBf16 ? "bf16"
-                              : IsQuantised(reader)   ? "int8"
-                                                      : "f32";
-          all.push_back(Case<NormRun>(fmt::format("norm to {} for {}", packs, Name(reader)),
-                                      row_cols, a, reader, k, rows));
-          all.push_back(Case<GateRun>(fmt::format("gate to {} for {}", packs, Name(reader)),
-                                      row_cols, a, reader, k, rows));
+          const std::string linear = fmt::format("linear {} x {}", Name(t), by);
+          const std::string shape = fmt::format("{} x {}", n, row_cols);
+          all.push_back(Case<NormLinearRun>("norm, " + linear, shape, a, t, n, k, rows));
+          all.push_back(Case<GateLinearRun>("gate, " + linear + " +=", shape, a, t, n, k, rows));
         }
       }
     }
@@ -353,8 +309,13 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
     all.push_back(Case<RotaryFactorsRun>("rotary factors", shape, f32, s, positions, rows));
     all.push_back(Case<RotaryAppendRun>(fmt::format("rotary, append {}", Name(s.kv)), shape, f32, s,
                                         positions, rows));
-    all.push_back(Case<AttentionRun>(fmt::format("attention {}", Name(s.kv)), shape, f32, s,
-                                     positions, rows, DType::kF32));
+    for (const DType reader : {DType::kF32, DType::kQ4_0}) {
+      const bool quantised = IsQuantised(reader);
+      if (quantised && s.heads * s.head_dim % kQuantBlock != 0) continue;
+      all.push_back(Case<AttentionLinearRun>(
+          fmt::format("attention {}, linear {} +=", Name(s.kv), Name(reader)), shape,
+          quantised ? Activations::kInt8 : f32, s, positions, rows, reader));
+    }
   }
   return all;
 }

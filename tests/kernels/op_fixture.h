@@ -90,6 +90,12 @@ inline Matrix MakeMatrix(DType dtype, int rows, int cols, uint32_t seed) {
   return m;
 }
 
+// More than any test comes to.
+inline constexpr StepLimits kTestLimits = {
+    .rows = 2048,
+    .inputs = 16384,
+    .attention = {.heads = 64, .kv_heads = 64, .head_dim = 128, .rotary_dim = 128}};
+
 // The values of rows on the device.
 inline std::vector<float> Fetch(Backend& backend, Stream& stream, const Rows& rows) {
   const HostBuffer buffer = *backend.AllocateHost(rows.rows * RowBytes(rows.dtype, rows.cols));

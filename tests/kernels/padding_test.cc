@@ -22,7 +22,7 @@ class Steps {
  public:
   explicit Steps(Backend& b)
       : b_(b),
-        stream_(b.NewStream()),
+        stream_(*b.NewStream(kTestLimits)),
         pool_(*b.NewKvPool({1, kShape.kv_heads, kShape.head_dim, DType::kF16}, 3)),
         batch_(*b.NewBatch({.rows = b.PaddedRows(kMost), .pages = 2, .wanted = 0})),
         table_(*b.Pack({vocabulary_.view}, WeightRole::kEmbedding)),
@@ -30,9 +30,8 @@ class Steps {
         gain_(*b.Pack({MakeMatrix(DType::kF32, 1, kHidden, 8).view}, WeightRole::kTable)),
         qkv_weight_(
             *b.Pack({MakeMatrix(DType::kQ8_0, kQkvCols, kHidden, 5).view}, WeightRole::kLinear)),
-        reader_(
-            *b.Pack({MakeMatrix(DType::kQ8_0, kReaderRows, kHidden, 6).view}, WeightRole::kLinear)),
-        packed_(*b.NewPackedRows(b.PaddedRows(kMost), kHidden)) {
+        reader_(*b.Pack({MakeMatrix(DType::kQ8_0, kReaderRows, kHidden, 6).view},
+                        WeightRole::kLinear)) {
     pool_->Zero(*stream_, {0, 1, 2});
   }
 
@@ -58,17 +57,15 @@ class Steps {
     const DeviceRows x(b_, *stream_, padded, kHidden, before);
     const DeviceRows qkv(b_, *stream_, padded, kQkvCols, before);
     const DeviceRows factors(b_, *stream_, padded, kShape.rotary_dim, before);
-    const DeviceRows y(b_, *stream_, padded, kReaderRows, before);
+    const DeviceRows y(b_, *stream_, padded, kReaderRows);
     const auto of = [padded](const DeviceRows& rows) { return rows.rows().Slice(0, padded); };
     b_.Embed(*stream_, *table_, *batch_, of(x));
-    b_.Norm(*stream_, of(x), nullptr, *gain_, 1e-5f, *qkv_weight_, packed_.get());
-    b_.Linear(*stream_, *qkv_weight_, *packed_, LinearMode::kStore, of(qkv));
+    b_.NormLinear(*stream_, of(x), nullptr, *gain_, 1e-5f, *qkv_weight_, of(qkv));
     b_.RotaryFactors(*stream_, *batch_, *frequencies_, 1.0f, of(factors));
     if (appends) {
       b_.RotaryAppend(*stream_, of(qkv), kShape, of(factors), *batch_, 0, pool_.get());
     }
-    b_.Attention(*stream_, of(qkv), kShape, *batch_, 0, *pool_, *reader_, packed_.get());
-    b_.Linear(*stream_, *reader_, *packed_, LinearMode::kStore, of(y));
+    b_.AttentionLinear(*stream_, of(qkv), kShape, *batch_, 0, *pool_, *reader_, of(y));
     std::vector<float> all;
     for (const DeviceRows* part : {&x, &qkv, &factors, &y}) {
       const auto values = Fetch(b_, *stream_, part->rows().Slice(0, batch_->rows()));
@@ -84,7 +81,6 @@ class Steps {
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<Batch> batch_;
   std::unique_ptr<Weight> table_, frequencies_, gain_, qkv_weight_, reader_;
-  std::unique_ptr<PackedRows> packed_;
 };
 
 TEST_P(PaddingTest, PaddedRowsAreInert) {

@@ -85,7 +85,7 @@ std::vector<uint32_t> Factors(Backend& backend, int half) {
   auto* values = reinterpret_cast<float*>(tables.bytes.data());
   for (int i = 0; i < 2 * half; ++i) values[i] *= std::exp2(-static_cast<float>(rng() % 24));
   auto frequencies = *backend.Pack({tables.view}, WeightRole::kTable);
-  auto stream = backend.NewStream();
+  auto stream = *backend.NewStream({});
   const std::vector<int32_t> pages((1 << 24) / kPagePositions, 0);
   const auto batch = MakeBatch(backend, *stream,
                                {{1, 0, pages, 0},

@@ -14,7 +14,7 @@ class KvCacheTest : public ::testing::Test {
  protected:
   void Make(int pages, int64_t window) {
     backend_ = NewRefBackend(Activations::kF32);
-    stream_ = backend_->NewStream();
+    stream_ = *backend_->NewStream({});
     pool_ = *backend_->NewKvPool({1, 1, 2, DType::kF32}, pages);
     cache_ = std::make_unique<KvCache>(pool_.get(), stream_.get(), window);
   }
