@@ -11,16 +11,21 @@ namespace catena {
 
 // How rotary frequencies are scaled. Sources: transformers' modeling_rope_utils.py.
 struct RopeScaling {
-  enum class Kind { kNone, kLinear, kLlama3, kLongRope };
+  enum class Kind { kNone, kLinear, kLlama3, kLongRope, kYarn };
   Kind kind = Kind::kNone;
-  double factor = 1.0;                 // linear, llama3
+  double factor = 1.0;                 // linear, llama3, yarn
   double low_freq_factor = 1.0;        // llama3
   double high_freq_factor = 4.0;       // llama3
-  int64_t original_max_positions = 0;  // llama3, longrope: the context of the first training
+  int64_t original_max_positions = 0;  // all but linear: the context of the first training
+  // yarn (Peng et al., 2023): waves that turn more often than beta_fast times in the original
+  // context are kept, those that turn less often than beta_slow slowed by `factor`, those between
+  // interpolated; the borders are whole dimensions, or lie between two.
+  double beta_fast = 32.0, beta_slow = 1.0;
+  bool whole_dimensions = true;
   // longrope: rotary_dim/2 divisors of the frequencies; `long` for sequences that have passed
-  // original_max_positions. cos and sin are multiplied by attention_factor.
+  // original_max_positions.
   std::vector<float> short_factor, long_factor;
-  double attention_factor = 1.0;
+  double attention_factor = 1.0;  // longrope, yarn: of sines and cosines
 };
 
 struct ModelConfig {

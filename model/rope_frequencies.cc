@@ -1,5 +1,6 @@
 #include "model/rope_frequencies.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -26,6 +27,31 @@ float ScaleByWavelength(const RopeScaling& scaling, float frequency) {
   return (1.0f - smooth) * frequency / factor + smooth * frequency;
 }
 
+// The dimension whose wave turns so many times in the original context.
+double YarnDimension(const ModelConfig& config, double turns) {
+  const auto context = static_cast<double>(config.rope_scaling.original_max_positions);
+  return config.rotary_dim * std::log(context / (turns * 2 * std::numbers::pi)) /
+         (2 * std::log(config.rope_theta));
+}
+
+float ScaleByTurns(const ModelConfig& config, float power, int i) {
+  const RopeScaling& scaling = config.rope_scaling;
+  double first = YarnDimension(config, scaling.beta_fast);
+  double last = YarnDimension(config, scaling.beta_slow);
+  if (scaling.whole_dimensions) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::max(first, 0.0);
+  last = std::min(last, config.rotary_dim - 1.0);
+  if (first == last) last += 0.001;  // as the reference does, so that nothing is divided by zero
+  const float ramp = std::clamp(
+      (static_cast<float>(i) - static_cast<float>(first)) / static_cast<float>(last - first), 0.0f,
+      1.0f);
+  const float kept = 1.0f - ramp;
+  return 1.0f / (static_cast<float>(scaling.factor) * power) * (1.0f - kept) + 1.0f / power * kept;
+}
+
 float Frequency(const ModelConfig& config, int table, int i) {
   const RopeScaling& scaling = config.rope_scaling;
   const float power = Power(config, i);
@@ -36,6 +62,8 @@ float Frequency(const ModelConfig& config, int table, int i) {
       return 1.0f / power / static_cast<float>(scaling.factor);
     case RopeScaling::Kind::kLlama3:
       return ScaleByWavelength(scaling, 1.0f / power);
+    case RopeScaling::Kind::kYarn:
+      return ScaleByTurns(config, power, i);
     case RopeScaling::Kind::kLongRope:
       return 1.0f / ((table == 0 ? scaling.short_factor : scaling.long_factor)[i] * power);
   }

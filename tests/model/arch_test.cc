@@ -243,6 +243,35 @@ TEST(LlamaJson, ReadsRopeScalingOldAndNew) {
   EXPECT_EQ(plain.rope_theta, 7.0);
 }
 
+TEST(LlamaJson, ReadsYarnAndTheContextThatItStretchesTo) {
+  const ModelConfig c = MustRead(kLlama, R"({"max_position_embeddings": 40960, "rope_scaling": {
+      "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}})");
+  EXPECT_EQ(c.rope_scaling.kind, RopeScaling::Kind::kYarn);
+  EXPECT_EQ(c.rope_scaling.factor, 4.0);
+  EXPECT_EQ(c.rope_scaling.original_max_positions, 32768);
+  EXPECT_EQ(c.context_length, 131072);
+  EXPECT_EQ(c.rope_scaling.beta_fast, 32.0);
+  EXPECT_EQ(c.rope_scaling.beta_slow, 1.0);
+  EXPECT_TRUE(c.rope_scaling.whole_dimensions);
+  EXPECT_DOUBLE_EQ(c.rope_scaling.attention_factor, 0.1 * std::log(4.0) + 1.0);
+  // The factor is how much the context has grown, where the file does not say.
+  const ModelConfig grown = MustRead(kLlama, R"({"rope_scaling": {
+      "type": "yarn", "original_max_position_embeddings": 128, "truncate": false,
+      "beta_fast": 16, "beta_slow": 2, "attention_factor": 1.5}})");
+  EXPECT_EQ(grown.rope_scaling.factor, 2.0);
+  EXPECT_EQ(grown.context_length, 256);
+  EXPECT_EQ(grown.rope_scaling.beta_fast, 16.0);
+  EXPECT_EQ(grown.rope_scaling.beta_slow, 2.0);
+  EXPECT_FALSE(grown.rope_scaling.whole_dimensions);
+  EXPECT_EQ(grown.rope_scaling.attention_factor, 1.5);
+  const ModelConfig both = MustRead(kLlama, R"({"rope_scaling": {
+      "type": "yarn", "factor": 2, "mscale": 2.0, "mscale_all_dim": 1.0}})");
+  EXPECT_EQ(both.rope_scaling.original_max_positions, 256);
+  EXPECT_EQ(both.context_length, 512);
+  EXPECT_DOUBLE_EQ(both.rope_scaling.attention_factor,
+                   (0.2 * std::log(2.0) + 1.0) / (0.1 * std::log(2.0) + 1.0));
+}
+
 struct BadConfig {
   const char *base, *patch;
   absl::StatusCode code;
@@ -290,9 +319,13 @@ TEST(Json, SaysWhatIsWrongWithAConfig) {
       {kPhi3, R"({"rope_scaling": {"type": "longrope"}})", kInvalid, "short_factor"},
       {kPhi3, R"({"rope_scaling": {"type": "longrope", "short_factor": [1, 2]}})", kInvalid,
        "rope_scaling.short_factor\" must hold 16 numbers"},
-      {kLlama, R"({"rope_scaling": {"type": "yarn", "factor": 2}})", kInvalid,
-       "\"yarn\" is not supported; known are: default, linear, llama3"},
-      {kLlama, R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2}})", kInvalid, "dynamic"},
+      {kLlama, R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2}})", kInvalid,
+       "\"dynamic\" is not supported; known are: default, linear, llama3, yarn"},
+      {kLlama, R"({"rope_scaling": {"type": "yarn", "factor": 0}})", kInvalid,
+       "rope_scaling.factor"},
+      {kLlama, R"({"rope_scaling": {"type": "yarn", "factor": 1e6}})", kInvalid, "stretches"},
+      {kLlama, R"({"rope_scaling": {"type": "yarn", "factor": 2, "beta_slow": 40}})", kInvalid,
+       "beta_slow\" (40) must be below"},
       {kLlama, R"({"rope_scaling": {"type": "linear"}})", kInvalid,
        "rope_scaling.factor\" is missing"},
       {kLlama, R"({"rope_scaling": {"type": "linear", "factor": 0}})", kInvalid, "factor"},
@@ -408,6 +441,20 @@ TEST(LlamaGguf, ReadsBakedInLlama3ScalingAsDivisors) {
   EXPECT_EQ(c->rope_scaling.attention_factor, 1.0);
 }
 
+TEST(LlamaGguf, ReadsYarn) {
+  GgufWriter w = TinyLlama();
+  w.AddString("llama.rope.scaling.type", "yarn");
+  w.AddF32("llama.rope.scaling.factor", 4.0f);
+  w.AddU32("llama.rope.scaling.original_context_length", 16);
+  w.AddF32("llama.rope.scaling.attn_factor", 2.0f);
+  const auto c = ReadGguf(w);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->rope_scaling.kind, RopeScaling::Kind::kYarn);
+  EXPECT_EQ(c->rope_scaling.factor, 4.0);
+  EXPECT_EQ(c->context_length, 64);
+  EXPECT_DOUBLE_EQ(c->rope_scaling.attention_factor, 2.0 * (0.1 * std::log(4.0) + 1.0));
+}
+
 TEST(Phi3Gguf, ReadsWindowAndLongRope) {
   GgufWriter w = TinyPhi3();
   w.AddU32("phi3.attention.sliding_window", 47);
@@ -457,7 +504,9 @@ TEST(Gguf, SaysWhatIsWrongWithAConfig) {
       {"rope.dimension_count", [](auto* w) { w->AddU32("llama.rope.dimension_count", 8); }},
       {"rope.dimension_count", [](auto* w) { w->AddU32("llama.rope.dimension_count", 4096); }},
       {"rotary dimensions", [](auto* w) { w->AddU32("llama.rope.dimension_count", 15); }},
-      {"\"yarn\"", [](auto* w) { w->AddString("llama.rope.scaling.type", "yarn"); }},
+      {"\"dynamic\"", [](auto* w) { w->AddString("llama.rope.scaling.type", "dynamic"); }},
+      {"rope.scaling.factor\" is missing",
+       [](auto* w) { w->AddString("llama.rope.scaling.type", "yarn"); }},
       {"rope.freq_base", [](auto* w) { w->AddF32("llama.rope.freq_base", 0.f); }},
       {"vocab_size", [](auto* w) { w->AddU32("llama.vocab_size", 1u << 30); }},
       {"rope_freqs.weight",

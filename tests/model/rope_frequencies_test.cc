@@ -49,6 +49,25 @@ TEST(RopeFrequencies, OfLlama3KeepShortWavesAndSlowLongOnes) {
               ElementsAre(1.0f, 0x1.341190p-5f, 0x1.132ba4p-11f, 0x1.be2188p-18f));
 }
 
+TEST(RopeFrequencies, OfYarnKeepFastWavesAndSlowThoseThatTurnLessThanOnce) {
+  RopeScaling yarn;
+  yarn.kind = Kind::kYarn;
+  yarn.factor = 4.0;
+  yarn.original_max_positions = 4096;
+  yarn.attention_factor = 1.25;
+  const RopeFrequencies rope = MakeRopeFrequencies(Config(yarn));
+  EXPECT_EQ(rope.tables, 1);
+  EXPECT_EQ(rope.scale, 1.25f);
+  EXPECT_THAT(rope.values, ElementsAre(1.0f, 0x1.99999ap-4f, 0x1.999998p-8f, 0x1.0624dep-12f));
+  yarn.whole_dimensions = false;
+  EXPECT_THAT(MakeRopeFrequencies(Config(yarn)).values,
+              ElementsAre(1.0f, 0x1.99999ap-4f, 0x1.adb7b8p-8f, 0x1.0624dep-12f));
+  yarn.whole_dimensions = true;
+  yarn.original_max_positions = 64;  // no wave turns 32 times
+  EXPECT_THAT(MakeRopeFrequencies(Config(yarn)).values,
+              ElementsAre(1.0f, 0x1.000000p-4f, 0x1.47ae14p-9f, 0x1.0624dep-12f));
+}
+
 TEST(RopeFrequencies, OfLongRopeAreTwoTablesAndAScale) {
   const RopeFrequencies rope = MakeRopeFrequencies(Config(LongRope()));
   EXPECT_EQ(rope.tables, 2);
