@@ -2,17 +2,22 @@
 
 namespace catena {
 
-extern const Architecture kPhi3Architecture;   // phi3.cc
-extern const Architecture kLlamaArchitecture;  // llama.cc
+extern const Architecture kPhi3Architecture;     // phi3.cc
+extern const Architecture kLlamaArchitecture;    // llama.cc
+extern const Architecture kMistralArchitecture;  // mistral.cc
 
 namespace {
 
-constexpr const Architecture* kArchitectures[] = {&kPhi3Architecture, &kLlamaArchitecture};
+constexpr const Architecture* kArchitectures[] = {&kPhi3Architecture, &kLlamaArchitecture,
+                                                  &kMistralArchitecture};
 
-absl::StatusOr<const Architecture*> FindArchitecture(std::string_view name,
+enum class FileKind { kJson, kGguf };
+
+absl::StatusOr<const Architecture*> FindArchitecture(std::string_view name, FileKind kind,
                                                      std::string_view source) {
   std::vector<std::string_view> known;
   for (const Architecture* a : kArchitectures) {
+    if (kind == FileKind::kGguf && a->from_gguf == nullptr) continue;
     if (a->name == name) return a;
     known.push_back(a->name);
   }
@@ -49,7 +54,7 @@ absl::StatusOr<ArchitectureAndConfig> ReadConfig(const nlohmann::json& config,
         fmt::format("{}: \"model_type\" is missing; is this a model's config.json?", source));
   }
   ArchitectureAndConfig out;
-  CATENA_ASSIGN_OR_RETURN(out.architecture, FindArchitecture(*model_type, source));
+  CATENA_ASSIGN_OR_RETURN(out.architecture, FindArchitecture(*model_type, FileKind::kJson, source));
   CATENA_ASSIGN_OR_RETURN(out.config, out.architecture->from_json(config, source));
   return out;
 }
@@ -61,7 +66,8 @@ absl::StatusOr<ArchitectureAndConfig> ReadConfig(const GgufFile& file) {
         "{}: metadata \"general.architecture\" is missing; is this a model?", file.source()));
   }
   ArchitectureAndConfig out;
-  CATENA_ASSIGN_OR_RETURN(out.architecture, FindArchitecture(*name, file.source()));
+  CATENA_ASSIGN_OR_RETURN(out.architecture,
+                          FindArchitecture(*name, FileKind::kGguf, file.source()));
   CATENA_ASSIGN_OR_RETURN(out.config, out.architecture->from_gguf(file));
   return out;
 }

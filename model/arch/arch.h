@@ -1,4 +1,4 @@
-// The architectures we run: one file each (phi3.cc, llama.cc), which holds every fact of it, and
+// The architectures we run: one file each (phi3.cc, llama.cc, …), which holds every fact of it, and
 // one table of them here. To add one: write its file, add its row to kArchitectures in arch.cc.
 // Thread rules: everything here is immutable.
 #pragma once
@@ -36,7 +36,7 @@ struct Architecture {
   TensorNames hf, gguf;
   // Both check everything they read: whoever holds the result may trust it.
   absl::StatusOr<ModelConfig> (*from_json)(const nlohmann::json& config, const std::string& source);
-  absl::StatusOr<ModelConfig> (*from_gguf)(const GgufFile& file);
+  absl::StatusOr<ModelConfig> (*from_gguf)(const GgufFile& file);  // null: no GGUF file is of it
   // Texts of control tokens that end a turn of this architecture alone, besides those that end one
   // everywhere (tokenizer/end_tokens.h): GGUF has no generation_config to name them.
   absl::Span<const std::string_view> gguf_end_tokens;

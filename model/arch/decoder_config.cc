@@ -45,7 +45,9 @@ absl::Status ReadSizes(const Fields& fields, const SizeKeys& keys, const JsonDef
                           read(keys.intermediate, kMaxIntermediate, &D::intermediate_size));
   CATENA_ASSIGN_OR_RETURN(c->n_layers, read(keys.layers, kMaxLayers, &D::num_hidden_layers));
   CATENA_ASSIGN_OR_RETURN(c->n_heads, read(keys.heads, kMaxHeads, &D::num_attention_heads));
-  CATENA_ASSIGN_OR_RETURN(c->n_kv_heads, fields.Int(keys.kv_heads, 1, kMaxHeads, c->n_heads));
+  const int64_t kv_heads = defaults == nullptr ? 0 : defaults->num_key_value_heads;
+  CATENA_ASSIGN_OR_RETURN(
+      c->n_kv_heads, fields.Int(keys.kv_heads, 1, kMaxHeads, kv_heads > 0 ? kv_heads : c->n_heads));
   CATENA_ASSIGN_OR_RETURN(c->head_dim, fields.Int(keys.head_dim, 2, kMaxHeadDim, 0));
   CATENA_ASSIGN_OR_RETURN(c->context_length,
                           read(keys.context, kMaxContext, &D::max_position_embeddings));
@@ -265,6 +267,10 @@ absl::Status SetRotaryDim(const Fields& fields, int64_t rotary_dim, ModelConfig*
   }
   config->rotary_dim = static_cast<int>(rotary_dim);
   return absl::OkStatus();
+}
+
+void SetWindow(int64_t window, ModelConfig* config) {
+  config->sliding_window = window < config->context_length ? window : 0;
 }
 
 double LongRopeAttentionFactor(double factor, int64_t original_max_positions) {

@@ -13,6 +13,7 @@ namespace catena {
 // save_pretrained may leave out what has its default.
 struct JsonDefaults {
   int64_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
+  int64_t num_key_value_heads = 0;  // 0: as many as heads
   int64_t max_position_embeddings;
   double rms_norm_eps;
   int32_t bos_token_id, eos_token_id;
@@ -54,6 +55,9 @@ absl::Status UnsupportedRope(const Fields& fields, std::string_view kind, std::s
 
 // Sets rotary_dim. INVALID_ARGUMENT where it is not even, or not in 2 to head_dim.
 absl::Status SetRotaryDim(const Fields& fields, int64_t rotary_dim, ModelConfig* config);
+
+// Sets sliding_window: one that the context never fills is none.
+void SetWindow(int64_t window, ModelConfig* config);
 
 // The factor by which longrope scales attention (transformers' _compute_longrope_parameters):
 // sqrt(1 + ln(factor) / ln(original)) where the context grew, 1 where it did not.

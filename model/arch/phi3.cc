@@ -29,11 +29,6 @@ constexpr std::string_view kEndTokens[] = {"<|assistant|>"};
 constexpr char kLongFactors[] = "rope_factors_long.weight";
 constexpr char kShortFactors[] = "rope_factors_short.weight";
 
-// A window that the context never fills is none.
-void SetWindow(int64_t window, ModelConfig* c) {
-  c->sliding_window = window < c->context_length ? window : 0;
-}
-
 absl::Status ReadJsonLongRope(const JsonFields& fields, const JsonRope& rope, ModelConfig* c) {
   RopeScaling& s = c->rope_scaling;
   s.kind = RopeScaling::Kind::kLongRope;

@@ -272,6 +272,23 @@ TEST(LlamaJson, ReadsYarnAndTheContextThatItStretchesTo) {
                    (0.2 * std::log(2.0) + 1.0) / (0.1 * std::log(2.0) + 1.0));
 }
 
+TEST(MistralJson, HasAWindowUnlessTheFileSaysNone) {
+  constexpr char kMistral[] = R"({
+    "architectures": ["MistralForCausalLM"], "vocab_size": 512, "hidden_size": 96,
+    "intermediate_size": 256, "num_hidden_layers": 6, "num_attention_heads": 24,
+    "max_position_embeddings": 8192})";
+  const ModelConfig c = MustRead(kMistral, "{}");
+  EXPECT_EQ(c.architecture, "mistral");
+  EXPECT_EQ(c.n_kv_heads, 8);
+  EXPECT_EQ(c.head_dim, 4);
+  EXPECT_EQ(c.sliding_window, 4096);
+  EXPECT_EQ(MustRead(kMistral, R"({"sliding_window": 16})").sliding_window, 16);
+  nlohmann::json none = nlohmann::json::parse(kMistral);
+  none["sliding_window"] = nullptr;
+  EXPECT_EQ(ReadConfig(none, "config.json")->config.sliding_window, 0);
+  EXPECT_EQ(MustRead(kMistral, R"({"head_dim": 8})").q_cols(), 192);
+}
+
 struct BadConfig {
   const char *base, *patch;
   absl::StatusCode code;
@@ -524,6 +541,10 @@ TEST(Gguf, SaysWhatIsWrongWithAConfig) {
   unknown.AddString("general.architecture", "falcon");
   EXPECT_THAT(std::string(Message(ReadGguf(unknown).status())),
               HasSubstr("known are: phi3, llama"));
+  GgufWriter mistral;  // llama.cpp calls it llama
+  mistral.AddString("general.architecture", "mistral");
+  EXPECT_THAT(std::string(Message(ReadGguf(mistral).status())),
+              HasSubstr("\"mistral\" is not supported; known are: phi3, llama"));
   EXPECT_THAT(std::string(Message(ReadGguf(GgufWriter()).status())),
               HasSubstr("\"general.architecture\" is missing"));
   GgufWriter wrong_length = TinyLlama();
