@@ -1,14 +1,10 @@
 #include "model/arch/arch.h"
 
 #include <cmath>
-#include <functional>
 #include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include "tests/model/gguf_writer.h"
-#include "tests/model/tiny_models.h"
 
 namespace catena {
 namespace {
@@ -40,15 +36,6 @@ ModelConfig MustRead(const char* base, const char* patch) {
   auto config = Read(base, patch);
   EXPECT_TRUE(config.ok()) << patch << ": " << config.status();
   return config.ok() ? *config : ModelConfig{};
-}
-
-absl::StatusOr<ModelConfig> ReadGguf(const GgufWriter& w) {
-  const std::string bytes = w.Bytes();
-  CATENA_ASSIGN_OR_RETURN(
-      const auto file,
-      GgufFile::Parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "f.gguf"));
-  CATENA_ASSIGN_OR_RETURN(const auto read, ReadConfig(*file));
-  return read.config;
 }
 
 TEST(Phi3Json, ReadsWhatTheFileSays) {
@@ -367,189 +354,6 @@ TEST(Phi3Json, RefusesLongRopeFactorsThatAreNotPositiveNumbers) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
     EXPECT_THAT(std::string(Message(status)), HasSubstr("long_factor")) << bad;
   }
-}
-
-TEST(LlamaGguf, ReadsWhatTheFileSays) {
-  const auto c = ReadGguf(TinyLlama());
-  ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_EQ(c->architecture, "llama");
-  EXPECT_EQ(c->vocab_size, 8);
-  EXPECT_EQ(c->hidden_size, 32);
-  EXPECT_EQ(c->intermediate_size, 64);
-  EXPECT_EQ(c->n_layers, 1);
-  EXPECT_EQ(c->n_heads, 2);
-  EXPECT_EQ(c->n_kv_heads, 1);
-  EXPECT_EQ(c->head_dim, 16);
-  EXPECT_EQ(c->rotary_dim, 16);
-  EXPECT_EQ(c->context_length, 128);
-  EXPECT_EQ(c->rope_theta, 10000.0);
-  EXPECT_EQ(c->bos_id, 0);
-  EXPECT_THAT(c->eos_ids, ElementsAre(1));
-  EXPECT_TRUE(c->tied_embeddings);
-  EXPECT_FALSE(ReadGguf(TinyLlama(/*own_head=*/true))->tied_embeddings);
-}
-
-TEST(LlamaGguf, SentencePieceHasItsUsualIdsWhereTheFileSaysNone) {
-  const auto ids = [](const char* model, bool says) {
-    GgufWriter w;
-    AddTinySizes(&w, "llama");
-    AddTinyFrame(&w, false);
-    w.AddString("tokenizer.ggml.model", model);
-    if (says) w.AddU32("tokenizer.ggml.eos_token_id", UINT32_MAX);
-    const auto c = ReadGguf(w);
-    EXPECT_TRUE(c.ok()) << c.status();
-    return std::pair(c->bos_id, c->eos_ids);
-  };
-  EXPECT_EQ(ids("llama", false), std::pair(1, std::vector<int32_t>{2}));
-  EXPECT_EQ(ids("llama", true), std::pair(1, std::vector<int32_t>{}));
-  EXPECT_EQ(ids("gpt2", false), std::pair(-1, std::vector<int32_t>{}));
-}
-
-TEST(LlamaGguf, AnIdThatTheVocabularyDoesNotHaveIsLeftOutWithAWarning) {
-  GgufWriter w;
-  AddTinySizes(&w, "llama");
-  AddTinyFrame(&w, false);
-  w.AddU32("tokenizer.ggml.bos_token_id", 8);
-  w.AddI32("tokenizer.ggml.eos_token_id", -5);
-  const auto c = ReadGguf(w);
-  ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_EQ(c->bos_id, -1);
-  EXPECT_THAT(c->eos_ids, ElementsAre());
-  ASSERT_EQ(c->warnings.size(), 1u);
-  EXPECT_THAT(c->warnings[0],
-              HasSubstr("f.gguf: \"tokenizer.ggml.bos_token_id\" names the token 8"));
-}
-
-TEST(LlamaGguf, AListOfEqualSizesIsASize) {
-  const auto read = [](const std::vector<int32_t>& kv_heads) {
-    GgufWriter w;
-    w.AddString("general.architecture", "llama");
-    w.AddU32("llama.context_length", 128);
-    w.AddU32("llama.embedding_length", 32);
-    w.AddU32("llama.block_count", 2);
-    w.AddInt32s("llama.feed_forward_length", {64, 64});
-    w.AddU32("llama.attention.head_count", 2);
-    w.AddInt32s("llama.attention.head_count_kv", kv_heads);
-    w.AddF32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    w.AddU32("llama.rope.freq_base", 500000);  // a float, as an integer
-    AddTinyFrame(&w, false);
-    return ReadGguf(w);
-  };
-  ASSERT_TRUE(read({1, 1}).ok()) << read({1, 1}).status();
-  EXPECT_EQ(read({1, 1})->n_kv_heads, 1);
-  EXPECT_EQ(read({1, 1})->intermediate_size, 64);
-  EXPECT_EQ(read({1, 1})->rope_theta, 500000.0);
-  EXPECT_THAT(std::string(Message(read({1, 2}).status())), HasSubstr("head_count_kv"));
-  EXPECT_THAT(std::string(Message(read({}).status())), HasSubstr("head_count_kv"));
-}
-
-TEST(LlamaGguf, ReadsBakedInLlama3ScalingAsDivisors) {
-  GgufWriter w = TinyLlama();
-  std::string divisors;
-  for (const float f : {1.f, 1.f, 2.f, 4.f, 8.f, 8.f, 8.f, 8.f}) {
-    divisors.append(reinterpret_cast<const char*>(&f), sizeof f);
-  }
-  w.AddTensor("rope_freqs.weight", {8}, 0, divisors);
-  const auto c = ReadGguf(w);
-  ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_EQ(c->rope_scaling.kind, RopeScaling::Kind::kLongRope);
-  EXPECT_THAT(c->rope_scaling.long_factor, ElementsAre(1, 1, 2, 4, 8, 8, 8, 8));
-  EXPECT_EQ(c->rope_scaling.short_factor, c->rope_scaling.long_factor);
-  EXPECT_EQ(c->rope_scaling.attention_factor, 1.0);
-}
-
-TEST(LlamaGguf, ReadsYarn) {
-  GgufWriter w = TinyLlama();
-  w.AddString("llama.rope.scaling.type", "yarn");
-  w.AddF32("llama.rope.scaling.factor", 4.0f);
-  w.AddU32("llama.rope.scaling.original_context_length", 16);
-  w.AddF32("llama.rope.scaling.attn_factor", 2.0f);
-  const auto c = ReadGguf(w);
-  ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_EQ(c->rope_scaling.kind, RopeScaling::Kind::kYarn);
-  EXPECT_EQ(c->rope_scaling.factor, 4.0);
-  EXPECT_EQ(c->context_length, 64);
-  EXPECT_DOUBLE_EQ(c->rope_scaling.attention_factor, 2.0 * (0.1 * std::log(4.0) + 1.0));
-}
-
-TEST(Phi3Gguf, ReadsWindowAndLongRope) {
-  GgufWriter w = TinyPhi3();
-  w.AddU32("phi3.attention.sliding_window", 47);
-  w.AddU32("phi3.rope.scaling.original_context_length", 64);
-  w.AddF32("phi3.rope.scaling.attn_factor", 1.25f);
-  w.AddU32("phi3.rope.dimension_count", 8);
-  w.AddTensor("rope_factors_long.weight", {4}, 0,
-              std::string("\0\0\x80\x3f\0\0\0\x40\0\0\0\x40\0\0\0\x40", 16));
-  w.AddTensor("rope_factors_short.weight", {4}, 0,
-              std::string("\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f", 16));
-  const auto c = ReadGguf(w);
-  ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_EQ(c->sliding_window, 47);
-  EXPECT_EQ(c->rotary_dim, 8);
-  EXPECT_EQ(c->rope_scaling.kind, RopeScaling::Kind::kLongRope);
-  EXPECT_THAT(c->rope_scaling.long_factor, ElementsAre(1, 2, 2, 2));
-  EXPECT_THAT(c->rope_scaling.short_factor, ElementsAre(1, 1, 1, 1));
-  EXPECT_EQ(c->rope_scaling.original_max_positions, 64);
-  EXPECT_EQ(c->rope_scaling.attention_factor, 1.25);
-}
-
-TEST(Phi3Gguf, FilesFromBeforeTheWindowHadAKeyHaveTheWindowOfTheirShape) {
-  GgufWriter w;
-  w.AddString("general.architecture", "phi3");
-  w.AddU32("phi3.context_length", 4096);
-  w.AddU32("phi3.embedding_length", 32);
-  w.AddU32("phi3.block_count", 32);
-  w.AddU32("phi3.feed_forward_length", 64);
-  w.AddU32("phi3.attention.head_count", 2);
-  w.AddF32("phi3.attention.layer_norm_rms_epsilon", 1e-5f);
-  AddTinyFrame(&w, true);
-  EXPECT_EQ(ReadGguf(w)->sliding_window, 2047);
-  w.AddU32("phi3.attention.sliding_window", 0);
-  EXPECT_EQ(ReadGguf(w)->sliding_window, 0);
-}
-
-struct BadGguf {
-  const char* message;
-  std::function<void(GgufWriter*)> spoil;
-};
-
-TEST(Gguf, SaysWhatIsWrongWithAConfig) {
-  const BadGguf llama[] = {
-      {"experts", [](auto* w) { w->AddU32("llama.expert_count", 8); }},
-      {"split GGUF", [](auto* w) { w->AddU32("split.count", 3); }},
-      {"attention.value_length", [](auto* w) { w->AddU32("llama.attention.value_length", 8); }},
-      {"rope.dimension_count", [](auto* w) { w->AddU32("llama.rope.dimension_count", 8); }},
-      {"rope.dimension_count", [](auto* w) { w->AddU32("llama.rope.dimension_count", 4096); }},
-      {"rotary dimensions", [](auto* w) { w->AddU32("llama.rope.dimension_count", 15); }},
-      {"\"dynamic\"", [](auto* w) { w->AddString("llama.rope.scaling.type", "dynamic"); }},
-      {"rope.scaling.factor\" is missing",
-       [](auto* w) { w->AddString("llama.rope.scaling.type", "yarn"); }},
-      {"rope.freq_base", [](auto* w) { w->AddF32("llama.rope.freq_base", 0.f); }},
-      {"vocab_size", [](auto* w) { w->AddU32("llama.vocab_size", 1u << 30); }},
-      {"rope_freqs.weight",
-       [](auto* w) { w->AddTensor("rope_freqs.weight", {8}, 0, std::string(32, '\0')); }},
-  };
-  for (const BadGguf& bad : llama) {
-    GgufWriter w = TinyLlama();
-    bad.spoil(&w);
-    const absl::Status status = ReadGguf(w).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.message << ": " << status;
-    EXPECT_THAT(std::string(Message(status)), HasSubstr("f.gguf")) << bad.message;
-    EXPECT_THAT(std::string(Message(status)), HasSubstr(bad.message));
-  }
-  GgufWriter unknown;
-  unknown.AddString("general.architecture", "falcon");
-  EXPECT_THAT(std::string(Message(ReadGguf(unknown).status())),
-              HasSubstr("known are: phi3, llama"));
-  GgufWriter mistral;  // llama.cpp calls it llama
-  mistral.AddString("general.architecture", "mistral");
-  EXPECT_THAT(std::string(Message(ReadGguf(mistral).status())),
-              HasSubstr("\"mistral\" is not supported; known are: phi3, llama"));
-  EXPECT_THAT(std::string(Message(ReadGguf(GgufWriter()).status())),
-              HasSubstr("\"general.architecture\" is missing"));
-  GgufWriter wrong_length = TinyLlama();
-  wrong_length.AddTensor("rope_freqs.weight", {4}, DType::kF32);
-  EXPECT_EQ(ReadGguf(wrong_length).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(Specs, NameEveryTensorOfAModelOnce) {
