@@ -11,9 +11,16 @@
 
 namespace catena {
 
+class HostEvent : public Event {
+ public:
+  bool Ready() override { return true; }
+  void Wait() override {}
+};
+
 class HostStream : public Stream {
  public:
-  void Synchronize() override {}
+  void Record(Event*) override {}
+  void Wait(const Event&) override {}
 };
 
 // What the reference and the CPU backend are alike in: rows in float32, memory that the host reads
@@ -26,6 +33,7 @@ class HostBackend : public Backend {
   DType residual_dtype() const override { return DType::kF32; }
   std::string numerics_id() const override { return CpuNumericsId(activations_); }
 
+  std::unique_ptr<Event> NewEvent() override { return std::make_unique<HostEvent>(); }
   absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) override;
   absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) override;
   void Upload(Stream&, const HostRows& from, const Rows& to) override;

@@ -25,7 +25,8 @@
 // in them is unspecified.
 //
 // Thread rules: a Backend may be used from one thread at a time; the ops run in the order of the
-// calls on their Stream. On the CPU they are done when they return.
+// calls on their Stream. Ops read the counts of a Batch when they are called, all else when they
+// run.
 #pragma once
 
 #include <cstdint>
@@ -89,11 +90,23 @@ struct StepLimits {
   AttentionShape attention;  // none where heads = 0
 };
 
-// The order of a device's work, and the memory that its ops work in. The CPU's is synchronous.
+// A place in a stream's work: done when all that was issued before it was recorded is. One that was
+// never recorded is done.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual bool Ready() = 0;  // whether it is done
+  virtual void Wait() = 0;   // until it is
+};
+
+// The order of a device's work, and the memory that its ops work in. Calls return before the work
+// is done, but for the CPU's. REQUIRES: all is done before it goes, or what it works on.
 class Stream {
  public:
   virtual ~Stream() = default;
-  virtual void Synchronize() = 0;  // returns when everything issued before is done
+  virtual void Record(Event* event) = 0;
+  // What is issued from here on begins when the event, as it is recorded now, is done.
+  virtual void Wait(const Event& event) = 0;
 };
 
 // Keys and values of one stage's blocks, in pages of kPagePositions absolute positions. A page
@@ -140,6 +153,7 @@ class Backend {
   // --- memory -------------------------------------------------------------------------------
   // With the workspace of its steps: ops allocate nothing.
   virtual absl::StatusOr<std::unique_ptr<Stream>> NewStream(const StepLimits& limits) = 0;
+  virtual std::unique_ptr<Event> NewEvent() = 0;
   virtual absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) = 0;
   virtual absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) = 0;
   // A batch with room for these. REQUIRES: rows and wanted are what PaddedRows gives for some

@@ -79,6 +79,7 @@ class Batch {
   // padding: see kernels.h. REQUIRES: within the limits; all were added.
   void Pad(int rows, int wanted);
 
+  const BatchLimits& limits() const { return limits_; }
   int rows() const { return counts_->rows; }
   int wanted() const { return counts_->wanted; }
   int padded_rows() const { return padded_rows_; }

@@ -17,6 +17,12 @@ struct HeadActor::Parts {
 absl::StatusOr<std::unique_ptr<HeadActor>> HeadActor::Load(const Checkpoint& checkpoint,
                                                            const HeadActorOptions& options) {
   CATENA_ASSIGN_OR_RETURN(auto backend, NewBackend(options.backend, options.compute));
+  return Load(checkpoint, options, std::move(backend));
+}
+
+absl::StatusOr<std::unique_ptr<HeadActor>> HeadActor::Load(const Checkpoint& checkpoint,
+                                                           const HeadActorOptions& options,
+                                                           std::unique_ptr<Backend> backend) {
   CATENA_ASSIGN_OR_RETURN(auto head, Head::Load(checkpoint, options.max_rows, backend.get()));
   const ModelConfig& config = checkpoint.config();
   const HeadCoreOptions core{.row_bytes = RowBytes(backend->residual_dtype(), config.hidden_size),
@@ -35,20 +41,30 @@ HeadActor::HeadActor(std::unique_ptr<Parts> parts) : Actor(&parts->core), parts_
 
 HeadActor::~HeadActor() { Stop(); }
 
-bool HeadActor::Work() {
-  HeadCore& core = parts_->core;
-  const std::vector<RowRun>* batch = core.NextBatch(std::chrono::steady_clock::now());
-  if (batch == nullptr) return false;
+void HeadActor::Begin(const std::vector<RowRun>& batch) {
   input_.clear();
-  for (const RowRun& run : *batch) {
+  for (const RowRun& run : batch) {
     input_.push_back({.data = run.payload->data() + run.offset,
                       .rows = static_cast<int>(run.rows),
                       .cols = parts_->hidden_size,
                       .stride = parts_->hidden_size,
                       .dtype = parts_->backend->residual_dtype()});
   }
-  const HostRows logits = parts_->head->Run(input_, /*another_soon=*/!core.idle());
-  core.Complete(logits.row(0), std::chrono::steady_clock::now());
+  parts_->head->Start(input_, /*another_soon=*/!parts_->core.idle());
+}
+
+// As StageActor::Work.
+bool HeadActor::Work() {
+  HeadCore& core = parts_->core;
+  if (!running_) {
+    const std::vector<RowRun>* batch = core.NextBatch(std::chrono::steady_clock::now());
+    if (batch == nullptr) return false;
+    Begin(*batch);
+    running_ = true;
+  }
+  if (!parts_->head->Ready()) return true;
+  running_ = false;
+  core.Complete(parts_->head->Finish().row(0), std::chrono::steady_clock::now());
   Flush();
   return true;
 }

@@ -27,6 +27,10 @@ class HeadActor final : public Actor {
  public:
   static absl::StatusOr<std::unique_ptr<HeadActor>> Load(const Checkpoint& checkpoint,
                                                          const HeadActorOptions& options);
+  // On this backend instead of the options' one.
+  static absl::StatusOr<std::unique_ptr<HeadActor>> Load(const Checkpoint& checkpoint,
+                                                         const HeadActorOptions& options,
+                                                         std::unique_ptr<Backend> backend);
   ~HeadActor() override;  // Stop
 
   // What its hops carry, and the name of its arithmetic.
@@ -56,11 +60,13 @@ class HeadActor final : public Actor {
   struct Parts;
   explicit HeadActor(std::unique_ptr<Parts> parts);
   bool Work() override;
+  void Begin(const std::vector<RowRun>& batch);
   void ExpectWork() override;
   void AfterRound(Instant now) override;
 
   std::unique_ptr<Parts> parts_;
   std::vector<HostRows> input_;  // of a batch
+  bool running_ = false;         // a batch
   mutable std::mutex mutex_;
   ReplicaLoad load_;
   std::optional<Instant> oldest_step_;

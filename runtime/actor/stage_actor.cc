@@ -45,6 +45,13 @@ absl::StatusOr<std::unique_ptr<StageActor>> StageActor::Load(const Checkpoint& c
                                                              const StageActorOptions& options,
                                                              const LoadProgress& progress) {
   CATENA_ASSIGN_OR_RETURN(auto backend, NewBackend(options.backend, options.compute));
+  return Load(checkpoint, options, std::move(backend), progress);
+}
+
+absl::StatusOr<std::unique_ptr<StageActor>> StageActor::Load(const Checkpoint& checkpoint,
+                                                             const StageActorOptions& options,
+                                                             std::unique_ptr<Backend> backend,
+                                                             const LoadProgress& progress) {
   const ModelConfig& config = checkpoint.config();
   const int64_t page_bytes = backend->KvPageBytes(KvShapeOf(config, options.stage));
   if (options.kv_bytes < page_bytes) {
@@ -89,26 +96,42 @@ absl::Span<const HostRows> StageActor::Input(const StageBatch& batch) {
   return input_;
 }
 
-bool StageActor::Work() {
+bool StageActor::Begin(const StageBatch& batch) {
   StageCore& core = parts_->core;
-  const StageBatch* batch = core.NextBatch(std::chrono::steady_clock::now());
-  if (batch == nullptr) return false;
   spans_.clear();
-  absl::Span<const int32_t> ids = batch->ids;
-  for (const StageBatch::Span& span : batch->spans) {
+  absl::Span<const int32_t> ids = batch.ids;
+  for (const StageBatch::Span& span : batch.spans) {
     const auto n = static_cast<size_t>(span.rows);
     spans_.push_back({span.id, span.first_position, ids.subspan(0, n)});
     ids.remove_prefix(n);
   }
   // Threads that wait for nothing would hold the core that the next stage needs.
-  const absl::StatusOr<Rows> rows = parts_->stage->Run(
-      spans_, {.host = Input(*batch), .device = {}},
-      {.after_block = [this, n = batch->rows()] { progress_ += n; }, .another_soon = !core.idle()});
-  if (rows.ok()) {
-    const HostRows output = parts_->stage->Fetch(*rows);
+  const bool another_soon = !core.idle();
+  const absl::Status status =
+      parts_->stage
+          ->Start(spans_, {.host = Input(batch), .device = {}},
+                  {.to_host = true,
+                   .after_block = [this, n = batch.rows()] { progress_ += n; },
+                   .another_soon = another_soon})
+          .status();
+  if (!status.ok()) core.Fail(status, std::chrono::steady_clock::now());
+  return status.ok();
+}
+
+// Begins a batch or ends one. While one runs on a device, messages are taken, and their batch joins
+// the next.
+bool StageActor::Work() {
+  StageCore& core = parts_->core;
+  if (!running_) {
+    const StageBatch* batch = core.NextBatch(std::chrono::steady_clock::now());
+    if (batch == nullptr) return false;
+    running_ = Begin(*batch);
+  }
+  if (running_) {
+    if (!parts_->stage->Ready()) return true;
+    running_ = false;
+    const HostRows output = parts_->stage->Finish();
     core.Complete(static_cast<const char*>(output.data), std::chrono::steady_clock::now());
-  } else {
-    core.Fail(rows.status(), std::chrono::steady_clock::now());
   }
   Flush();
   return true;

@@ -29,6 +29,11 @@ class StageActor final : public Actor {
   static absl::StatusOr<std::unique_ptr<StageActor>> Load(const Checkpoint& checkpoint,
                                                           const StageActorOptions& options,
                                                           const LoadProgress& progress = nullptr);
+  // On this backend instead of the options' one.
+  static absl::StatusOr<std::unique_ptr<StageActor>> Load(const Checkpoint& checkpoint,
+                                                          const StageActorOptions& options,
+                                                          std::unique_ptr<Backend> backend,
+                                                          const LoadProgress& progress = nullptr);
   ~StageActor() override;  // Stop
 
   // What its hops carry, and the name of its arithmetic.
@@ -59,6 +64,7 @@ class StageActor final : public Actor {
   struct Parts;
   explicit StageActor(std::unique_ptr<Parts> parts);
   bool Work() override;
+  bool Begin(const StageBatch& batch);
   void ExpectWork() override;
   void AfterRound(Instant now) override;
   absl::Span<const HostRows> Input(const StageBatch& batch);
@@ -67,6 +73,7 @@ class StageActor final : public Actor {
   std::vector<StageSpan> spans_;
   std::atomic<int64_t> progress_{0};
   std::vector<HostRows> input_;  // of a batch
+  bool running_ = false;         // a batch
   mutable std::mutex mutex_;
   ReplicaLoad load_;
   std::optional<Instant> oldest_step_;

@@ -35,7 +35,8 @@ class HeadCore final : public Core {
   void Tick(Instant now) override;
   std::optional<Instant> WakeAt() const override;
 
-  // The rows of the next batch, or null where none wait. REQUIRES: none is running.
+  // The rows of the next batch, there until it is done, or null where none wait. REQUIRES: none is
+  // running.
   const std::vector<RowRun>* NextBatch(Instant now);
   // Their logits, (rows, vocab_size).
   void Complete(const float* logits, Instant now);

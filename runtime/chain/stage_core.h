@@ -27,8 +27,9 @@ struct StageBatch {
     int64_t rows = 0;
   };
   std::vector<Span> spans;
-  std::vector<int32_t> ids;   // of all spans
-  std::vector<RowRun> input;  // rows of all spans, in order; none at the first stage
+  std::vector<int32_t> ids;  // of all spans
+  // Rows of all spans, in order; none at the first stage. Theirs until the batch is done.
+  std::vector<RowRun> input;
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
 };
 
@@ -55,7 +56,7 @@ class StageCore final : public Core {
 
   // The next batch to run, or null where there is nothing to do. REQUIRES: none is running.
   const StageBatch* NextBatch(Instant now);
-  // The running batch's output, (rows, row_bytes).
+  // The running batch's output, (rows, row_bytes). Messages may have come meanwhile.
   void Complete(const char* rows, Instant now);
   // It could not be run: its sequences end with `why`.
   void Fail(const absl::Status& why, Instant now);

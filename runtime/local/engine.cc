@@ -49,6 +49,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoin
   return engine;
 }
 
+// A stage may still read what another one made.
+Engine::~Engine() {
+  for (auto& stage : stages_) stage->done()->Wait();
+}
+
 int64_t Engine::kv_bytes_in_use() const {
   int64_t bytes = 0;
   for (const auto& stage : stages_) {
@@ -85,18 +90,21 @@ absl::Status Engine::Truncate(SequenceId id, int64_t length) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Rows> Engine::Forward(absl::Span<const StageSpan> spans) {
+absl::StatusOr<StageRows> Engine::Forward(absl::Span<const StageSpan> spans) {
   for (auto& stage : stages_) {
     for (const StageSpan& span : spans) {
       const int64_t end = span.first_position + static_cast<int64_t>(span.ids.size());
-      if (end <= options_.max_positions) {  // else Run refuses the batch
+      if (end <= options_.max_positions) {  // else Start refuses the batch
         CATENA_RETURN_IF_ERROR(stage->cache().Reserve(span.sequence, end));
       }
     }
   }
-  Rows hidden;
-  for (auto& stage : stages_) {
-    CATENA_ASSIGN_OR_RETURN(hidden, stage->Run(spans, {.host = {}, .device = hidden}));
+  StageRows hidden;
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    const bool last = i + 1 == stages_.size();  // Logits has read its rows when it returns
+    const StageRunOptions options{.after = last ? nullptr : stages_[i + 1]->done()};
+    CATENA_ASSIGN_OR_RETURN(hidden,
+                            stages_[i]->Start(spans, {.host = {}, .device = hidden}, options));
   }
   return hidden;
 }

@@ -51,16 +51,19 @@ class Engine {
   absl::Status Truncate(SequenceId id, int64_t length);
 
   // Runs the spans through all stages, reserving pages as they need. The last stage's hidden states
-  // in span order, on the device, valid until the next call. Errors as Stage::Run, and
+  // in span order, on the device, valid until the next call. Errors as Stage::Start, and
   // RESOURCE_EXHAUSTED before anything ran.
-  absl::StatusOr<Rows> Forward(absl::Span<const StageSpan> spans);
+  absl::StatusOr<StageRows> Forward(absl::Span<const StageSpan> spans);
 
   // Logits of chosen rows of what Forward returned.
-  HostRows Logits(const Rows& hidden, absl::Span<const int32_t> rows) {
-    return head_->Run(hidden, rows);
+  HostRows Logits(const StageRows& hidden, absl::Span<const int32_t> rows) {
+    head_->Start(hidden, rows);
+    return head_->Finish();
   }
-  // What Forward returned, in host memory until the next call.
-  HostRows Fetch(const Rows& hidden) { return stages_.back()->Fetch(hidden); }
+  // What the last Forward returned, in host memory until the next call.
+  HostRows Fetch() { return stages_.back()->Finish(); }
+
+  ~Engine();
 
  private:
   explicit Engine(const ModelConfig& config, const EngineOptions& options)

@@ -74,7 +74,7 @@ class Generation {
   absl::Status Step() {
     for (Sequence& s : sequences_) CATENA_RETURN_IF_ERROR(SwitchRotary(&s));
     BuildBatch();
-    CATENA_ASSIGN_OR_RETURN(const Rows hidden, engine_->Forward(spans_));
+    CATENA_ASSIGN_OR_RETURN(const StageRows hidden, engine_->Forward(spans_));
     for (size_t i = 0; i < spans_.size(); ++i) {
       owners_[i]->computed += static_cast<int64_t>(spans_[i].ids.size());
     }

@@ -21,9 +21,9 @@ absl::Status ForEachPosition(
   for (int64_t at = 0; at < tokens;) {
     const auto chunk =
         ids.subspan(static_cast<size_t>(at), static_cast<size_t>(engine->options().max_rows));
-    CATENA_ASSIGN_OR_RETURN(const Rows hidden, engine->Forward({{id, at, chunk}}));
-    for (int32_t row = 0; row < hidden.rows;) {
-      std::vector<int32_t> rows(std::min(engine->options().max_logit_rows, hidden.rows - row));
+    CATENA_ASSIGN_OR_RETURN(const StageRows hidden, engine->Forward({{id, at, chunk}}));
+    for (int32_t row = 0; row < hidden.rows.rows;) {
+      std::vector<int32_t> rows(std::min(engine->options().max_logit_rows, hidden.rows.rows - row));
       std::iota(rows.begin(), rows.end(), row);
       const HostRows logits = engine->Logits(hidden, rows);
       for (int r = 0; r < logits.rows; ++r) {
@@ -32,7 +32,7 @@ absl::Status ForEachPosition(
       }
       row += logits.rows;
     }
-    at += hidden.rows;
+    at += hidden.rows.rows;
   }
   return absl::OkStatus();
 }

@@ -10,6 +10,7 @@ absl::StatusOr<std::unique_ptr<Head>> Head::Load(const Checkpoint& checkpoint, i
   std::unique_ptr<Head> head(new Head(config, max_rows, backend));
   const int padded = backend->PaddedRows(max_rows);
   CATENA_ASSIGN_OR_RETURN(head->stream_, backend->NewStream(StepLimitsOf(config, padded)));
+  head->done_ = backend->NewEvent();
   CATENA_ASSIGN_OR_RETURN(head->weights_, LoadHead(checkpoint, backend));
   head->all_.resize(static_cast<size_t>(max_rows));
   std::iota(head->all_.begin(), head->all_.end(), 0);
@@ -22,9 +23,30 @@ absl::StatusOr<std::unique_ptr<Head>> Head::Load(const Checkpoint& checkpoint, i
   return head;
 }
 
-HostRows Head::Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_soon) {
+Head::~Head() {
+  if (done_ != nullptr) done_->Wait();
+}
+
+void Head::Start(const StageRows& hidden, absl::Span<const int32_t> rows, bool another_soon) {
+  stream_->Wait(*hidden.done);
+  Run(hidden.rows, rows, another_soon);
+}
+
+void Head::Start(absl::Span<const HostRows> hidden, bool another_soon) {
+  const Rows x = input_.As(max_rows_, config_.hidden_size, backend_->residual_dtype());
+  int rows = 0;
+  for (const HostRows& piece : hidden) {
+    CATENA_CHECK(rows + piece.rows <= max_rows_);
+    backend_->Upload(*stream_, piece, x.Slice(rows, piece.rows));
+    rows += piece.rows;
+  }
+  Run(x, absl::MakeConstSpan(all_).subspan(0, rows), another_soon);
+}
+
+void Head::Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_soon) {
   const int n = static_cast<int>(rows.size());
   CATENA_CHECK(0 < n && n <= max_rows_);
+  done_->Wait();  // the batch is written anew
   wanted_->Clear();
   wanted_->Want(rows);
   backend_->Upload(*stream_, wanted_.get());
@@ -33,20 +55,13 @@ HostRows Head::Run(const Rows& hidden, absl::Span<const int32_t> rows, bool anot
   backend_->NormLinear(*stream_, hidden, wanted_.get(), *weights_.norm,
                        static_cast<float>(config_.rms_norm_eps), *weights_.lm_head, logits);
   backend_->EndStep(*stream_, another_soon);
-  const HostRows host = backend_->Download(*stream_, logits.Slice(0, n), fetched_);
-  stream_->Synchronize();
-  return host;
+  result_ = backend_->Download(*stream_, logits.Slice(0, n), fetched_);
+  stream_->Record(done_.get());
 }
 
-HostRows Head::Run(absl::Span<const HostRows> hidden, bool another_soon) {
-  const Rows x = input_.As(max_rows_, config_.hidden_size, backend_->residual_dtype());
-  int rows = 0;
-  for (const HostRows& piece : hidden) {
-    CATENA_CHECK(rows + piece.rows <= max_rows_);
-    backend_->Upload(*stream_, piece, x.Slice(rows, piece.rows));
-    rows += piece.rows;
-  }
-  return Run(x, absl::MakeConstSpan(all_).subspan(0, rows), another_soon);
+HostRows Head::Finish() {
+  done_->Wait();
+  return result_;
 }
 
 }  // namespace catena

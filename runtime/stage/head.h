@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/decoder_block.h"
+#include "runtime/stage/stage.h"
 
 namespace catena {
 
@@ -15,26 +16,36 @@ class Head {
   static absl::StatusOr<std::unique_ptr<Head>> Load(const Checkpoint& checkpoint, int max_rows,
                                                     Backend* backend);
 
-  // Logits (rows.size(), vocab) of the chosen rows of `hidden`, valid until the next Run.
-  // `another_soon`: see Backend::EndStep. REQUIRES: 0 < rows.size() <= max_rows.
-  HostRows Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_soon = true);
-  // The same of rows in host memory, in pieces one after another, all of them.
-  HostRows Run(absl::Span<const HostRows> hidden, bool another_soon);
+  // Begins to make logits of the chosen rows of `hidden`. `another_soon`: see Backend::EndStep.
+  // REQUIRES: 0 < rows.size() <= max_rows.
+  void Start(const StageRows& hidden, absl::Span<const int32_t> rows, bool another_soon = true);
+  // The same of rows in host memory, in pieces one after another, all of them. They stay as they
+  // are until the logits are done.
+  void Start(absl::Span<const HostRows> hidden, bool another_soon);
+  // Whether what Start began is done; Finish would not wait.
+  bool Ready() { return done_->Ready(); }
+  // The logits (rows, vocab), valid until the next Start. Waits for them.
+  HostRows Finish();
+  ~Head();
 
  private:
   Head(const ModelConfig& config, int max_rows, Backend* backend)
       : config_(config), max_rows_(max_rows), backend_(backend) {}
 
+  void Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_soon);
+
   ModelConfig config_;
   int max_rows_;
   Backend* backend_;
   std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Event> done_;
   HeadWeights weights_;
   std::vector<int32_t> all_;  // row numbers from 0 on
   std::unique_ptr<Batch> wanted_;
   DeviceBuffer input_;   // (max_rows, hidden)
   DeviceBuffer logits_;  // (padded max_rows, vocab)
   HostBuffer fetched_;   // (max_rows, vocab)
+  HostRows result_;      // of the last Start
 };
 
 }  // namespace catena

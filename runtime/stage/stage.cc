@@ -17,10 +17,18 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Load(const Checkpoint& checkpoint,
   std::unique_ptr<Stage> stage(new Stage(config, options, backend));
   CATENA_ASSIGN_OR_RETURN(stage->stream_, backend->NewStream(StepLimitsOf(
                                               config, backend->PaddedRows(options.max_rows))));
+  stage->taken_ = backend->NewEvent();
+  stage->done_ = backend->NewEvent();
   CATENA_RETURN_IF_ERROR(stage->LoadWeights(checkpoint, progress));
   CATENA_RETURN_IF_ERROR(stage->LoadFrequencies());
   CATENA_RETURN_IF_ERROR(stage->AllocateMemory());
   return stage;
+}
+
+Stage::~Stage() {
+  if (done_ == nullptr) return;
+  stream_->Record(done_.get());
+  done_->Wait();
 }
 
 absl::Status Stage::LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress) {
@@ -132,7 +140,8 @@ absl::Status Stage::AddToBatch(const StageSpan& span) {
 // The residual rows that come from the stage before.
 void Stage::TakeInput(const StageInput& input, const Rows& x) {
   if (input.host.empty()) {
-    return backend_->Copy(*stream_, input.device, x.Slice(0, batch_->rows()));
+    stream_->Wait(*input.device.done);
+    return backend_->Copy(*stream_, input.device.rows, x.Slice(0, batch_->rows()));
   }
   int row = 0;
   for (const HostRows& piece : input.host) {
@@ -162,26 +171,38 @@ void Stage::RunBlocks(const Rows& x, const StageRunOptions& options) {
   backend_->EndStep(*stream_, options.another_soon);
 }
 
-absl::StatusOr<Rows> Stage::Run(absl::Span<const StageSpan> spans, const StageInput& input,
-                                const StageRunOptions& options) {
+absl::StatusOr<StageRows> Stage::Start(absl::Span<const StageSpan> spans, const StageInput& input,
+                                       const StageRunOptions& options) {
+  taken_->Wait();  // the batch is written anew
   batch_->Clear();
   CATENA_RETURN_IF_ERROR(CheckDistinct(spans));
   for (const StageSpan& span : spans) CATENA_RETURN_IF_ERROR(AddToBatch(span));
+  if (options.after != nullptr) stream_->Wait(*options.after);
   backend_->Upload(*stream_, batch_.get());
   const Rows x =
       residual_.As(batch_->padded_rows(), config_.hidden_size, backend_->residual_dtype());
   if (!is_first()) TakeInput(input, x);
+  stream_->Record(taken_.get());
   RunBlocks(x, options);
+  output_ = x.Slice(0, batch_->rows());
+  fetched_rows_.reset();
+  if (options.to_host) Fetch();
+  stream_->Record(done_.get());
   for (const StageSpan& span : spans) {
     cache_->SetLength(span.sequence, span.first_position + static_cast<int64_t>(span.ids.size()));
   }
-  return x.Slice(0, batch_->rows());
+  return StageRows{.rows = output_, .done = done_.get()};
 }
 
-HostRows Stage::Fetch(const Rows& rows) {
-  const HostRows host = backend_->Download(*stream_, rows, fetched_);
-  stream_->Synchronize();
-  return host;
+void Stage::Fetch() { fetched_rows_ = backend_->Download(*stream_, output_, fetched_); }
+
+HostRows Stage::Finish() {
+  if (!fetched_rows_) {
+    Fetch();
+    stream_->Record(done_.get());
+  }
+  done_->Wait();
+  return *fetched_rows_;
 }
 
 }  // namespace catena

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "model/decoder_block.h"
 #include "model/rope_frequencies.h"
@@ -35,16 +36,27 @@ struct StageSpan {
   absl::Span<const int32_t> ids;  // one a row; their embeddings are the input where begin == 0
 };
 
-// Residual rows (rows, hidden): on the device, or in host memory, in pieces one after another.
+// Residual rows (rows, hidden) on the device, there when `done` is.
+struct StageRows {
+  Rows rows;
+  Event* done = nullptr;
+};
+
+// What a stage's rows are made of: rows in host memory, in pieces one after another, which stay as
+// they are until the output is done; or those of another stage.
 struct StageInput {
   absl::Span<const HostRows> host;
-  Rows device;
+  StageRows device;
 };
 
 struct StageRunOptions {
+  // Whether the output goes to the host: it is on its way as soon as it is made.
+  bool to_host = false;
+  // Whoever reads the rows of the Start before: they are kept until this is done.
+  Event* after = nullptr;
   // Called as soon as a block is issued; on the CPU it is done then.
   std::function<void()> after_block = nullptr;
-  // Whether Run is about to be called again (Backend::EndStep).
+  // Whether Start is about to be called again (Backend::EndStep).
   bool another_soon = true;
 };
 
@@ -68,15 +80,20 @@ class Stage {
   // is not open. REQUIRES: the sequence has no positions (KvCache::Truncate to 0).
   absl::Status ChooseRotary(SequenceId id, int rotary);
 
-  // Runs the spans' rows through the blocks. `input`: their residual rows from the stage before, in
-  // span order; ignored by the first stage. Returns this stage's residual rows in the same order,
-  // valid until the next Run. Each span must start at its sequence's length, have
+  // Begins to run the spans' rows through the blocks. `input`: their residual rows from the stage
+  // before, in span order; ignored by the first stage. Returns this stage's residual rows in the
+  // same order, valid until the next Start. Each span must start at its sequence's length, have
   // its pages reserved, and appear once: FAILED_PRECONDITION. INVALID_ARGUMENT for an id outside
   // the vocabulary, a position past max_positions or more than max_rows rows.
-  absl::StatusOr<Rows> Run(absl::Span<const StageSpan> spans, const StageInput& input,
-                           const StageRunOptions& options = {});
-  // The rows that Run gave, in host memory until the next Run.
-  HostRows Fetch(const Rows& rows);
+  absl::StatusOr<StageRows> Start(absl::Span<const StageSpan> spans, const StageInput& input,
+                                  const StageRunOptions& options = {});
+  // Whether what Start began is done; Finish would not wait.
+  bool Ready() { return done_->Ready(); }
+  // The rows of the last Start in host memory, valid until the next one. Waits for them.
+  HostRows Finish();
+  // Done when the last Start is.
+  Event* done() { return done_.get(); }
+  ~Stage();
 
  private:
   Stage(const ModelConfig& config, const StageOptions& options, Backend* backend)
@@ -88,6 +105,7 @@ class Stage {
   absl::Status CheckDistinct(absl::Span<const StageSpan> spans);
   absl::Status AddToBatch(const StageSpan& span);
   void TakeInput(const StageInput& input, const Rows& x);
+  void Fetch();
   void RunBlocks(const Rows& x, const StageRunOptions& options);
   bool is_first() const { return options_.layers.begin == 0; }
 
@@ -95,13 +113,17 @@ class Stage {
   StageOptions options_;
   Backend* backend_;
   std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Event> taken_;  // input and batch are on the device
+  std::unique_ptr<Event> done_;
   std::unique_ptr<Weight> embedding_;    // the first stage's
   std::unique_ptr<Weight> frequencies_;  // (rotary tables, rotary_dim / 2)
   float rotary_scale_ = 1.0f;
   std::vector<DecoderBlock> blocks_;
   DecoderWorkspace workspace_;
   DeviceBuffer residual_;  // (padded max_rows, hidden)
-  HostBuffer fetched_;     // (max_rows, hidden)
+  Rows output_;            // of the last Start
+  std::optional<HostRows> fetched_rows_;
+  HostBuffer fetched_;  // (max_rows, hidden)
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Batch> batch_;

@@ -53,14 +53,14 @@ absl::StatusOr<TimedIds> Recomputing(std::vector<int32_t> text, int tokens, Engi
   for (int i = 0; i < tokens; ++i) {
     const int rotary = ChooseRotaryTable(engine->config(), static_cast<int64_t>(text.size()));
     CATENA_ASSIGN_OR_RETURN(const SequenceId id, engine->Open(rotary));
-    Rows hidden;
+    StageRows hidden;
     const absl::Span<const int32_t> all(text);
-    for (size_t at = 0; at < text.size(); at += hidden.rows) {
+    for (size_t at = 0; at < text.size(); at += hidden.rows.rows) {
       const auto chunk = all.subspan(at, static_cast<size_t>(engine->options().max_rows));
       CATENA_ASSIGN_OR_RETURN(hidden, engine->Forward({{id, static_cast<int64_t>(at), chunk}}));
     }
     engine->Close(id);
-    const HostRows logits = engine->Logits(hidden, {hidden.rows - 1});
+    const HostRows logits = engine->Logits(hidden, {hidden.rows.rows - 1});
     ScanLogits({logits.row(0), static_cast<size_t>(logits.cols)}, &scan);
     out.ids.push_back(scan.argmax);
     text.push_back(scan.argmax);

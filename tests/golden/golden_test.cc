@@ -61,8 +61,8 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
     std::vector<std::vector<float>> out;
     for (size_t at = 0; at < ids.size(); at += 32) {
       const auto chunk = absl::Span<const int32_t>(ids).subspan(at, 32);
-      const Rows hidden = *engine_->Forward({{id, static_cast<int64_t>(at), chunk}});
-      for (int32_t r = 0; r < hidden.rows; ++r) {
+      const StageRows hidden = *engine_->Forward({{id, static_cast<int64_t>(at), chunk}});
+      for (int32_t r = 0; r < hidden.rows.rows; ++r) {
         const HostRows logits = engine_->Logits(hidden, {r});
         out.emplace_back(logits.row(0), logits.row(0) + logits.cols);
       }
@@ -127,7 +127,8 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
       const auto tokens = static_cast<int64_t>(ids.size());
       ASSERT_TRUE(stage->Open(1, ChooseRotaryTable(checkpoint_->config(), tokens)).ok());
       ASSERT_TRUE(stage->cache().Reserve(1, tokens).ok());
-      const HostRows hidden = stage->Fetch(*stage->Run({{1, 0, ids}}, {}));
+      ASSERT_TRUE(stage->Start({{1, 0, ids}}, {}).ok());
+      const HostRows hidden = stage->Finish();
       const float* last = hidden.row(hidden.rows - 1);
       for (size_t i = 0; i < c["hidden"][k].size(); ++i) {
         EXPECT_NEAR(last[i], c["hidden"][k][i].get<float>(), kTolerance) << k << " blocks";

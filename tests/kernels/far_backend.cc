@@ -1,6 +1,8 @@
 #include "tests/kernels/far_backend.h"
 
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -63,13 +65,70 @@ struct FarCall {
   bool operator==(const FarCall&) const = default;
 };
 
-// Remembers what the steps of each batch are made of: a device that has recorded one may run it in
-// another's place.
+class FarStream;
+
+// So many pieces of a stream's work.
+struct FarPlace {
+  FarStream* stream = nullptr;
+  int64_t pieces = 0;
+
+  bool Reached() const;
+  void Advance() const;  // by one piece of work
+};
+
+class FarEvent : public Event {
+ public:
+  // Each look lets the device do one more piece of work.
+  bool Ready() override {
+    if (!place.Reached()) place.Advance();
+    return place.Reached();
+  }
+  void Wait() override {
+    while (!place.Reached()) place.Advance();
+  }
+  FarPlace place;
+};
+
+// Work that waits until somebody waits for it. Remembers what the steps of each batch are made of:
+// a device that has recorded one may run it in another's place.
 class FarStream : public Stream {
  public:
-  explicit FarStream(std::unique_ptr<Stream> near) : near_(std::move(near)) {}
-  void Synchronize() override { near_->Synchronize(); }
+  FarStream(std::unique_ptr<Stream> near, std::shared_ptr<FarMemory> memory)
+      : near_(std::move(near)), memory_(std::move(memory)) {}
+  ~FarStream() override { CATENA_CHECK(work_.empty()); }
+
+  void Record(Event* event) override {
+    static_cast<FarEvent*>(event)->place = {this, done_ + static_cast<int64_t>(work_.size())};
+  }
+  void Wait(const Event& event) override {
+    const FarPlace place = static_cast<const FarEvent&>(event).place;
+    work_.push_back([place](Stream&) {
+      while (!place.Reached()) place.Advance();
+    });
+  }
+  // The work of an op or a copy.
+  void Issue(std::function<void(Stream&)> work) {
+    work_.push_back([this, work = std::move(work)](Stream& near) {
+      memory_->Open();
+      work(near);
+      memory_->Close();
+    });
+  }
   Stream& near() { return *near_; }
+  int64_t done() const { return done_; }
+  void Advance() {
+    CATENA_CHECK(!work_.empty());
+    const std::function<void(Stream&)> work = std::move(work_.front());
+    work_.pop_front();
+    work(*near_);
+    ++done_;
+  }
+
+  // The batch as it was when it was uploaded: ops are issued with its counts of then.
+  void Remember(const Batch& batch, std::shared_ptr<const Batch> copy) {
+    batches_[&batch] = std::move(copy);
+  }
+  std::shared_ptr<const Batch> AsUploaded(const Batch& batch) const { return batches_.at(&batch); }
 
   void Begin(const Batch& batch) {
     CATENA_CHECK(!in_step_);
@@ -91,10 +150,35 @@ class FarStream : public Stream {
  private:
   using Step = std::tuple<const Batch*, int, int>;
   const std::unique_ptr<Stream> near_;
+  const std::shared_ptr<FarMemory> memory_;
+  std::deque<std::function<void(Stream&)>> work_;
+  int64_t done_ = 0;
+  std::map<const Batch*, std::shared_ptr<const Batch>> batches_;
   bool in_step_ = false;
   Step step_;
   std::vector<FarCall> calls_;
   std::map<Step, std::vector<FarCall>> recorded_;
+};
+
+bool FarPlace::Reached() const { return stream == nullptr || stream->done() >= pieces; }
+void FarPlace::Advance() const { stream->Advance(); }
+
+// Its pages are zeroed in stream order.
+class FarKvPool : public KvPool {
+ public:
+  explicit FarKvPool(std::unique_ptr<KvPool> near) : near_(std::move(near)) {}
+  int pages() const override { return near_->pages(); }
+  int64_t page_bytes() const override { return near_->page_bytes(); }
+  void Zero(Stream& stream, absl::Span<const int32_t> ids) override {
+    static_cast<FarStream&>(stream).Issue(
+        [near = near_.get(), ids = std::vector<int32_t>(ids.begin(), ids.end())](Stream& s) {
+          near->Zero(s, ids);
+        });
+  }
+  KvPool* near() const { return near_.get(); }
+
+ private:
+  const std::unique_ptr<KvPool> near_;
 };
 
 class FarBackend : public Backend {
@@ -115,8 +199,9 @@ class FarBackend : public Backend {
   }
   absl::StatusOr<std::unique_ptr<Stream>> NewStream(const StepLimits& limits) override {
     CATENA_ASSIGN_OR_RETURN(auto near, near_->NewStream(limits));
-    return std::make_unique<FarStream>(std::move(near));
+    return std::make_unique<FarStream>(std::move(near), memory_);
   }
+  std::unique_ptr<Event> NewEvent() override { return std::make_unique<FarEvent>(); }
   absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) override {
     return DeviceBuffer{
         .address = DeviceAddress(memory_->Allocate(bytes)), .bytes = bytes, .owner = memory_};
@@ -127,8 +212,10 @@ class FarBackend : public Backend {
   int PaddedRows(int rows) const override { return rows == 0 ? 0 : (rows + 10) / 8 * 8; }
   void Upload(Stream& stream, Batch* batch) override {
     batch->Pad(PaddedRows(batch->rows()), PaddedRows(batch->wanted()));
+    Of(stream).Remember(*batch, CopyOf(*batch));
+    const size_t bytes = batch->used_bytes();
     Transfer(stream, {}, [=](Stream&) {
-      std::memcpy(batch->device_address().As<void>(), batch->host_data(), batch->used_bytes());
+      std::memcpy(batch->device_address().As<void>(), batch->host_data(), bytes);
     });
   }
   void Upload(Stream& stream, const HostRows& from, const Rows& to) override {
@@ -141,13 +228,15 @@ class FarBackend : public Backend {
   HostRows Download(Stream& stream, const Rows& from, const HostBuffer& to) override {
     const Rows host{DeviceAddress(to.data), from.rows, from.cols, from.cols, from.dtype};
     CATENA_CHECK(host.bytes() <= static_cast<int64_t>(to.bytes));
+    std::memset(to.data, 0xff, host.bytes());  // who reads it too early has NaN
     Transfer(stream, {from}, [=, this](Stream& s) { near_->Copy(s, from, host); });
     return {to.data, from.rows, from.cols, from.cols, from.dtype};
   }
 
   int64_t KvPageBytes(const KvShape& shape) const override { return near_->KvPageBytes(shape); }
   absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) override {
-    return near_->NewKvPool(shape, pages);
+    CATENA_ASSIGN_OR_RETURN(auto near, near_->NewKvPool(shape, pages));
+    return std::make_unique<FarKvPool>(std::move(near));
   }
   absl::StatusOr<std::unique_ptr<Weight>> Pack(absl::Span<const TensorView> tensors,
                                                WeightRole role) override {
@@ -158,37 +247,45 @@ class FarBackend : public Backend {
   }
 
   void Embed(Stream& stream, const Weight& table, const Batch& batch, const Rows& out) override {
+    const auto copy = Of(stream).AsUploaded(batch);
     Op(stream, "Embed", {out}, {&table, &batch}, {},
-       [&, out](Stream& s) { near_->Embed(s, table, batch, out); });
+       [=, this, &table](Stream& s) { near_->Embed(s, table, *copy, out); });
   }
   void RotaryFactors(Stream& stream, const Batch& batch, const Weight& frequencies, float scale,
                      const Rows& out) override {
+    const auto copy = Of(stream).AsUploaded(batch);
     Op(stream, "RotaryFactors", {out}, {&batch, &frequencies}, {},
-       [&, scale, out](Stream& s) { near_->RotaryFactors(s, batch, frequencies, scale, out); });
+       [=, this, &frequencies](Stream& s) {
+         near_->RotaryFactors(s, *copy, frequencies, scale, out);
+       });
   }
   void NormLinear(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
                   const Weight& w, const Rows& out) override {
+    const auto copy = wanted == nullptr ? nullptr : Of(stream).AsUploaded(*wanted);
     Op(stream, "NormLinear", {x, out}, {wanted, &gain, &w}, {},
-       [&, x, wanted, eps, out](Stream& s) { near_->NormLinear(s, x, wanted, gain, eps, w, out); });
+       [=, this, &gain, &w](Stream& s) { near_->NormLinear(s, x, copy.get(), gain, eps, w, out); });
   }
   void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                     const Rows& factors, const Batch& batch, int layer, KvPool* cache) override {
-    Op(stream, "RotaryAppend", {qkv, factors}, {&batch, cache}, {layer},
-       [&, qkv, shape, factors, layer, cache](Stream& s) {
-         near_->RotaryAppend(s, qkv, shape, factors, batch, layer, cache);
-       });
+    const auto copy = Of(stream).AsUploaded(batch);
+    KvPool* near_cache = static_cast<FarKvPool*>(cache)->near();
+    Op(stream, "RotaryAppend", {qkv, factors}, {&batch, cache}, {layer}, [=, this](Stream& s) {
+      near_->RotaryAppend(s, qkv, shape, factors, *copy, layer, near_cache);
+    });
   }
   void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                        const Batch& batch, int layer, const KvPool& cache, const Weight& w,
                        const Rows& out) override {
+    const auto copy = Of(stream).AsUploaded(batch);
+    const KvPool* near_cache = static_cast<const FarKvPool&>(cache).near();
     Op(stream, "AttentionLinear", {qkv, out}, {&batch, &cache, &w}, {layer},
-       [&, qkv, shape, layer, out](Stream& s) {
-         near_->AttentionLinear(s, qkv, shape, batch, layer, cache, w, out);
+       [=, this, &w](Stream& s) {
+         near_->AttentionLinear(s, qkv, shape, *copy, layer, *near_cache, w, out);
        });
   }
   void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w, const Rows& out) override {
     Op(stream, "GateLinear", {gate_up, out}, {&w}, {},
-       [&, gate_up, out](Stream& s) { near_->GateLinear(s, gate_up, w, out); });
+       [=, this, &w](Stream& s) { near_->GateLinear(s, gate_up, w, out); });
   }
 
  private:
@@ -197,28 +294,31 @@ class FarBackend : public Backend {
   void CheckHeld(const std::vector<Rows>& rows) const {
     for (const Rows& r : rows) CATENA_CHECK(memory_->Holds(r.data.As<char>(), SpannedBytes(r)));
   }
-  template <class Fn>
-  void Run(Stream& stream, const Fn& fn) {
-    memory_->Open();
-    fn(Of(stream).near());
-    memory_->Close();
+  // With the same memory of the device, and host memory of its own.
+  std::shared_ptr<const Batch> CopyOf(const Batch& batch) {
+    const size_t bytes = Batch::Bytes(batch.limits());
+    const DeviceBuffer device{.address = batch.device_address(), .bytes = bytes, .owner = memory_};
+    const HostBuffer host = *near_->AllocateHost(bytes);
+    auto copy = std::make_shared<Batch>(batch.limits(), host, device);
+    std::memcpy(host.data, batch.host_data(), batch.used_bytes());
+    copy->Pad(batch.padded_rows(), batch.padded_wanted());
+    return copy;
   }
-  template <class Fn>
-  void Transfer(Stream& stream, const std::vector<Rows>& rows, const Fn& fn) {
+  void Transfer(Stream& stream, const std::vector<Rows>& rows, std::function<void(Stream&)> work) {
     CATENA_CHECK(!Of(stream).in_step());
     CheckHeld(rows);
-    Run(stream, fn);
+    Of(stream).Issue(std::move(work));
   }
-  template <class Fn>
   void Op(Stream& stream, const char* name, const std::vector<Rows>& rows,
-          std::vector<const void*> addresses, std::vector<int64_t> numbers, const Fn& fn) {
+          std::vector<const void*> addresses, std::vector<int64_t> numbers,
+          std::function<void(Stream&)> work) {
     CheckHeld(rows);
     for (const Rows& r : rows) {
       addresses.push_back(r.data.As<void>());
       numbers.insert(numbers.end(), {r.cols, r.stride});
     }
     Of(stream).Add({name, std::move(addresses), std::move(numbers)});
-    Run(stream, fn);
+    Of(stream).Issue(std::move(work));
   }
 
   const std::unique_ptr<Backend> near_;

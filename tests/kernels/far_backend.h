@@ -1,7 +1,7 @@
 // Any host backend as if its device were far away, like a GPU's: outside of ops and copies the host
 // can touch none of the device's memory (it faults), ops take no rows but those of the device's
-// memory, and copies end in the host's. Its memory is not zeroed, it
-// pads every batch, and steps of one batch object and size must be made of the same ops.
+// memory, and copies end in the host's. Its memory is not zeroed, it pads every batch, and steps of
+// one batch object and size must be made of the same ops. Nothing is done before somebody waits.
 //
 // Thread rules: one thread, and no other one runs ops meanwhile.
 #pragma once

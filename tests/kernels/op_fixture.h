@@ -96,11 +96,18 @@ inline constexpr StepLimits kTestLimits = {
     .inputs = 16384,
     .attention = {.heads = 64, .kv_heads = 64, .head_dim = 128, .rotary_dim = 128}};
 
+// Waits for all that was issued.
+inline void Synchronize(Backend& backend, Stream& stream) {
+  const auto event = backend.NewEvent();
+  stream.Record(event.get());
+  event->Wait();
+}
+
 // The values of rows on the device.
 inline std::vector<float> Fetch(Backend& backend, Stream& stream, const Rows& rows) {
   const HostBuffer buffer = *backend.AllocateHost(rows.rows * RowBytes(rows.dtype, rows.cols));
   const HostRows host = backend.Download(stream, rows, buffer);
-  stream.Synchronize();
+  Synchronize(backend, stream);
   std::vector<float> values;
   for (int r = 0; r < rows.rows; ++r) {
     values.insert(values.end(), host.row(r), host.row(r) + rows.cols);
@@ -118,7 +125,7 @@ class DeviceRows {
         buffer_(*backend.AllocateDevice(backend.PaddedRows(n_) * RowBytes(DType::kF32, cols))),
         rows_(buffer_.As(backend.PaddedRows(n_), cols, DType::kF32)) {
     backend.Upload(stream, {values.data(), n_, cols, cols, DType::kF32}, rows_.Slice(0, n_));
-    stream.Synchronize();
+    Synchronize(backend, stream);
   }
   // All of one value.
   DeviceRows(Backend& backend, Stream& stream, int rows, int64_t cols, float value = 0.0f)
@@ -157,6 +164,7 @@ inline std::unique_ptr<Batch> MakeBatch(Backend& backend, Stream& stream,
     batch->Add(ids, span.first_position, span.pages, span.rotary);
   }
   backend.Upload(stream, batch.get());
+  Synchronize(backend, stream);
   return batch;
 }
 
@@ -169,6 +177,7 @@ inline std::unique_ptr<Batch> MakeBatch(Backend& backend, Stream& stream,
       {.rows = backend.PaddedRows(rows), .pages = static_cast<int64_t>(pages.size())});
   batch->Add(ids, 0, pages, 0);
   backend.Upload(stream, batch.get());
+  Synchronize(backend, stream);
   return batch;
 }
 
@@ -178,6 +187,7 @@ inline std::unique_ptr<Batch> MakeWanted(Backend& backend, Stream& stream,
   auto batch = *backend.NewBatch({.wanted = backend.PaddedRows(static_cast<int>(rows.size()))});
   batch->Want(rows);
   backend.Upload(stream, batch.get());
+  Synchronize(backend, stream);
   return batch;
 }
 

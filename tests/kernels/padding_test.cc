@@ -40,6 +40,7 @@ class Steps {
   };
   // The next batch: sequences from their beginning on, padded to kMost rows.
   void Take(const std::vector<Span>& spans) {
+    Synchronize(b_, *stream_);
     batch_->Clear();
     for (const Span& span : spans) {
       std::vector<int32_t> ids(span.rows);

@@ -13,6 +13,7 @@
 #include "runtime/actor/stage_actor.h"
 #include "runtime/chain/local_transport.h"
 #include "runtime/local/generate.h"
+#include "tests/kernels/far_backend.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {
@@ -59,21 +60,27 @@ class Waiter final : public LoopListener {
 // Actors that are found without asking anybody.
 class Chain {
  public:
-  Chain(const Checkpoint& checkpoint, const std::vector<LayerRange>& cuts, int kv_pages = 64)
+  // `far`: on devices whose work the actors do not wait for.
+  Chain(const Checkpoint& checkpoint, const std::vector<LayerRange>& cuts, int kv_pages = 64,
+        bool far = false)
       : config_(checkpoint.config()) {
+    const auto make_backend = [far] {
+      auto near = *NewBackend("auto", {.threads = 2});
+      return far ? testing_kernels::NewFarBackend(std::move(near)) : std::move(near);
+    };
     for (const LayerRange& layers : cuts) {
       StageActorOptions options{
-          .compute = {.threads = 2},
+          .compute = {},
           .stage = {.layers = layers, .max_rows = 16, .max_positions = kPositions},
           .journal_bytes = 1 << 20};
       const KvShape page = KvShapeOf(config_, options.stage);
       options.kv_bytes = kv_pages * (*NewBackend("auto", {.threads = 1}))->KvPageBytes(page);
-      auto stage = StageActor::Load(checkpoint, options);
+      auto stage = StageActor::Load(checkpoint, options, make_backend());
       stages_.push_back(*std::move(stage));
       Join(stages_.back().get(), Role::kShard, layers, stages_.back()->row_bytes());
     }
     head_ = *HeadActor::Load(
-        checkpoint, {.compute = {.threads = 2}, .max_rows = 4, .max_positions = kPositions});
+        checkpoint, {.compute = {}, .max_rows = 4, .max_positions = kPositions}, make_backend());
     Join(head_.get(), Role::kHead, {}, head_->row_bytes());
     const Incarnation self = 1000;
     gateway_ = std::make_unique<GatewayActor>(GatewayCoreOptions{.self = self});
@@ -167,14 +174,14 @@ void ExpectSame(const std::vector<SampledToken>& a, const std::vector<SampledTok
   }
 }
 
-TEST(ChainTest, GivesTheBitsOfOneProcessWhateverTheCutsAndTheCompany) {
+void ExpectTheBitsOfOneProcess(bool far) {
   const auto checkpoint = TinyCheckpoint(kTinyPhi3, DType::kQ8_0);
   const std::vector<std::vector<LayerRange>> all_cuts = {{{0, 4}},
                                                          {{0, 1}, {1, 4}},
                                                          {{0, 1}, {1, 2}, {2, 3}, {3, 4}},
                                                          {{0, 2}, {0, 2}, {2, 4}, {0, 4}}};
   for (const auto& cuts : all_cuts) {
-    Chain chain(*checkpoint, cuts);
+    Chain chain(*checkpoint, cuts, 64, far);
     struct Client {
       std::vector<int32_t> prompt;
       SamplingParams params;
@@ -199,6 +206,12 @@ TEST(ChainTest, GivesTheBitsOfOneProcessWhateverTheCutsAndTheCompany) {
   }
 }
 
+TEST(ChainTest, GivesTheBitsOfOneProcessWhateverTheCutsAndTheCompany) {
+  ExpectTheBitsOfOneProcess(false);
+}
+
+TEST(ChainTest, SoDoesAChainOfDevicesThatTakeTheirTime) { ExpectTheBitsOfOneProcess(true); }
+
 TEST(ChainTest, LinksBetweenStagesMayBreakInTheMiddleOfASentence) {
   const auto checkpoint = TinyCheckpoint(kTinyPhi3, DType::kQ8_0);
   Chain chain(*checkpoint, {{0, 2}, {2, 4}});
@@ -216,15 +229,17 @@ TEST(ChainTest, LinksBetweenStagesMayBreakInTheMiddleOfASentence) {
 
 TEST(ChainTest, ACancelFreesEverythingEverywhere) {
   const auto checkpoint = TinyCheckpoint(kTinyPhi3, DType::kQ8_0);
-  Chain chain(*checkpoint, {{0, 2}, {2, 4}}, 8);
-  for (int i = 0; i < 10; ++i) {
-    const auto [waiter, ticket] = chain.Submit(Prompt(8, i), {.max_tokens = 120});
-    if (i % 2 == 0) waiter->WaitForTokens(static_cast<size_t>(i));
-    chain.gateway().Cancel(ticket);
-    const absl::Status status = waiter->Wait();
-    EXPECT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
+  for (const bool far : {false, true}) {
+    Chain chain(*checkpoint, {{0, 2}, {2, 4}}, 8, far);
+    for (int i = 0; i < 10; ++i) {
+      const auto [waiter, ticket] = chain.Submit(Prompt(8, i), {.max_tokens = 120});
+      if (i % 2 == 0) waiter->WaitForTokens(static_cast<size_t>(i));
+      chain.gateway().Cancel(ticket);
+      const absl::Status status = waiter->Wait();
+      EXPECT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
+    }
+    chain.WaitUntilEmpty();
   }
-  chain.WaitUntilEmpty();
 }
 
 }  // namespace

@@ -56,6 +56,12 @@ std::unique_ptr<Engine> MakeFarEngine(const Config& c, std::vector<LayerRange> l
   return MakeEngine(c, std::move(layers), testing_kernels::NewFarBackend(std::move(near)));
 }
 
+// What comes of the spans, in host memory.
+HostRows Forward(Engine& engine, const std::vector<StageSpan>& spans) {
+  EXPECT_TRUE(engine.Forward(spans).ok());
+  return engine.Fetch();
+}
+
 std::vector<uint32_t> Bits(const HostRows& rows, int first, int n) {
   std::vector<uint32_t> bits(n * rows.cols);
   std::memcpy(bits.data(), rows.row(first), bits.size() * 4);
@@ -75,7 +81,7 @@ std::vector<uint32_t> Alone(Engine& engine, const std::vector<int32_t>& ids,
   int64_t at = 0;
   for (int n : chunks) {
     const auto span = absl::Span<const int32_t>(ids).subspan(at, n);
-    const HostRows hidden = engine.Fetch(*engine.Forward({{id, at, span}}));
+    const HostRows hidden = Forward(engine, {{id, at, span}});
     Append(Bits(hidden, 0, n), &bits);
     at += n;
   }
@@ -121,7 +127,7 @@ TEST(Stage, BitsDoNotDependOnBatchMates) {
         at[s] += n;
       }
       if (spans.empty()) continue;
-      const HostRows hidden = engine->Fetch(*engine->Forward(spans));
+      const HostRows hidden = Forward(*engine, spans);
       int row = 0;
       for (size_t i = 0; i < spans.size(); ++i) {
         const int n = static_cast<int>(spans[i].ids.size());
@@ -145,7 +151,7 @@ TEST(Stage, ATruncatedSequenceComputedAgainHasTheSameBits) {
   ASSERT_TRUE(engine->Forward({{id, 0, wrong}}).ok());
   ASSERT_TRUE(engine->Truncate(id, 70).ok());
   const auto rest = absl::Span<const int32_t>(ids).subspan(70);
-  const HostRows hidden = engine->Fetch(*engine->Forward({{id, 70, rest}}));
+  const HostRows hidden = Forward(*engine, {{id, 70, rest}});
   const std::vector<uint32_t> tail(whole.begin() + 70 * hidden.cols, whole.end());
   EXPECT_EQ(Bits(hidden, 0, 30), tail);
 }
@@ -167,7 +173,8 @@ TEST(Stage, ASequenceComputedAnewWithAnotherTableIsAsIfOpenedWithIt) {
       {.layers = {0, 4}, .max_rows = 64, .max_positions = 64, .kv_pages = 3}, backend.get());
   auto run = [&](SequenceId id) {
     EXPECT_TRUE(stage->cache().Reserve(id, 60).ok());
-    return Bits(stage->Fetch(*stage->Run({{id, 0, ids}}, {})), 0, 60);
+    EXPECT_TRUE(stage->Start({{id, 0, ids}}, {}).ok());
+    return Bits(stage->Finish(), 0, 60);
   };
   ASSERT_TRUE(stage->Open(1, 0).ok());
   ASSERT_TRUE(stage->Open(2, 1).ok());
@@ -178,6 +185,39 @@ TEST(Stage, ASequenceComputedAnewWithAnotherTableIsAsIfOpenedWithIt) {
   EXPECT_EQ(run(1), with_long);
   EXPECT_EQ(stage->ChooseRotary(1, 2).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(stage->ChooseRotary(3, 1).code(), absl::StatusCode::kNotFound);
+}
+
+// On a device nothing is done before somebody waits; what a step reads stays as it is till then.
+TEST(Stage, WhatIsStartedIsThereWhenItIsFinished) {
+  const std::vector<int32_t> ids = RandomIds(40, 4);
+  const auto checkpoint = TinyCheckpoint(kTinyLlama, DType::kQ8_0);
+  const auto run = [&](std::unique_ptr<Backend> backend, bool far, bool to_host) {
+    const StageOptions options{
+        .layers = {0, 2}, .max_rows = 40, .max_positions = 100, .kv_pages = 2};
+    StageOptions rest = options;
+    rest.layers = {2, 4};
+    const auto first = *Stage::Load(*checkpoint, options, backend.get());
+    const auto last = *Stage::Load(*checkpoint, rest, backend.get());
+    for (Stage* stage : {first.get(), last.get()}) {
+      EXPECT_TRUE(stage->Open(1, 0).ok());
+      EXPECT_TRUE(stage->cache().Reserve(1, 80).ok());
+    }
+    for (int64_t at : {0, 40}) {  // the second begins before the first is done
+      const StageRows hidden = *first->Start({{1, at, ids}}, {}, {.after = last->done()});
+      hidden.done->Wait();  // as far as it may go while the other has not looked
+      const StageRunOptions run_options{.to_host = to_host};
+      EXPECT_TRUE(last->Start({{1, at, ids}}, {.host = {}, .device = hidden}, run_options).ok());
+    }
+    EXPECT_EQ(last->Ready(), !far);
+    const auto bits = Bits(last->Finish(), 0, 40);
+    EXPECT_TRUE(last->Ready());
+    return bits;
+  };
+  const auto near = [] { return *NewBackend("auto", {.threads = 2}); };
+  const auto expected = run(near(), false, false);
+  for (const bool to_host : {false, true}) {
+    EXPECT_EQ(run(testing_kernels::NewFarBackend(near()), true, to_host), expected);
+  }
 }
 
 class StageErrors : public ::testing::Test {
@@ -192,7 +232,7 @@ class StageErrors : public ::testing::Test {
     ASSERT_TRUE(stage_->cache().Reserve(1, 10).ok());
   }
   absl::StatusCode Run(std::vector<StageSpan> spans) {
-    return stage_->Run(spans, {}).status().code();
+    return stage_->Start(spans, {}).status().code();
   }
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Stage> stage_;
