@@ -170,6 +170,29 @@ TEST_P(BackendTest, WhatIsNotFiniteStaysNotFinite) {
   }
 }
 
+// A sampled token may be put there by the device, and feed the next step without the host.
+TEST_P(BackendTest, IdsAreReadFromTheDeviceWhenTheStepRuns) {
+  const auto backend = Make(Activations::kInt8);
+  const auto stream = *backend->NewStream(kTestLimits);
+  const Matrix table = MakeMatrix(DType::kQ8_0, 50, 64, 4);
+  const auto weight = *backend->Pack({table.view}, WeightRole::kEmbedding);
+  const std::vector<int32_t> first = {3, 1, 4}, sampled = {15, 9, 2};
+  const auto embed = [&](const Batch& batch) {
+    const DeviceRows out(*backend, *stream, batch.rows(), 64);
+    backend->Embed(*stream, *weight, batch, out.rows());
+    return Bits(out.Values());
+  };
+  const auto batch = MakeBatch(*backend, *stream, first);
+  const auto before = embed(*batch);
+  std::vector<float> bits(sampled.size());
+  std::memcpy(bits.data(), sampled.data(), sampled.size() * sizeof(int32_t));
+  const DeviceRows made(*backend, *stream, bits, static_cast<int64_t>(bits.size()));
+  const Rows from = made.rows().Slice(0, 1);
+  backend->Copy(*stream, from, {batch->ids(), 1, from.cols, from.stride, from.dtype});
+  EXPECT_NE(embed(*batch), before);
+  EXPECT_EQ(embed(*batch), embed(*MakeBatch(*backend, *stream, sampled)));
+}
+
 // That a far backend catches who treats it as a near one.
 TEST(FarBackendDeathTest, TheHostCannotTouchItsMemory) {
   const auto backend = NewFarBackend(NewRefBackend(Activations::kF32));
