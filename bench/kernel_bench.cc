@@ -108,7 +108,7 @@ const Peak& PeakOf(const MachinePeak& machine, InputFormat products) {
 }
 
 void Time(const BackendCase& on, const MachinePeak& machine, const Options& o) {
-  fmt::print("\n{:<24}{:<28}{:>11}{:>9}{:>9}{:>8}  {}\n", on.name, "shape", "us", "GB/s", "GMAC/s",
+  fmt::print("\n{:<31}{:<28}{:>11}{:>9}{:>9}{:>8}  {}\n", on.name, "shape", "us", "GB/s", "GMAC/s",
              "limit", "bound by");
   for (const Activations activations : kAllActivations) {
     const auto backend = on.make(activations, o.threads);
@@ -120,7 +120,7 @@ void Time(const BackendCase& on, const MachinePeak& machine, const Options& o) {
       const auto bytes = static_cast<double>(work.bytes), macs = static_cast<double>(work.macs);
       const double reads = bytes / machine.read_bytes.per_second;
       const double multiplies = macs / PeakOf(machine, work.products).per_second;
-      fmt::print("{:<24}{:<28}{:>11.2f}{:>9.1f}{:>9.1f}{:>6.0f} %  {}\n", c.op, c.shape,
+      fmt::print("{:<31}{:<28}{:>11.2f}{:>9.1f}{:>9.1f}{:>6.0f} %  {}\n", c.op, c.shape,
                  seconds * 1e6, bytes / seconds / 1e9, macs / seconds / 1e9,
                  100 * std::max(reads, multiplies) / seconds,
                  reads > multiplies ? "memory" : "arithmetic");
