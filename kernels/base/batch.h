@@ -85,7 +85,6 @@ class Batch {
   int padded_rows() const { return padded_rows_; }
   int padded_wanted() const { return padded_wanted_; }
 
-  const BatchView& host() const { return host_; }
   // For the backend's ops.
   const BatchView& device() const { return device_; }
   // Where ops read the ids of the rows. A device may put ids there itself after an Upload.
