@@ -12,7 +12,7 @@ using namespace limits;
 constexpr char kRopeDivisors[] = "rope_freqs.weight";
 constexpr double kBetaFast = 32.0, kBetaSlow = 1.0;  // the paper's, where the file says nothing
 
-// `numerator` below `denominator`, both as the file spells them.
+// The first below the second, told as the file spells them.
 absl::Status MustBeBelow(const Fields& fields, const char* low, double low_value, const char* high,
                          double high_value) {
   if (low_value < high_value) return absl::OkStatus();
