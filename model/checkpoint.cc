@@ -180,13 +180,13 @@ void WarnOfWidening(Parts* parts) {
   for (const std::string& name : parts->tensors->Names()) {
     const auto tensor = parts->tensors->Find(name);
     const bool looked_up = name == parts->names->embedding && !parts->config.tied_embeddings;
-    if (!tensor.ok() || tensor->dtype != DType::kQ6_K || looked_up) continue;
+    if (!tensor.ok() || HasKernels(tensor->dtype) || looked_up) continue;
     stored += static_cast<int64_t>(tensor->bytes.size());
     widened += tensor->rows * RowBytes(DType::kF32, tensor->cols);
   }
   if (stored == 0) return;
   parts->side.warnings.push_back(fmt::format(
-      "{}: its Q6_K matrices are widened to float32 in memory: {} bytes become {}; a Q8_0 "
+      "{}: its matrices of other formats than Q8_0, Q4_0 and Q4_1 are widened to float32 in memory: {} bytes become {}; a Q8_0 "
       "file needs less",
       parts->path, stored, widened));
 }

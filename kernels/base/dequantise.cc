@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/base/float16.h"
+#include "kernels/base/quant_block.h"
 
 namespace catena {
 namespace {
@@ -14,39 +15,13 @@ uint16_t Load16(const uint8_t* p) {
   return h;
 }
 
-void WidenQ8(const uint8_t* p, float* out) {
-  const float d = F16ToF32(Load16(p));
-  for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(static_cast<int8_t>(p[2 + i]));
-}
-
-void WidenQ40(const uint8_t* p, float* out) {
-  const float d = F16ToF32(Load16(p));
-  for (int i = 0; i < 16; ++i) {
-    out[i] = d * static_cast<float>((p[2 + i] & 15) - 8);
-    out[i + 16] = d * static_cast<float>((p[2 + i] >> 4) - 8);
-  }
-}
-
-void WidenQ41(const uint8_t* p, float* out) {
-  const float d = F16ToF32(Load16(p)), m = F16ToF32(Load16(p + 2));
-  for (int i = 0; i < 16; ++i) {  // d * nibble is exact, so this is fma(d, nibble, m)
-    out[i] = d * static_cast<float>(p[4 + i] & 15) + m;
-    out[i + 16] = d * static_cast<float>(p[4 + i] >> 4) + m;
-  }
-}
-
-// Scale times quant is an integer below 2^13, times an 11-bit d: exact in float32.
-void WidenQ6K(const uint8_t* p, float* out) {
-  const uint8_t *low = p, *high = p + 128, *scales = p + 192;
-  const float d = F16ToF32(Load16(p + 208));
-  for (int half = 0; half < 2; ++half, low += 64, high += 32, scales += 8, out += 128) {
-    for (int j = 0; j < 4; ++j) {
-      for (int l = 0; l < 32; ++l) {
-        const int nibble = low[32 * (j % 2) + l] >> (4 * (j / 2)) & 15;
-        const int q = (nibble | (high[l] >> (2 * j) & 3) << 4) - 32;
-        const int scale = static_cast<int8_t>(scales[2 * j + l / 16]);
-        out[32 * j + l] = d * static_cast<float>(scale * q);
-      }
+void WidenBlock(const QuantFormat& f, const QuantBlock& b, float* out) {
+  for (int g = 0; g < f.groups; ++g) {
+    const float scale = Scale(f, b, g), minimum = f.minimum ? Minimum(b, g) : 0.0f;
+    const int n = kQuantBlock / f.groups;
+    for (int i = g * n; i < (g + 1) * n; ++i) {
+      const float product = scale * static_cast<float>(Quant(f, b, i));  // exact
+      out[i] = f.minimum ? product + minimum : product;
     }
   }
 }
@@ -54,7 +29,6 @@ void WidenQ6K(const uint8_t* p, float* out) {
 }  // namespace
 
 void WidenRow(DType dtype, const uint8_t* row, int64_t cols, float* out) {
-  const DTypeInfo info = Info(dtype);
   switch (dtype) {
     case DType::kF32:
       std::memcpy(out, row, static_cast<size_t>(cols) * 4);
@@ -68,12 +42,9 @@ void WidenRow(DType dtype, const uint8_t* row, int64_t cols, float* out) {
     default:
       break;
   }
-  const auto widen = dtype == DType::kQ8_0   ? WidenQ8
-                     : dtype == DType::kQ4_0 ? WidenQ40
-                     : dtype == DType::kQ4_1 ? WidenQ41
-                                             : WidenQ6K;
-  for (int64_t i = 0; i < cols; i += info.block_values, row += info.block_bytes) {
-    widen(row, out + i);
+  const QuantFormat format = Quantisation(dtype);
+  for (int64_t b = 0; b < cols / kQuantBlock; ++b) {
+    WidenBlock(format, ReadQuantBlock(dtype, row, b), out + b * kQuantBlock);
   }
 }
 

@@ -1,17 +1,5 @@
 // Element types of tensors as they lie in files: plain floats, and GGUF's blocks of 32 or 256
-// values.
-//
-// Block layouts are GGUF's (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and
-// ggml-common.h), little-endian, along the row:
-//   Q8_0: fp16 d, int8 q[32]                       value = d * q
-//   Q4_0: fp16 d, uint8 q[16]                      value = d * (nibble - 8)
-//   Q4_1: fp16 d, fp16 m, uint8 q[16]              value = d * nibble + m
-// Nibbles: low nibbles are values 0-15 of the block, high nibbles values 16-31.
-//   Q6_K: uint8 low[128], uint8 high[64], int8 scale[16], fp16 d   (256 values)
-//                                                  value = d * scale[i / 16] * (q - 32)
-// Of each half of a Q6_K block (128 values, 64 bytes of low, 32 of high), value 32 j + l has as its
-// low four bits nibble j / 2 of low[32 (j % 2) + l], and as its high two bits those at 2 j of
-// high[l].
+// values (quant_block.h).
 #pragma once
 
 #include <cstdint>
@@ -20,15 +8,32 @@
 
 namespace catena {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1, kQ6_K };
+enum class DType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kIQ4_NL,
+  kMXFP4,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_XS
+};
 
-// Those that linear layers compute with, each in its own layout; Q6_K is read, and widened
+// Those that linear layers compute with, each in its own layout; the others are read, and widened
 // (tensor.h).
 inline constexpr DType kAllDTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,
                                        DType::kQ8_0, DType::kQ4_0, DType::kQ4_1};
 
-inline constexpr int kQuantBlock = 32;  // values a block of every quantised type of kAllDTypes
-inline constexpr int kQuantSuperBlock = 256;  // of Q6_K
+inline constexpr int kQuantBlock = 32;        // values that activations have a scale for
+inline constexpr int kQuantSuperBlock = 256;  // values a block of the K types and IQ4_XS
 
 struct DTypeInfo {
   std::string_view name;  // as flags and messages spell it
@@ -50,8 +55,26 @@ constexpr DTypeInfo Info(DType t) {
       return {"q4_0", kQuantBlock, 18};
     case DType::kQ4_1:
       return {"q4_1", kQuantBlock, 20};
+    case DType::kQ5_0:
+      return {"q5_0", kQuantBlock, 22};
+    case DType::kQ5_1:
+      return {"q5_1", kQuantBlock, 24};
+    case DType::kIQ4_NL:
+      return {"iq4_nl", kQuantBlock, 18};
+    case DType::kMXFP4:
+      return {"mxfp4", kQuantBlock, 17};
+    case DType::kQ2_K:
+      return {"q2_k", kQuantSuperBlock, 84};
+    case DType::kQ3_K:
+      return {"q3_k", kQuantSuperBlock, 110};
+    case DType::kQ4_K:
+      return {"q4_k", kQuantSuperBlock, 144};
+    case DType::kQ5_K:
+      return {"q5_k", kQuantSuperBlock, 176};
     case DType::kQ6_K:
       return {"q6_k", kQuantSuperBlock, 210};
+    case DType::kIQ4_XS:
+      return {"iq4_xs", kQuantSuperBlock, 136};
   }
   return {"?", 1, 0};
 }
@@ -62,6 +85,13 @@ constexpr bool IsQuantised(DType t) { return Info(t).block_values > 1; }
 // Bytes of a row of `cols` values. REQUIRES: cols is a multiple of the block.
 constexpr int64_t RowBytes(DType t, int64_t cols) {
   return cols / Info(t).block_values * Info(t).block_bytes;
+}
+
+constexpr bool HasKernels(DType t) {
+  for (const DType known : kAllDTypes) {
+    if (known == t) return true;
+  }
+  return false;
 }
 
 inline std::optional<DType> ParseDType(std::string_view name) {

@@ -41,7 +41,7 @@ inline int64_t StoredRow(const TensorView& t, int64_t r) {
 // kernel computes with it.
 inline DType CommonDType(absl::Span<const TensorView> tensors) {
   for (const TensorView& t : tensors) {
-    if (t.dtype != tensors[0].dtype || t.dtype == DType::kQ6_K) return DType::kF32;
+    if (t.dtype != tensors[0].dtype || !HasKernels(t.dtype)) return DType::kF32;
   }
   return tensors[0].dtype;
 }

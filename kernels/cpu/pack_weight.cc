@@ -118,7 +118,7 @@ void PackPanel(DType dtype, const PanelRows& rows, int64_t cols, uint8_t* panel)
       return PackInt8Panel<DType::kQ4_0>(rows, cols, panel);
     case DType::kQ4_1:
       return PackInt8Panel<DType::kQ4_1>(rows, cols, panel);
-    case DType::kQ6_K:  // CommonDType widens it
+    default:  // CommonDType widens it
       CATENA_CHECK(false);
   }
 }

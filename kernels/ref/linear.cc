@@ -1,9 +1,8 @@
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "kernels/base/dequantise.h"
-#include "kernels/base/float16.h"
+#include "kernels/base/quant_block.h"
 #include "kernels/ref/ops.h"
 
 namespace catena::ref {
@@ -11,34 +10,6 @@ namespace {
 
 // x, or a zero of its sign where x is subnormal.
 float Flush(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
-
-struct Block {
-  float scale, minimum;
-  int quants[kQuantBlock];
-};
-
-float Half(const uint8_t* p) {
-  uint16_t h;
-  std::memcpy(&h, p, 2);
-  return F16ToF32(h);
-}
-
-Block ReadBlock(DType dtype, const uint8_t* p) {
-  Block b{.scale = Half(p), .minimum = 0.0f, .quants = {}};
-  if (dtype == DType::kQ8_0) {
-    for (int i = 0; i < kQuantBlock; ++i) b.quants[i] = static_cast<int8_t>(p[2 + i]);
-    return b;
-  }
-  const bool q41 = dtype == DType::kQ4_1;
-  if (q41) b.minimum = Half(p + 2);
-  const uint8_t* nibbles = p + (q41 ? 4 : 2);
-  const int offset = q41 ? 0 : 8;
-  for (int i = 0; i < 16; ++i) {
-    b.quants[i] = (nibbles[i] & 15) - offset;
-    b.quants[i + 16] = (nibbles[i] >> 4) - offset;
-  }
-  return b;
-}
 
 }  // namespace
 
@@ -63,13 +34,22 @@ float DotBf16(const uint8_t* row, const float* x, int64_t cols) {
 }
 
 float DotInt8(DType dtype, const uint8_t* row, const QuantisedRow& x, int64_t cols) {
+  const QuantFormat format = Quantisation(dtype);
   float acc = 0.0f;
   for (int64_t b = 0; b < cols / kQuantBlock; ++b) {
-    const Block w = ReadBlock(dtype, row + b * Info(dtype).block_bytes);
-    int sum = 0;
-    for (int i = 0; i < kQuantBlock; ++i) sum += w.quants[i] * x.quants[b * kQuantBlock + i];
-    acc = std::fma(w.scale * static_cast<float>(sum), x.scales[b], acc);
-    if (dtype == DType::kQ4_1) acc = std::fma(w.minimum, x.sums[b], acc);
+    const QuantBlock w = ReadQuantBlock(dtype, row, b);
+    const int8_t* a = x.quants.data() + b * kQuantBlock;
+    const int n = kQuantBlock / format.groups;
+    for (int g = 0; g < format.groups; ++g) {
+      int dot = 0, sum = 0;
+      for (int i = g * n; i < (g + 1) * n; ++i) {
+        dot += Quant(format, w, i) * a[i];
+        sum += a[i];
+      }
+      acc = std::fma(Scale(format, w, g) * static_cast<float>(dot), x.scales[b], acc);
+      if (!format.minimum) continue;
+      acc = std::fma(Minimum(w, g), x.scales[b] * static_cast<float>(sum), acc);
+    }
   }
   return acc;
 }

@@ -29,7 +29,6 @@ float Lanes16(int64_t n, Terms terms);
 struct QuantisedRow {
   std::vector<int8_t> quants;  // (cols)
   std::vector<float> scales;   // (cols / 32): d_a
-  std::vector<float> sums;     // (cols / 32): d_a * sum(quants of the block)
 };
 QuantisedRow Quantise(const float* x, int64_t cols);
 

@@ -19,14 +19,11 @@ QuantisedRow Quantise(const float* x, int64_t cols) {
     const bool zero = magnitude < kQuantiseFloor;
     const float scale = zero ? 0.0f : magnitude / 127.0f;
     const float inverse = zero ? 0.0f : 1.0f / scale;
-    int sum = 0;
     for (int i = 0; i < kQuantBlock; ++i) {
       const float v = x[b + i] * inverse;
       row.quants[b + i] = std::isnan(v) ? int8_t{-128} : static_cast<int8_t>(std::nearbyint(v));
-      sum += row.quants[b + i];
     }
     row.scales.push_back(scale);
-    row.sums.push_back(scale * static_cast<float>(sum));
   }
   return row;
 }

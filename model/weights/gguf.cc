@@ -23,17 +23,17 @@ struct TensorType {
   std::optional<DType> dtype;
 };
 constexpr TensorType kTensorTypes[] = {
-    {0, "F32", DType::kF32},      {1, "F16", DType::kF16},       {2, "Q4_0", DType::kQ4_0},
-    {3, "Q4_1", DType::kQ4_1},    {6, "Q5_0", std::nullopt},     {7, "Q5_1", std::nullopt},
-    {8, "Q8_0", DType::kQ8_0},    {9, "Q8_1", std::nullopt},     {10, "Q2_K", std::nullopt},
-    {11, "Q3_K", std::nullopt},   {12, "Q4_K", std::nullopt},    {13, "Q5_K", std::nullopt},
-    {14, "Q6_K", DType::kQ6_K},   {15, "Q8_K", std::nullopt},    {16, "IQ2_XXS", std::nullopt},
-    {17, "IQ2_XS", std::nullopt}, {18, "IQ3_XXS", std::nullopt}, {19, "IQ1_S", std::nullopt},
-    {20, "IQ4_NL", std::nullopt}, {21, "IQ3_S", std::nullopt},   {22, "IQ2_S", std::nullopt},
-    {23, "IQ4_XS", std::nullopt}, {24, "I8", std::nullopt},      {25, "I16", std::nullopt},
-    {26, "I32", std::nullopt},    {27, "I64", std::nullopt},     {28, "F64", std::nullopt},
-    {29, "IQ1_M", std::nullopt},  {30, "BF16", DType::kBF16},    {34, "TQ1_0", std::nullopt},
-    {35, "TQ2_0", std::nullopt},  {39, "MXFP4", std::nullopt},
+    {0, "F32", DType::kF32},        {1, "F16", DType::kF16},       {2, "Q4_0", DType::kQ4_0},
+    {3, "Q4_1", DType::kQ4_1},      {6, "Q5_0", DType::kQ5_0},     {7, "Q5_1", DType::kQ5_1},
+    {8, "Q8_0", DType::kQ8_0},      {9, "Q8_1", std::nullopt},     {10, "Q2_K", DType::kQ2_K},
+    {11, "Q3_K", DType::kQ3_K},     {12, "Q4_K", DType::kQ4_K},    {13, "Q5_K", DType::kQ5_K},
+    {14, "Q6_K", DType::kQ6_K},     {15, "Q8_K", std::nullopt},    {16, "IQ2_XXS", std::nullopt},
+    {17, "IQ2_XS", std::nullopt},   {18, "IQ3_XXS", std::nullopt}, {19, "IQ1_S", std::nullopt},
+    {20, "IQ4_NL", DType::kIQ4_NL}, {21, "IQ3_S", std::nullopt},   {22, "IQ2_S", std::nullopt},
+    {23, "IQ4_XS", DType::kIQ4_XS}, {24, "I8", std::nullopt},      {25, "I16", std::nullopt},
+    {26, "I32", std::nullopt},      {27, "I64", std::nullopt},     {28, "F64", std::nullopt},
+    {29, "IQ1_M", std::nullopt},    {30, "BF16", DType::kBF16},    {34, "TQ1_0", std::nullopt},
+    {35, "TQ2_0", std::nullopt},    {39, "MXFP4", DType::kMXFP4},
 };
 
 TensorType FindTensorType(uint32_t number) {
@@ -41,6 +41,15 @@ TensorType FindTensorType(uint32_t number) {
     if (t.number == number) return t;
   }
   return {number, "unknown", std::nullopt};
+}
+
+// What to use instead of a type that is not read: the nearest in size that is.
+std::string_view NearestTo(std::string_view type) {
+  if (type.starts_with("IQ1") || type.starts_with("IQ2") || type.starts_with("TQ")) return "Q2_K";
+  if (type.starts_with("IQ3")) return "Q3_K_M";
+  if (type.starts_with("Q8")) return "Q8_0";
+  if (type.starts_with("I") || type == "F64") return "F32";
+  return "Q8_0, Q6_K, Q5_K_M or Q4_K_M";
 }
 
 }  // namespace
@@ -321,9 +330,8 @@ absl::StatusOr<TensorView> GgufFile::Find(const std::string& name) const {
   const TensorType type = FindTensorType(tensor.type);
   if (!type.dtype.has_value()) {
     return absl::InvalidArgumentError(fmt::format(
-        "{}: tensor {} is of type {} ({}), which is not supported; use a file quantised to Q8_0, "
-        "Q6_K, Q4_0, Q4_1, F16, BF16 or F32",
-        source_, Quoted(name), type.name, type.number));
+        "{}: tensor {} is of type {} ({}), which is not supported; use a file quantised to {}",
+        source_, Quoted(name), type.name, type.number, NearestTo(type.name)));
   }
   if (tensor.dims[2] != 1 || tensor.dims[3] != 1) {
     return absl::DataLossError(fmt::format(

@@ -1,64 +1,78 @@
-// Q6_K against its definition (ggml's block_q6_K), value by value.
+// Every quantised type against gguf-py's reading of the same blocks, bit by bit.
 #include "kernels/base/dequantise.h"
 
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <set>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "kernels/base/float16.h"
+#include "kernels/base/quant_block.h"
 
 namespace catena {
 namespace {
 
-struct Block {
-  uint8_t low[128] = {}, high[64] = {};
-  int8_t scales[16] = {};
-  uint16_t d = 0;
-};
-static_assert(sizeof(Block) == 210);
-
-// The six bits of value i, by a walk over the bits of its block.
-void SetQuant(Block* b, int i, int q) {
-  const int half = i / 128, j = i % 128 / 32, l = i % 32;
-  const int low = 64 * half + 32 * (j & 1) + l, shift = j < 2 ? 0 : 4;
-  b->low[low] = static_cast<uint8_t>((b->low[low] & ~(15 << shift)) | (q & 15) << shift);
-  const int high = 32 * half + l;
-  b->high[high] = static_cast<uint8_t>((b->high[high] & ~(3 << 2 * j)) | (q >> 4) << 2 * j);
-}
-
-std::vector<float> Widen(const std::vector<Block>& blocks) {
-  std::vector<uint8_t> bytes(blocks.size() * sizeof(Block) + 1);
-  std::memcpy(bytes.data() + 1, blocks.data(), bytes.size() - 1);  // unaligned
-  std::vector<float> out(blocks.size() * 256);
-  WidenRow(DType::kQ6_K, bytes.data() + 1, static_cast<int64_t>(out.size()), out.data());
-  return out;
-}
-
-TEST(Q6K, EachValueHasItsOwnBitsAndScale) {
-  std::vector<Block> blocks(2);
-  for (int b = 0; b < 2; ++b) {
-    blocks[b].d = F32ToF16Saturating(b == 0 ? 0.5f : -3.0f);
-    for (int s = 0; s < 16; ++s) blocks[b].scales[s] = static_cast<int8_t>(s * 17 - 128);
-    for (int i = 0; i < 256; ++i) SetQuant(&blocks[b], i, (i * 37 + b) % 64);
+std::vector<uint8_t> FromHex(const std::string& hex) {
+  std::vector<uint8_t> bytes;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes.push_back(static_cast<uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
   }
-  const std::vector<float> out = Widen(blocks);
-  for (int i = 0; i < 512; ++i) {
-    const int b = i / 256, at = i % 256;
-    const float want = (b == 0 ? 0.5f : -3.0f) * static_cast<float>(at / 16 * 17 - 128) *
-                       static_cast<float>((at * 37 + b) % 64 - 32);
-    EXPECT_EQ(out[i], want) << i;
+  return bytes;
+}
+
+DType DTypeNamed(const std::string& name) {
+  for (int t = 0; t <= static_cast<int>(DType::kIQ4_XS); ++t) {
+    if (Name(static_cast<DType>(t)) == name) return static_cast<DType>(t);
+  }
+  ADD_FAILURE() << "unknown type " << name;
+  return DType::kF32;
+}
+
+// The cases are written by make_dequantise_cases.py.
+TEST(Dequantise, EveryTypeGivesTheBitsOfItsReference) {
+  const char* source = std::getenv("CATENA_SOURCE");
+  ASSERT_NE(source, nullptr);
+  std::ifstream in(std::string(source) + "/tests/kernels/dequantise_cases.txt");
+  std::string name, blocks, values;
+  std::set<DType> seen;
+  while (in >> name >> blocks >> values) {
+    const DType type = DTypeNamed(name);
+    seen.insert(type);
+    std::vector<uint8_t> bytes = FromHex(blocks);
+    bytes.insert(bytes.begin(), 0);  // unaligned
+    const std::vector<uint8_t> want = FromHex(values);
+    const auto n = static_cast<int64_t>(want.size() / sizeof(float));
+    ASSERT_EQ(RowBytes(type, n) + 1, static_cast<int64_t>(bytes.size())) << name;
+    std::vector<float> out(n);
+    WidenRow(type, bytes.data() + 1, n, out.data());
+    for (int64_t i = 0; i < n; ++i) {
+      float expected;
+      std::memcpy(&expected, want.data() + i * sizeof(float), sizeof expected);
+      EXPECT_EQ(out[i], expected) << name << " value " << i;
+    }
+  }
+  for (int t = 0; t <= static_cast<int>(DType::kIQ4_XS); ++t) {
+    const auto type = static_cast<DType>(t);
+    EXPECT_EQ(seen.count(type) == 1, IsQuantised(type)) << Name(type);
   }
 }
 
-TEST(Q6K, TheLargestProductsAreExact) {
-  std::vector<Block> blocks(1);
-  blocks[0].d = 0x7BFF;  // 65504, the largest half
-  for (int8_t& s : blocks[0].scales) s = -127;
-  for (int i = 0; i < 256; ++i) SetQuant(&blocks[0], i, i % 2 == 0 ? 0 : 63);
-  const std::vector<float> out = Widen(blocks);
+// The largest of all scales and quants, so that products are as long as they get.
+TEST(Dequantise, TheLargestProductsAreExact) {
+  std::vector<uint8_t> block(Info(DType::kQ6_K).block_bytes);
+  std::memset(block.data() + 192, -127, 16);  // scales
+  const uint16_t d = 0x7BFF;                  // 65504, the largest half
+  std::memcpy(block.data() + 208, &d, 2);
+  std::vector<float> out(256);
+  WidenRow(DType::kQ6_K, block.data(), 256, out.data());  // quants 0: -32
   EXPECT_EQ(out[0], 65504.0f * 127 * 32);
-  EXPECT_EQ(out[1], -65504.0f * 127 * 31);
+  std::memset(block.data(), 0xff, 192);  // quants 63: 31
+  WidenRow(DType::kQ6_K, block.data(), 256, out.data());
+  EXPECT_EQ(out[255], -65504.0f * 127 * 31);
 }
 
 }  // namespace

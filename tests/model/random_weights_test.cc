@@ -39,7 +39,7 @@ float ValueAt(const TensorView& t, int64_t row, int64_t col) {
       return F16ToF32(u16(0)) * (nibble(2) - 8);
     case DType::kQ4_1:
       return F16ToF32(u16(0)) * nibble(4) + F16ToF32(u16(2));
-    case DType::kQ6_K:  // is not drawn
+    default:  // is not drawn
       break;
   }
   return 0;
