@@ -185,10 +185,10 @@ void WarnOfWidening(Parts* parts) {
     widened += tensor->rows * RowBytes(DType::kF32, tensor->cols);
   }
   if (stored == 0) return;
-  parts->side.warnings.push_back(fmt::format(
-      "{}: its matrices of other formats than Q8_0, Q4_0 and Q4_1 are widened to float32 in memory: {} bytes become {}; a Q8_0 "
-      "file needs less",
-      parts->path, stored, widened));
+  parts->side.warnings.push_back(
+      fmt::format("{}: some matrices are widened to float32 in memory: {} bytes become {}; a Q8_0 "
+                  "file needs less",
+                  parts->path, stored, widened));
 }
 
 // What can be said of weights that are at hand.

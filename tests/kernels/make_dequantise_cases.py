@@ -4,7 +4,8 @@
     python3 -m venv V && V/bin/pip install gguf==0.19.0
     V/bin/python tests/kernels/make_dequantise_cases.py > tests/kernels/dequantise_cases.txt
 
-A line a type: its name, the bytes of its blocks, the bits of their values as float32, in hexadecimal.
+A line a type: its name, the bytes of its blocks, the bits of their values as float32, both in
+hexadecimal.
 """
 
 import numpy as np
@@ -12,8 +13,9 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
 # Where a block has its 16-bit floats.
-HALVES = {"Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "IQ4_NL": [0], "MXFP4": [],
-          "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "IQ4_XS": [0]}
+HALVES = {"Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2],
+          "IQ4_NL": [0], "MXFP4": [], "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2],
+          "Q5_K": [0, 2], "Q6_K": [208], "IQ4_XS": [0]}
 
 
 def main():
