@@ -1,8 +1,13 @@
-// catena plan: cuts of a model into stages whose largest share of the work of a token is least.
+// catena plan: cuts of a model into stages whose largest share of the work of a token is least, as
+// a table, as JSON, or as workloads of Kubernetes.
+#include <filesystem>
+
 #include "runtime/stage/layer_range.h"
 #include "services/cli/model_options.h"
 #include "services/cli/model_sizes.h"
 #include "services/cli/output.h"
+#include "services/cli/plan_manifests.h"
+#include "services/cli/role_options.h"
 #include "services/cli/terminal.h"
 
 namespace catena::cli {
@@ -14,6 +19,8 @@ struct PlanOptions {
   ModelOptions model;
   int stages = 1;
   bool json = false;
+  std::string format;         // "kustomize", or "" for the table
+  WorkloadOptions workloads;  // of it
 };
 
 struct StageShare {
@@ -54,6 +61,27 @@ std::string Table(const std::vector<StageShare>& shares) {
   return t;
 }
 
+// The model's file or folder as pods see it.
+std::string PathInPods(const std::string& model) {
+  std::filesystem::path path = std::filesystem::absolute(model).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return "/weights/" + path.filename().string();
+}
+
+absl::StatusOr<std::string> Manifests(const PlanOptions& o, const std::vector<StageShare>& shares) {
+  WorkloadOptions w = o.workloads;
+  CATENA_ASSIGN_OR_RETURN(w.kv_bytes, ParseBytes("--kv-memory", w.kv_memory));
+  if (w.model_path.empty()) w.model_path = PathInPods(o.model.model);
+  std::vector<PlannedStage> stages;
+  for (const StageShare& s : shares)
+    stages.push_back({.layers = s.layers, .weight_bytes = s.bytes});
+  const std::string command = fmt::format(
+      "catena plan MODEL --stages {} --format kustomize --model-path {} --replicas {} --threads {} "
+      "--gpus {} --kv-memory {}",
+      o.stages, w.model_path, w.replicas, w.threads, w.gpus, w.kv_memory);
+  return StageManifests(stages, w, command);
+}
+
 absl::Status RunPlan(const PlanOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModelShapes(o.model));
   const ModelConfig& c = model.config();
@@ -64,6 +92,10 @@ absl::Status RunPlan(const PlanOptions& o) {
                    {.block = static_cast<double>(sizes.block.stored),
                     .embedding = static_cast<double>(sizes.embedding.stored) / c.vocab_size}));
   const std::vector<StageShare> shares = Shares(c, sizes, ranges);
+  if (!o.format.empty()) {
+    CATENA_ASSIGN_OR_RETURN(const std::string manifests, Manifests(o, shares));
+    return Write(manifests);
+  }
   std::string flag;
   for (const LayerRange& r : ranges) {
     flag += fmt::format("{}{}-{}", flag.empty() ? "" : ",", r.begin, r.end);
@@ -79,6 +111,31 @@ absl::Status RunPlan(const PlanOptions& o) {
   return WriteJson({{"layers", flag}, {"stages", stages}});
 }
 
+void DeclareWorkloads(App& app, Option format, WorkloadOptions* o) {
+  constexpr char kGroup[] = "With --format kustomize";
+  o->kv_memory = "2GiB";
+  app.AddOption("--model-path", &o->model_path,
+                "Where pods find the model (default: /weights/ and its name)")
+      .Needs(format)
+      .Group(kGroup);
+  app.AddOption("--replicas", &o->replicas, "Of each stage (default 1)")
+      .Range(0, 1000)
+      .Needs(format)
+      .Group(kGroup);
+  app.AddOption("--threads", &o->threads, "Of a replica, each with a core (default 2)")
+      .Range(1, 1024)
+      .Needs(format)
+      .Group(kGroup);
+  app.AddOption("--gpus", &o->gpus, "Of a replica (default 0)")
+      .Range(0, 64)
+      .Needs(format)
+      .Group(kGroup);
+  app.AddOption("--kv-memory", &o->kv_memory, "Of a shard's KV cache (default 2GiB)")
+      .Check(CheckBytes)
+      .Needs(format)
+      .Group(kGroup);
+}
+
 }  // namespace
 
 Action DeclarePlan(App& app) {
@@ -86,6 +143,10 @@ Action DeclarePlan(App& app) {
   o->model.Declare(app, "model,-m,--model");
   app.AddOption("--stages", &o->stages, "Shards; the head is a stage besides").Required();
   app.AddFlag("--json", &o->json, "One JSON object");
+  const Option format =
+      app.AddOption("--format", &o->format, "kustomize: the stages as workloads of Kubernetes");
+  format.OneOf({"kustomize"});
+  DeclareWorkloads(app, format, &o->workloads);
   return [o] { return RunPlan(*o); };
 }
 
