@@ -110,6 +110,9 @@ deb_and_tarball() {
 # Clients in other languages.
 clients() { run_unittests build/venv/bin/python tests/clients; }
 
+# The manifests of k8s/ and what is made of them; no cluster.
+kubernetes() { CATENA=$PWD/build/release/bin/catena run_unittests build/venv/bin/python tests/k8s; }
+
 # Programs that compare us with Python's own libraries.
 oracles() {
   [ -d "$CATENA_SHARED" ] || cannot "no shared test data"
@@ -330,6 +333,7 @@ main() {
     step "proto breaking" proto_breaking "python packages"
     step "oracles" oracles "release build" "python packages"
     step "clients" clients "release build" "python packages"
+    step "kubernetes" kubernetes "release build" "python packages" "default model"
     step "deb and tarball" deb_and_tarball "release build"
     step "asan build" build_asan
     step "asan tests" test_asan "asan build"
