@@ -162,22 +162,8 @@ std::string NameList() {
   return out;
 }
 
-// Python's str.strip, which Jinja's trim is: Unicode's white space and the separators U+001C to
-// U+001F. REQUIRES: valid UTF-8.
-std::string_view Trim(std::string_view text) {
-  const auto is_space = [](char32_t c) {
-    return (c >= 0x1C && c <= 0x1F) || (CharClasses::Get()(c) & kSpace) != 0;
-  };
-  while (!text.empty() && is_space(ReadCodePoint(text, 0).value)) {
-    text.remove_prefix(ReadCodePoint(text, 0).size);
-  }
-  while (!text.empty()) {
-    const CodePoint c = ReadCodePointBefore(text, text.size());
-    if (!is_space(c.value)) break;
-    text.remove_suffix(c.size);
-  }
-  return text;
-}
+// Python's str.strip, which Jinja's trim is.
+std::string_view Trim(std::string_view text) { return jinja::Strip(text, jinja::Side::kBoth); }
 
 // A message that goes on ends with its content: as transformers cuts it, without white space at its
 // end where it also has some at its start.
@@ -218,10 +204,20 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Recognise(std::string_view jinja, std
       return ChatTemplate(&t, bos, eos);
     }
   }
-  return absl::InvalidArgumentError(
-      fmt::format("the model's chat template is none of those known here: choose the one it "
-                  "resembles with --chat-template NAME ({})",
-                  NameList()));
+  return Interpret(jinja, bos, eos);
+}
+
+absl::StatusOr<ChatTemplate> ChatTemplate::Interpret(std::string_view jinja, std::string_view bos,
+                                                     std::string_view eos) {
+  auto parsed = jinja::Template::Parse(jinja);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}; choose the one that the model's resembles with --chat-template NAME ({})",
+                    Message(parsed.status()), NameList()));
+  }
+  ChatTemplate chat(nullptr, bos, eos);
+  chat.jinja_ = *std::move(parsed);
+  return chat;
 }
 
 absl::StatusOr<ChatTemplate> ChatTemplate::ByName(std::string_view name, std::string_view bos,
@@ -239,17 +235,20 @@ std::vector<std::string_view> ChatTemplate::Names() {
   return names;
 }
 
-std::string_view ChatTemplate::name() const { return spec_->name; }
-
-bool ChatTemplate::writes_bos() const { return spec_->bos != WritesBos::kNever; }
+std::string_view ChatTemplate::name() const { return spec_ == nullptr ? "jinja" : spec_->name; }
 
 absl::StatusOr<std::string> ChatTemplate::Render(absl::Span<const ChatMessage> messages,
                                                  ChatEnd end) const {
-  const bool open = end == ChatEnd::kFinalMessage;
-  if (open && (messages.empty() || messages.back().role != "assistant")) {
+  if (end == ChatEnd::kFinalMessage && (messages.empty() || messages.back().role != "assistant")) {
     return absl::InvalidArgumentError(
         "the last message is not the assistant's: there is no answer to go on from");
   }
+  if (spec_ == nullptr) return RenderJinja(messages, end);
+  return RenderKnown(messages, end);
+}
+
+std::string ChatTemplate::RenderKnown(absl::Span<const ChatMessage> messages, ChatEnd end) const {
+  const bool open = end == ChatEnd::kFinalMessage;
   std::string out;
   const bool bos = spec_->bos == WritesBos::kAlways ||
                    (spec_->bos == WritesBos::kWithFirstMessage && !messages.empty());
@@ -264,6 +263,32 @@ absl::StatusOr<std::string> ChatTemplate::Render(absl::Span<const ChatMessage> m
     out += eos_;
   }
   return out;
+}
+
+absl::StatusOr<std::string> ChatTemplate::RenderJinja(absl::Span<const ChatMessage> messages,
+                                                      ChatEnd end) const {
+  jinja::List list;
+  for (const ChatMessage& m : messages) {
+    list.push_back(jinja::Dict{{"role", ToValidUtf8(m.role)}, {"content", ToValidUtf8(m.content)}});
+  }
+  // What transformers gives every template.
+  const jinja::Dict variables = {
+      {"messages", std::move(list)}, {"tools", jinja::None{}},
+      {"documents", jinja::None{}},  {"add_generation_prompt", end == ChatEnd::kGenerationPrompt},
+      {"bos_token", bos_},           {"eos_token", eos_}};
+  CATENA_ASSIGN_OR_RETURN(std::string text, jinja_->Render(variables, std::time(nullptr)));
+  if (end != ChatEnd::kFinalMessage) return text;
+  const std::string content = ToValidUtf8(messages.back().content);
+  const std::string_view stripped = Trim(content);
+  const size_t at = text.rfind(stripped);
+  if (at == text.npos) {
+    return absl::InvalidArgumentError(
+        "the chat template does not write the last message as it is: it cannot go on");
+  }
+  const std::string_view wanted = jinja::Strip(content, jinja::Side::kLeft);
+  const bool kept = std::string_view(text).substr(at, wanted.size()) == content;
+  text.resize(at + (kept ? wanted.size() : stripped.size()));
+  return text;
 }
 
 }  // namespace catena

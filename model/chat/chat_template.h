@@ -1,11 +1,12 @@
 // Chat templates: a list of messages to the text that the model was trained on. A model states its
-// template as Jinja text; there is no Jinja engine here. Known texts are recognised exactly and
-// rendered as Jinja would (tests/model/chat_oracle.py holds each against jinja2); any other text is
-// an error that names the flag to choose one by hand, never a guess.
+// template as Jinja text, which is interpreted (jinja/template.h). Those of the models that most
+// people have are known by their text and need no interpreter; they also have names, for models
+// that state none. tests/model/chat_oracle.py holds both against jinja2.
 //
 // Immutable; any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "absl/types/span.h"
 
 #include "kernels/base/status.h"
+#include "model/chat/jinja/template.h"
 
 namespace catena {
 
@@ -40,8 +42,11 @@ struct ChatTemplateSpec;  // a row of the table in chat_template.cc
 class ChatTemplate {
  public:
   // The template that a model's files state. `bos` and `eos` are the texts of its special tokens,
-  // which templates may name. INVALID_ARGUMENT where it is none of the known ones, or "".
+  // which templates may name. INVALID_ARGUMENT where it is "", or none that can be interpreted.
   static absl::StatusOr<ChatTemplate> Recognise(std::string_view jinja, std::string_view bos,
+                                                std::string_view eos);
+  // The same, interpreted even where it is a known one.
+  static absl::StatusOr<ChatTemplate> Interpret(std::string_view jinja, std::string_view bos,
                                                 std::string_view eos);
 
   // The template of one of Names(). INVALID_ARGUMENT where it is none.
@@ -49,13 +54,12 @@ class ChatTemplate {
                                              std::string_view eos);
   static std::vector<std::string_view> Names();
 
+  // One of Names(), or "jinja" where it is interpreted.
   std::string_view name() const;
 
-  // Whether the rendered text starts with the BOS itself, so that none is added when it is encoded.
-  bool writes_bos() const;
-
   // The text for `messages`, in which what is not UTF-8 counts as U+FFFD (utf8.h).
-  // INVALID_ARGUMENT where the last message is to go on and is not the assistant's.
+  // INVALID_ARGUMENT where the last message is to go on and is not the assistant's, or is not in
+  // the text, and where the template refuses the messages.
   absl::StatusOr<std::string> Render(absl::Span<const ChatMessage> messages, ChatEnd end) const;
   // The text whose continuation is the answer to `prompt`.
   absl::StatusOr<std::string> Render(const ChatPrompt& prompt) const {
@@ -66,8 +70,12 @@ class ChatTemplate {
  private:
   ChatTemplate(const ChatTemplateSpec* spec, std::string_view bos, std::string_view eos)
       : spec_(spec), bos_(bos), eos_(eos) {}
+  std::string RenderKnown(absl::Span<const ChatMessage> messages, ChatEnd end) const;
+  absl::StatusOr<std::string> RenderJinja(absl::Span<const ChatMessage> messages,
+                                          ChatEnd end) const;
 
-  const ChatTemplateSpec* spec_;
+  const ChatTemplateSpec* spec_;  // null: jinja_ is there
+  std::optional<jinja::Template> jinja_;
   std::string bos_, eos_;
 };
 

@@ -4,8 +4,10 @@
     python3 -m venv V && V/bin/pip install jinja2
     V/bin/python tests/model/chat_oracle.py --tool build/release/bin/tokenizer_tool [FILE ...]
 
-The texts are those in model/chat/chat_template.cc, and each file given (a tokenizer_config.json or
-plain Jinja). Jinja is set up as transformers does it. Exit status 0: no difference.
+The texts are those in model/chat/chat_template.cc, read both as known ones and as any other, those
+of chat_templates.json beside this, and each file given (a tokenizer_config.json or plain Jinja).
+Jinja is set up as transformers does it. What jinja2 refuses must be refused. Exit status 0: no
+difference.
 """
 
 import argparse
@@ -17,8 +19,11 @@ import re
 import subprocess
 import sys
 
+import jinja2
+import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+CONSTRUCTS = pathlib.Path(__file__).with_name("chat_templates.json")
 CONTENTS = ["Hi", "", " Hi ", "\n\nx\t", "\u3000\u00a0y\u2028\x1c", "a <|end|> b", "\u200bz\u200b",
             "{{ 1 }}", "你好 🦙"]
 ROLES = ["system", "user", "assistant", "tool", "", "System"]
@@ -38,6 +43,40 @@ def message_lists():
         yield [{"role": first, "content": "go"}] + [
             {"role": ("assistant", "user")[i % 2], "content": CONTENTS[i % len(CONTENTS)]}
             for i in range(9)]
+
+
+class GenerationTag(jinja2.ext.Extension):
+    """transformers' {% generation %}, whose body stands for itself."""
+    tags = {"generation"}
+
+    def parse(self, parser):
+        next(parser.stream)
+        return parser.parse_statements(["name:endgeneration"], drop_needle=True)
+
+
+def refuse(message):
+    raise jinja2.TemplateError(message)
+
+
+class Environment:
+    """jinja2 as transformers sets it up."""
+
+    def __init__(self):
+        self.jinja = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True,
+            extensions=[GenerationTag, jinja2.ext.loopcontrols])
+        self.jinja.filters["tojson"] = lambda value, indent=None: json.dumps(
+            value, ensure_ascii=False, indent=indent)
+        self.jinja.globals["raise_exception"] = refuse
+
+    def render(self, text, messages, generate):
+        """None where jinja2 refuses."""
+        try:
+            return self.jinja.from_string(text).render(
+                messages=messages, add_generation_prompt=generate, bos_token=BOS, eos_token=EOS,
+                tools=None, documents=None)
+        except (jinja2.TemplateError, TypeError, ValueError, ZeroDivisionError):
+            return None
 
 
 def known_texts():
@@ -66,26 +105,31 @@ def main():
     for path in args.files:
         text = open(path).read()
         texts.append(json.loads(text)["chat_template"] if path.endswith(".json") else text)
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment = Environment()
     requests, expected = [], []
-    for text in itertools.chain.from_iterable(map(spellings, texts)):
-        template = environment.from_string(text)
+
+    def add(text, interpret):
         for messages, generate in itertools.product(message_lists(), (False, True)):
             requests.append({"template": text, "bos": BOS, "eos": EOS, "messages": messages,
-                             "add_generation_prompt": generate})
-            expected.append(template.render(messages=messages, add_generation_prompt=generate,
-                                            bos_token=BOS, eos_token=EOS))
+                             "add_generation_prompt": generate, "interpret": interpret})
+            expected.append(environment.render(text, messages, generate))
+
+    for text in itertools.chain.from_iterable(map(spellings, texts)):
+        add(text, False)
+    for text in texts + json.loads(CONSTRUCTS.read_text()):
+        add(text, True)
     lines = "".join(json.dumps(r) + "\n" for r in requests)
     done = subprocess.run([args.tool, "--chat"], input=lines.encode(), capture_output=True,
                           check=True)
     answers = [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
     assert len(answers) == len(requests)
-    bad, names = 0, set()
+    bad, shown, names = 0, set(), set()
     for request, want, answer in zip(requests, expected, answers):
         names.add(answer.get("name"))
-        if answer.get("rendered") != want:
+        if answer.get("rendered") != want or (want is None) != ("error" in answer):
             bad += 1
-            if bad <= 5:
+            if request["template"] not in shown and len(shown) < 10:
+                shown.add(request["template"])
                 print(f"DIFFERENT {request}\n  jinja2 {want!r}\n  ours   {answer}")
     print(f"{len(requests)} renderings of {len(texts)} templates ({len(names)} names), "
           f"{bad} different")

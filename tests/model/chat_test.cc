@@ -75,10 +75,18 @@ TEST(ChatTemplate, RecognitionSeesThroughWhatJinjaReadsTheSameWay) {
   }
 }
 
-TEST(ChatTemplate, AnyOtherTextIsAnErrorThatNamesTheFlagAndTheNames) {
+TEST(ChatTemplate, AnyOtherTextIsInterpreted) {
   std::string changed = kChatMl;
   changed.insert(changed.find("assistant"), " ");
-  for (const std::string& text : {changed, std::string("{{ messages }}"), std::string()}) {
+  const auto chat = ChatTemplate::Recognise(changed, "", "");
+  ASSERT_TRUE(chat.ok()) << chat.status();
+  EXPECT_EQ(chat->name(), "jinja");
+  EXPECT_EQ(*chat->Render({.messages = {{"user", "Hi"}}}),
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|> assistant\n");
+}
+
+TEST(ChatTemplate, WhatCannotBeInterpretedIsAnErrorThatNamesTheFlagAndTheNames) {
+  for (const char* text : {"", "{{ messages ", "{% include 'x' %}", "{{ x | frobnicate }}"}) {
     const auto chat = ChatTemplate::Recognise(text, "", "");
     EXPECT_EQ(chat.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(Message(chat.status())), HasSubstr("--chat-template"));
@@ -99,7 +107,6 @@ TEST(ChatTemplate, EveryNameIsFound) {
 TEST(ChatTemplate, TheFirstPhi3TemplateWritesItsBosAndIgnoresSystemMessages) {
   const auto chat = ChatTemplate::ByName("phi3-2024-04", "<s>", "<|endoftext|>");
   ASSERT_TRUE(chat.ok()) << chat.status();
-  EXPECT_TRUE(chat->writes_bos());
   EXPECT_EQ(*chat->Render(List{{"system", "S"}, {"user", "U"}, {"assistant", "A"}, {"user", "V"}},
                           ChatEnd::kGenerationPrompt),
             "<s><|user|>\nU<|end|>\n<|assistant|>\nA<|end|>\n<|user|>\nV<|end|>\n<|assistant|>\n");

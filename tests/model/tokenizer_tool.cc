@@ -29,15 +29,17 @@ json Answer(const Tokenizer& tokenizer, const json& request) {
 }
 
 json RenderChat(const json& request) {
-  const auto chat =
-      ChatTemplate::Recognise(request["template"].get<std::string>(),
-                              request["bos"].get<std::string>(), request["eos"].get<std::string>());
+  const auto read =
+      request["interpret"].get<bool>() ? &ChatTemplate::Interpret : &ChatTemplate::Recognise;
+  const auto chat = read(request["template"].get<std::string>(), request["bos"].get<std::string>(),
+                         request["eos"].get<std::string>());
   if (!chat.ok()) return {{"error", chat.status().ToString()}};
   std::vector<ChatMessage> messages;
   for (const json& m : request["messages"]) messages.push_back({m["role"], m["content"]});
   const auto rendered = chat->Render(messages, request["add_generation_prompt"].get<bool>()
                                                    ? ChatEnd::kGenerationPrompt
                                                    : ChatEnd::kClosed);
+  if (!rendered.ok()) return {{"error", rendered.status().ToString()}};
   return {{"name", chat->name()}, {"rendered", *rendered}};
 }
 
