@@ -52,7 +52,8 @@ TEST(Jinja, EndsWhateverTakesTooMuchMemory) {
 TEST(Jinja, EndsWhateverGoesTooDeep) {
   ExpectRefused("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "too deep");
   ExpectRefused(Repeated("{% if true %}", 5000), "nested more than");
-  ExpectRefused("{{ " + Repeated("(", 5000) + "1", "nested more than");
+  ExpectRefused("{{ " + Repeated("(", 5000) + "1" + Repeated(")", 5000) + " }}",
+                "nested more than");
   ExpectRefused("{{ " + Repeated("not ", 5000) + "1 }}", "nested more than");
   ExpectRefused("{{ x" + Repeated(".x", 5000) + " }}", "too long");
   ExpectRefused("{{ 1" + Repeated("+1", 5000) + " }}", "too long");
