@@ -47,6 +47,8 @@ TEST(Jinja, EndsWhateverTakesTooMuchMemory) {
   ExpectRefused("{{ ('x' * 9999999).replace('x', 'yyyyyyyyyyyy') }}", "too long");
   ExpectRefused("{% for i in range(100000) %}{{ 'x' * 1000 }}{% endfor %}", "too long");
   ExpectRefused("{{ range(100001) }}", "a range of more than");
+  ExpectRefused("{{ range(-9223372036854775807 - 1) }}", "range wants ints");
+  EXPECT_EQ(*Render("{{ '' * 9223372036854775807 }}"), "");
 }
 
 TEST(Jinja, EndsWhateverGoesTooDeep) {

@@ -1,24 +1,21 @@
 #include "model/chat/jinja/template.h"
 
 #include <array>
-#include <cmath>
 
 #include "model/chat/jinja/builtins.h"
+#include "model/chat/jinja/globals.h"
 #include "model/chat/jinja/lexer.h"
+#include "model/chat/jinja/operators.h"
 #include "model/chat/jinja/parser.h"
 #include "model/tokenizer/utf8.h"
 
 namespace catena::jinja {
 namespace {
 
-constexpr int kMaxRunDepth = 400;       // of statements, expressions and calls within each other
-constexpr int64_t kMaxRange = 100'000;  // as jinja2's sandbox
+constexpr int kMaxRunDepth = 400;  // of statements, expressions and calls within each other
 
 // What a block does to the loop around it.
 enum class Flow { kOn, kBreak, kContinue };
-
-constexpr std::string_view kGlobals[] = {"range", "namespace", "dict", "raise_exception",
-                                         "strftime_now"};
 
 class Interpreter {
  public:
@@ -63,9 +60,7 @@ class Interpreter {
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
       if (const Value* v = Find(*scope, name)) return *v;
     }
-    for (const std::string_view global : kGlobals) {
-      if (global == name) return Callable{.name = name, .self = nullptr};
-    }
+    if (IsGlobal(name)) return Callable{.name = name, .self = nullptr};
     return Undefined{name};
   }
   // One name takes the value, several take its values.
@@ -301,9 +296,7 @@ class Interpreter {
   absl::StatusOr<Value> EvalUnary(const Expr& e) {
     CATENA_ASSIGN_OR_RETURN(const Value v, Eval(*e.kids[0]));
     if (e.text == "not") return !Truth(v);
-    if (const auto i = v.AsInt(); i && *i != INT64_MIN) return e.text == "-" ? -*i : *i;
-    if (const auto d = v.AsNumber()) return e.text == "-" ? -*d : *d;
-    return Wrong(fmt::format("{} of {}", e.text, TypeName(v)));
+    return Signed(e.text, v);
   }
 
   absl::StatusOr<Value> EvalBinary(const Expr& e) {
@@ -312,77 +305,7 @@ class Interpreter {
     if (e.text == "or" && Truth(a)) return a;
     CATENA_ASSIGN_OR_RETURN(Value b, Eval(*e.kids[1]));
     if (e.text == "and" || e.text == "or") return b;
-    if (e.text == "~") return Joined(Text(a), Text(b));
-    const auto *x = a.If<std::string>(), *y = b.If<std::string>();
-    if (e.text == "+" && x != nullptr && y != nullptr) return Joined(*x, *y);
-    const auto *p = a.If<List>(), *q = b.If<List>();
-    if (e.text == "+" && p != nullptr && q != nullptr) {
-      CATENA_RETURN_IF_ERROR(budget_.Make(16 * (std::ssize(*p) + std::ssize(*q))));
-      List list = *p;
-      list.insert(list.end(), q->begin(), q->end());
-      return list;
-    }
-    if (e.text == "*" && (x != nullptr || y != nullptr))
-      return Repeated(x != nullptr ? a : b, x != nullptr ? b : a);
-    return Calculate(e.text, a, b);
-  }
-
-  absl::StatusOr<Value> Joined(const std::string& a, const std::string& b) {
-    CATENA_RETURN_IF_ERROR(budget_.Make(static_cast<int64_t>(a.size() + b.size())));
-    return a + b;
-  }
-
-  absl::StatusOr<Value> Repeated(const Value& text, const Value& times) {
-    const auto n = times.AsInt();
-    if (!n) return Wrong(fmt::format("a text times {}", TypeName(times)));
-    const std::string& once = *text.If<std::string>();
-    if (*n > Budget::kMaxText) return Wrong("a text is too long");
-    CATENA_RETURN_IF_ERROR(budget_.Make(*n * static_cast<int64_t>(once.size())));
-    std::string out;
-    for (int64_t k = 0; k < *n; ++k) out += once;
-    return out;
-  }
-
-  static absl::StatusOr<Value> Calculate(const std::string& op, const Value& a, const Value& b) {
-    const auto x = a.AsInt(), y = b.AsInt();
-    if (x && y && op != "/") return CalculateInts(op, *x, *y);
-    const auto p = a.AsNumber(), q = b.AsNumber();
-    if (!p || !q) {
-      const auto name = [](const Value& v) {
-        const auto* undefined = v.If<Undefined>();
-        return undefined == nullptr ? std::string(TypeName(v)) : undefined->what + " (undefined)";
-      };
-      return Wrong(fmt::format("{} {} {}", name(a), op, name(b)));
-    }
-    if (op == "+") return *p + *q;
-    if (op == "-") return *p - *q;
-    if (op == "*") return *p * *q;
-    if (*q == 0) return Wrong("division by zero");
-    if (op == "/") return *p / *q;
-    if (op == "//") return std::floor(*p / *q);
-    const double rest = std::fmod(*p, *q);
-    return rest != 0 && (rest < 0) != (*q < 0) ? rest + *q : rest;
-  }
-
-  static absl::StatusOr<Value> CalculateInts(const std::string& op, int64_t a, int64_t b) {
-    int64_t out = 0;
-    bool overflow = false;
-    if (op == "+") {
-      overflow = __builtin_add_overflow(a, b, &out);
-    } else if (op == "-") {
-      overflow = __builtin_sub_overflow(a, b, &out);
-    } else if (op == "*") {
-      overflow = __builtin_mul_overflow(a, b, &out);
-    } else if (b == 0) {
-      return Wrong("division by zero");
-    } else if (b == -1) {
-      overflow = op == "//" && __builtin_sub_overflow(int64_t{0}, a, &out);
-    } else {
-      const int64_t rest = a % b, down = rest != 0 && (rest < 0) != (b < 0) ? 1 : 0;
-      out = op == "//" ? a / b - down : rest + down * b;
-    }
-    if (overflow) return Wrong("a number is too large");
-    return out;
+    return Operate(e.text, a, b, &budget_);
   }
 
   absl::StatusOr<Value> EvalCompare(const Expr& e) {
@@ -394,17 +317,6 @@ class Interpreter {
       left = std::move(right);
     }
     return true;
-  }
-
-  static absl::StatusOr<bool> Compare(const std::string& op, const Value& a, const Value& b) {
-    if (op == "==" || op == "!=") return Equal(a, b) == (op == "==");
-    if (op == "in" || op == "not in") {
-      CATENA_ASSIGN_OR_RETURN(const bool contains, Contains(b, a));
-      return contains == (op == "in");
-    }
-    if (op == "<" || op == ">") return op == "<" ? Less(a, b) : Less(b, a);
-    CATENA_ASSIGN_OR_RETURN(const bool beyond, op == "<=" ? Less(b, a) : Less(a, b));
-    return !beyond;
   }
 
   absl::StatusOr<Value> EvalSlice(const Expr& e) {
@@ -451,7 +363,7 @@ class Interpreter {
     if (callable->self != nullptr) {
       return CallMethod(*callable->self, callable->name, args, &budget_);
     }
-    return CallGlobal(callable->name, std::move(args));
+    return CallGlobal(callable->name, std::move(args), now_, &budget_);
   }
 
   absl::StatusOr<Value> CallMacro(const Macro& macro, const Arguments& args) {
@@ -484,56 +396,6 @@ class Interpreter {
     for (Dict& scope : callers) scopes_.push_back(std::move(scope));
     CATENA_RETURN_IF_ERROR(status);
     return out;
-  }
-
-  absl::StatusOr<Value> CallGlobal(const std::string& name, Arguments args) {
-    if (name == "range") return Range(args);
-    if (name == "raise_exception") {
-      const Value* why = args.Find(0, "message");
-      return Wrong(why == nullptr ? "the messages are refused" : Text(*why));
-    }
-    if (name == "strftime_now") return TimeText(args);
-    if (!args.positional.empty()) {
-      const auto* dict = args.positional[0].If<Dict>();
-      if (dict == nullptr || args.positional.size() > 1) return Wrong(name + " of what is no dict");
-      Dict all = *dict;
-      for (auto& [key, value] : args.named) Put(&all, key, std::move(value));
-      args.named = std::move(all);
-    }
-    if (name == "dict") return Dict(std::move(args.named));
-    return std::make_shared<Namespace>(Namespace{std::move(args.named)});
-  }
-
-  absl::StatusOr<Value> Range(const Arguments& args) {
-    std::vector<int64_t> bounds;
-    for (const Value& v : args.positional) {
-      const auto i = v.AsInt();
-      if (!i || std::abs(*i) > (int64_t{1} << 40)) return Wrong("range wants ints");
-      bounds.push_back(*i);
-    }
-    if (bounds.empty() || bounds.size() > 3) return Wrong("range wants 1 to 3 ints");
-    const int64_t from = bounds.size() == 1 ? 0 : bounds[0];
-    const int64_t to = bounds.size() == 1 ? bounds[0] : bounds[1];
-    const int64_t step = bounds.size() == 3 ? bounds[2] : 1;
-    if (step == 0) return Wrong("range by steps of 0");
-    const int64_t n = step > 0 ? (to - from + step - 1) / step : (from - to - step - 1) / -step;
-    if (n > kMaxRange) return Wrong(fmt::format("a range of more than {}", kMaxRange));
-    CATENA_RETURN_IF_ERROR(budget_.Make(std::max<int64_t>(n, 0) * 16));
-    List list;
-    for (int64_t k = 0; k < n; ++k) list.push_back(from + k * step);
-    return list;
-  }
-
-  absl::StatusOr<Value> TimeText(const Arguments& args) const {
-    const Value* format = args.Find(0, "format");
-    const auto* text = format == nullptr ? nullptr : format->If<std::string>();
-    if (text == nullptr || text->size() > 100) return Wrong("strftime_now wants a format");
-    if (text->empty()) return std::string();
-    std::tm local{};
-    localtime_r(&now_, &local);
-    std::array<char, 4096> out;
-    const size_t n = std::strftime(out.data(), out.size(), text->c_str(), &local);
-    return ToValidUtf8({out.data(), n});
   }
 
   const std::time_t now_;
