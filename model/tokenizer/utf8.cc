@@ -1,5 +1,6 @@
 #include "model/tokenizer/utf8.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -81,6 +82,17 @@ std::string ToValidUtf8(std::string_view bytes) {
   std::string out;
   AppendValidUtf8(bytes, &out);
   return out;
+}
+
+absl::StatusOr<std::string> UnusedNoncharacter(absl::Span<const std::string_view> texts) {
+  for (char32_t c = 0xFDD0; c <= 0xFDEF; ++c) {
+    std::string mark;
+    AppendCodePoint(c, &mark);
+    const auto has = [&](std::string_view text) { return text.find(mark) != text.npos; };
+    if (std::none_of(texts.begin(), texts.end(), has)) return mark;
+  }
+  return absl::InvalidArgumentError(
+      "the text has every noncharacter from U+FDD0 to U+FDEF: leave one out");
 }
 
 CodePoint ReadCodePointBefore(std::string_view text, size_t end) {

@@ -9,6 +9,10 @@
 #include <string>
 #include <string_view>
 
+#include "absl/types/span.h"
+
+#include "kernels/base/status.h"
+
 namespace catena {
 
 inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
@@ -29,6 +33,10 @@ bool IsValidUtf8(std::string_view text);
 // Appends `bytes` to `out`, with ill-formed parts replaced.
 void AppendValidUtf8(std::string_view bytes, std::string* out);
 std::string ToValidUtf8(std::string_view bytes);
+
+// A character that none of the texts has, as UTF-8: of the noncharacters U+FDD0 to U+FDEF, which
+// Unicode leaves to programs for marks of their own. INVALID_ARGUMENT where they have all of them.
+absl::StatusOr<std::string> UnusedNoncharacter(absl::Span<const std::string_view> texts);
 
 // As a human reads bytes: characters as they are, bytes that are none written <0xHH>.
 std::string ReadableBytes(std::string_view bytes);

@@ -126,7 +126,7 @@ absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOpt
   if (!options.chat_template.empty()) {
     return ChatTemplate::ByName(options.chat_template, t.bos_token, t.eos_token);
   }
-  auto found = ChatTemplate::Recognise(t.chat_template, t.bos_token, t.eos_token);
+  auto found = ChatTemplate::Parse(t.chat_template, t.bos_token, t.eos_token);
   if (!found.ok()) return Annotate(found.status(), c.path());
   return found;
 }

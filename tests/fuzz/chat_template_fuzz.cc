@@ -9,7 +9,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace catena;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  const auto chat = ChatTemplate::Interpret(bytes, "<s>", "</s>");
+  const auto chat = ChatTemplate::Parse(bytes, "<s>", "</s>");
   if (!chat.ok()) return 0;
   const std::vector<ChatMessage> messages = {
       {"system", "Be  brief."}, {"user", " \xC3\x89t\xC3\xA9 {{ 1 }}\n"}, {"assistant", "a,b "}};

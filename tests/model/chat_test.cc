@@ -1,5 +1,5 @@
-// Chat templates: recognition, and Phi-3's cases from the reference. tests/model/chat_oracle.py
-// holds every template against jinja2.
+// Chat templates: the models' own, those with names, and Phi-3's cases from the reference.
+// tests/model/chat_oracle.py holds every template against jinja2.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -23,9 +23,8 @@ TEST(ChatTemplate, Phi3RendersAndEncodesEveryCaseAsTheReference) {
   if (tokenizer == nullptr) GTEST_SKIP() << kNoSharedData;
   const auto config = nlohmann::json::parse(ReadFileText(SharedPath("phi3/tokenizer_config.json")));
   const std::string text = config["chat_template"];
-  const auto chat = ChatTemplate::Recognise(text, "<s>", "<|endoftext|>");
+  const auto chat = ChatTemplate::Parse(text, "<s>", "<|endoftext|>");
   ASSERT_TRUE(chat.ok()) << chat.status();
-  EXPECT_EQ(chat->name(), "phi3");
   const auto cases = ReadCases("phi3/phi3_mini_chat.jsonl");
   ASSERT_GE(cases.size(), 22u);
   for (const auto& c : cases) {
@@ -38,56 +37,26 @@ TEST(ChatTemplate, Phi3RendersAndEncodesEveryCaseAsTheReference) {
   }
 }
 
-TEST(ChatTemplate, TheDefaultModelsOwnTemplateIsRecognised) {
+TEST(ChatTemplate, TheDefaultModelsOwnTemplateIsTheOneOfItsName) {
   const std::string path = SmolLm2Path();
   if (path.empty()) GTEST_SKIP() << kNoSmolLm2;
   const auto checkpoint = Checkpoint::Open(path, {});
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  const auto chat = ChatTemplate::Recognise((*checkpoint)->tokenizer_config().chat_template,
-                                            (*checkpoint)->tokenizer_config().bos_token,
-                                            (*checkpoint)->tokenizer_config().eos_token);
+  const auto chat = ChatTemplate::Parse((*checkpoint)->tokenizer_config().chat_template,
+                                        (*checkpoint)->tokenizer_config().bos_token,
+                                        (*checkpoint)->tokenizer_config().eos_token);
   ASSERT_TRUE(chat.ok()) << chat.status();
-  EXPECT_EQ(chat->name(), "smollm2");
-  EXPECT_EQ(*chat->Render(List{{"user", "Hi"}}, ChatEnd::kGenerationPrompt),
+  const List hi = {{"user", "Hi"}};
+  EXPECT_EQ(*chat->Render(hi, ChatEnd::kGenerationPrompt),
+            *ChatTemplate::ByName("smollm2", "", "")->Render(hi, ChatEnd::kGenerationPrompt));
+  EXPECT_EQ(*chat->Render(hi, ChatEnd::kGenerationPrompt),
             "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
             "Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 }
 
-constexpr char kChatMl[] =
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' "
-    "}}{% endif %}";
-
-TEST(ChatTemplate, RecognitionSeesThroughWhatJinjaReadsTheSameWay) {
-  std::string escaped;
-  for (const char c : std::string(kChatMl)) {
-    c == '\n' ? escaped.append("\\n") : escaped.append(1, c);
-  }
-  std::string spread;
-  for (const char c : std::string(kChatMl)) {
-    spread.push_back(c);
-    if (spread.ends_with("%}")) spread.push_back('\n');
-  }
-  for (const std::string& text : {std::string(kChatMl), escaped, spread}) {
-    const auto chat = ChatTemplate::Recognise(text, "", "");
-    ASSERT_TRUE(chat.ok()) << text << chat.status();
-    EXPECT_EQ(chat->name(), "chatml");
-  }
-}
-
-TEST(ChatTemplate, AnyOtherTextIsInterpreted) {
-  std::string changed = kChatMl;
-  changed.insert(changed.find("assistant"), " ");
-  const auto chat = ChatTemplate::Recognise(changed, "", "");
-  ASSERT_TRUE(chat.ok()) << chat.status();
-  EXPECT_EQ(chat->name(), "jinja");
-  EXPECT_EQ(*chat->Render({.messages = {{"user", "Hi"}}}),
-            "<|im_start|>user\nHi<|im_end|>\n<|im_start|> assistant\n");
-}
-
 TEST(ChatTemplate, WhatCannotBeInterpretedIsAnErrorThatNamesTheFlagAndTheNames) {
   for (const char* text : {"", "{{ messages ", "{% include 'x' %}", "{{ x | frobnicate }}"}) {
-    const auto chat = ChatTemplate::Recognise(text, "", "");
+    const auto chat = ChatTemplate::Parse(text, "", "");
     EXPECT_EQ(chat.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(Message(chat.status())), HasSubstr("--chat-template"));
     EXPECT_THAT(std::string(Message(chat.status())), HasSubstr("phi3-2024-04"));
@@ -100,7 +69,7 @@ TEST(ChatTemplate, EveryNameIsFound) {
   for (const std::string_view name : ChatTemplate::Names()) {
     const auto chat = ChatTemplate::ByName(name, "<s>", "</s>");
     ASSERT_TRUE(chat.ok()) << chat.status();
-    EXPECT_EQ(chat->name(), name);
+    EXPECT_THAT(*chat->Render(List{{"user", "Hello"}}, ChatEnd::kClosed), HasSubstr("Hello"));
   }
 }
 
@@ -164,15 +133,24 @@ TEST(ChatTemplate, OnlyAnAnswerGoesOn) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(Message(status)), HasSubstr("assistant"));
   }
-  // As transformers' continue_final_message: white space at the end stays, unless there is some at
-  // the start as well.
-  const auto end = [&](const char* content) {
+}
+
+// As transformers' continue_final_message.
+TEST(ChatTemplate, AnAnswerThatGoesOnIsWhatItsTemplateWritesOfIt) {
+  const auto end = [&](const char* name, const char* content) {
+    const auto chat = ChatTemplate::ByName(name, "", "<|endoftext|>");
     const std::string text = *chat->Render(List{{"assistant", content}}, ChatEnd::kFinalMessage);
-    return text.substr(text.rfind("assistant\n") + 10);
+    return text.substr(text.rfind('\n') + 1);
   };
-  EXPECT_EQ(end("a \n"), "a \n");
-  EXPECT_EQ(end(" a "), "a");
-  EXPECT_EQ(end(""), "");
+  EXPECT_EQ(end("chatml", "a "), "a ");
+  EXPECT_EQ(end("chatml", " a "), " a ");
+  EXPECT_EQ(end("chatml", ""), "");
+  EXPECT_EQ(end("phi3", "e"), "e");  // which is in the EOS as well
+  EXPECT_EQ(end("llama3", " a "), "a");
+  const auto blind = ChatTemplate::Parse("{{ messages | length }}", "", "");
+  EXPECT_THAT(std::string(Message(
+                  blind->Render(List{{"assistant", "a"}}, ChatEnd::kFinalMessage).status())),
+              HasSubstr("cannot go on"));
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 //   tokenizer_tool tokenizer.json     {"text": T} or {"bytes_b64": B} -> {"ids"}
 //                                     {"ids": I} -> {"text", "text_skip_special", "chunks"}
 //   tokenizer_tool --chat             {"template": J, "bos", "eos", "messages",
-//                                     "add_generation_prompt"} -> {"name", "rendered"}
+//                                     "add_generation_prompt"} -> {"rendered"}
 #include <iostream>
 #include <string>
 
@@ -29,10 +29,9 @@ json Answer(const Tokenizer& tokenizer, const json& request) {
 }
 
 json RenderChat(const json& request) {
-  const auto read =
-      request["interpret"].get<bool>() ? &ChatTemplate::Interpret : &ChatTemplate::Recognise;
-  const auto chat = read(request["template"].get<std::string>(), request["bos"].get<std::string>(),
-                         request["eos"].get<std::string>());
+  const auto chat =
+      ChatTemplate::Parse(request["template"].get<std::string>(), request["bos"].get<std::string>(),
+                          request["eos"].get<std::string>());
   if (!chat.ok()) return {{"error", chat.status().ToString()}};
   std::vector<ChatMessage> messages;
   for (const json& m : request["messages"]) messages.push_back({m["role"], m["content"]});
@@ -40,7 +39,7 @@ json RenderChat(const json& request) {
                                                    ? ChatEnd::kGenerationPrompt
                                                    : ChatEnd::kClosed);
   if (!rendered.ok()) return {{"error", rendered.status().ToString()}};
-  return {{"name", chat->name()}, {"rendered", *rendered}};
+  return {{"rendered", *rendered}};
 }
 
 int Main(int argc, char** argv) {
