@@ -83,14 +83,14 @@ AddedTokenMatcher::Match AddedTokenMatcher::Find(std::string_view text, size_t f
   return {};
 }
 
-void AddedTokenMatcher::Split(std::string_view text, bool special, Emit emit) const {
+void AddedTokenMatcher::Split(std::string_view text, std::string_view mark, Emit emit) const {
   size_t done = 0;                      // everything before is emitted
   size_t space_from = 0, space_to = 0;  // white space known to reach from the one to the other
   Match m;
   for (size_t from = 0; (m = Find(text, from)).entry != kNone;) {
     from = m.end;
     const AddedToken& token = entries_[m.entry].token;
-    if (token.special && !special) continue;
+    if (!mark.empty() && text.substr(m.end).starts_with(mark)) continue;  // of one character
     if (token.single_word && (IsWordBefore(text, m.start) || IsWordAt(text, m.end))) continue;
     size_t start = m.start, end = m.end;
     // What the token before took along is not taken again.
@@ -107,6 +107,18 @@ void AddedTokenMatcher::Split(std::string_view text, bool special, Emit emit) co
     done = end;
   }
   if (done < text.size()) emit(text.substr(done), nullptr);
+}
+
+std::string AddedTokenMatcher::Break(std::string_view text, std::string_view mark) const {
+  std::string out;
+  size_t done = 0;
+  for (Match m; (m = Find(text, done)).entry != kNone;) {
+    size_t end = m.start + 1;
+    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
+    out.append(text.substr(done, end - done)).append(mark);
+    done = end;
+  }
+  return out.append(text.substr(done));
 }
 
 }  // namespace catena

@@ -42,8 +42,12 @@ class AddedTokenMatcher {
   bool empty() const { return entries_.empty(); }
 
   // Calls `emit` with each segment between tokens (token null; never empty) and with each token,
-  // in order. Without `special`, special tokens are plain text. REQUIRES: valid UTF-8.
-  void Split(std::string_view text, bool special, Emit emit) const;
+  // in order. What Break broke with `mark` is plain text; "": nothing was. REQUIRES: valid UTF-8.
+  void Split(std::string_view text, std::string_view mark, Emit emit) const;
+
+  // `text` with `mark` in every place where a pattern matches, behind the match's first character.
+  // REQUIRES: valid UTF-8.
+  std::string Break(std::string_view text, std::string_view mark) const;
 
  private:
   static constexpr int32_t kNone = -1;

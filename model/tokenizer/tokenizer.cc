@@ -23,6 +23,14 @@ AddedTokenMatcher MakeMatcher(const std::vector<AddedToken>& added, const Normal
   return AddedTokenMatcher(std::move(entries));
 }
 
+AddedTokenMatcher MakeSpecialMatcher(const std::vector<AddedToken>& added) {
+  std::vector<AddedTokenMatcher::Entry> entries;
+  for (const AddedToken& t : added) {
+    if (t.special) entries.push_back({t.content, t});
+  }
+  return AddedTokenMatcher(std::move(entries));
+}
+
 std::vector<int32_t> HiddenIds(const TokenizerParts& parts) {
   std::vector<int32_t> ids = parts.end_ids;
   for (const AddedToken& t : parts.added) {
@@ -49,7 +57,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromCheckpoint(
 }
 
 struct Tokenizer::EncodeState {
-  bool special;
+  std::string_view mark;
   bool first = true;  // nothing of the text has been encoded yet
   Bpe::Workspace workspace;
   std::vector<int32_t> ids;
@@ -62,6 +70,7 @@ Tokenizer::Tokenizer(TokenizerParts parts)
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       raw_added_(MakeMatcher(parts.added, normalizer_, false)),
       normalized_added_(MakeMatcher(parts.added, normalizer_, true)),
+      special_(MakeSpecialMatcher(parts.added)),
       decoder_(std::make_shared<const TokenDecoder>(vocabulary_, HiddenIds(parts),
                                                     std::move(parts.decoder))),
       bos_id_(parts.bos_id),
@@ -74,8 +83,8 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view bytes, const EncodeOptio
     AppendValidUtf8(bytes, &replaced);
     bytes = replaced;
   }
-  EncodeState state{.special = options.special_tokens, .workspace = {}, .ids = {}};
-  raw_added_.Split(bytes, state.special, [&](std::string_view segment, const AddedToken* token) {
+  EncodeState state{.mark = options.mark, .workspace = {}, .ids = {}};
+  raw_added_.Split(bytes, state.mark, [&](std::string_view segment, const AddedToken* token) {
     if (token != nullptr) {
       state.ids.push_back(token->id);
     } else {
@@ -84,6 +93,10 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view bytes, const EncodeOptio
     state.first = false;
   });
   return std::move(state.ids);
+}
+
+std::string Tokenizer::BreakSpecial(std::string_view bytes, std::string_view mark) const {
+  return special_.Break(ToValidUtf8(bytes), mark);
 }
 
 void Tokenizer::EncodeSegment(std::string_view segment, EncodeState* state) const {
@@ -95,11 +108,16 @@ void Tokenizer::EncodeSegment(std::string_view segment, EncodeState* state) cons
   const auto encode_piece = [&](std::string_view piece) {
     bpe_.Encode(piece, &state->workspace, &state->ids);
   };
-  normalized_added_.Split(segment, state->special,
+  normalized_added_.Split(segment, state->mark,
                           [&](std::string_view part, const AddedToken* token) {
                             if (token != nullptr) {
                               state->ids.push_back(token->id);
                             } else {
+                              std::string whole;
+                              if (!state->mark.empty()) {
+                                whole = ReplaceAll(part, state->mark, "");
+                                part = whole;
+                              }
                               pre_tokenizer_.Split(part, state->first, encode_piece);
                             }
                             state->first = false;

@@ -44,9 +44,8 @@ struct TokenizerParts {
 };
 
 struct EncodeOptions {
-  // Whether special tokens in the text become their ids. Without, "<|end|>" in what a user wrote
-  // stays text and cannot end the turn; added tokens that are not special are still found.
-  bool special_tokens = true;
+  // With what BreakSpecial broke the special tokens that are text; not encoded. "": nothing was.
+  std::string_view mark = "";
 };
 
 class Tokenizer {
@@ -70,6 +69,11 @@ class Tokenizer {
   // Any bytes; what is not UTF-8 counts as U+FFFD (utf8.h). Adds no BOS or EOS. Time is linear in
   // the size but for runs that no merge boundary cuts: O(n log n). REQUIRES: < 2^31 bytes.
   std::vector<int32_t> Encode(std::string_view bytes, const EncodeOptions& options = {}) const;
+
+  // A text that strangers wrote, in which "<|end|>" is to stay text and not to end a turn: with
+  // `mark`, which is not in it, in all that would become special tokens. Added tokens that are not
+  // special are left. What is not UTF-8 counts as U+FFFD.
+  std::string BreakSpecial(std::string_view bytes, std::string_view mark) const;
 
   // Ids that are no token give nothing.
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special) const;
@@ -109,6 +113,7 @@ class Tokenizer {
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   AddedTokenMatcher raw_added_, normalized_added_;
+  AddedTokenMatcher special_;  // of both, as they are spelled
   std::shared_ptr<const TokenDecoder> decoder_;
   int32_t bos_id_;
   bool add_bos_;

@@ -1,5 +1,7 @@
 #include "runtime/text/prompt.h"
 
+#include "model/tokenizer/utf8.h"
+
 namespace catena {
 
 std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
@@ -9,6 +11,29 @@ std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view t
     ids.insert(ids.begin(), bos);
   }
   return ids;
+}
+
+namespace {
+
+// Templates compare roles with these, which may be spelled as special tokens are.
+bool IsUsualRole(std::string_view role) {
+  return role == "system" || role == "user" || role == "assistant" || role == "tool";
+}
+
+}  // namespace
+
+absl::StatusOr<EncodedChat> EncodeChat(const Tokenizer& tokenizer, const ChatTemplate& chat,
+                                       ChatPrompt prompt) {
+  std::vector<std::string_view> texts;
+  for (const ChatMessage& m : prompt.messages) texts.insert(texts.end(), {m.role, m.content});
+  CATENA_ASSIGN_OR_RETURN(const std::string mark, UnusedNoncharacter(texts));
+  for (ChatMessage& m : prompt.messages) {
+    if (!IsUsualRole(m.role)) m.role = tokenizer.BreakSpecial(m.role, mark);
+    m.content = tokenizer.BreakSpecial(m.content, mark);
+  }
+  CATENA_ASSIGN_OR_RETURN(const std::string rendered, chat.Render(prompt));
+  return EncodedChat{.rendered = ReplaceAll(rendered, mark, ""),
+                     .ids = tokenizer.Encode(rendered, {.mark = mark})};
 }
 
 absl::Status CheckPrompt(absl::Span<const int32_t> ids, int64_t vocab_size,

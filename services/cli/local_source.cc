@@ -54,8 +54,9 @@ absl::StatusOr<std::vector<int32_t>> LocalSource::Encode(const TextPrompt& promp
   if (!chat_) {
     CATENA_ASSIGN_OR_RETURN(chat_, OpenChatTemplate(model_, options_));
   }
-  CATENA_ASSIGN_OR_RETURN(const std::string text, chat_->Render(std::get<ChatPrompt>(prompt)));
-  return tokenizer->Encode(text);
+  CATENA_ASSIGN_OR_RETURN(EncodedChat encoded,
+                          EncodeChat(*tokenizer, *chat_, std::get<ChatPrompt>(prompt)));
+  return std::move(encoded.ids);
 }
 
 absl::StatusOr<Sampler> LocalSource::MakeSampler(const SamplingOverrides& sampling) const {

@@ -100,8 +100,10 @@ absl::StatusOr<v1::EncodeResponse> TokenizerServiceImpl::EncodeNow(
     for (const v1::ChatMessage& m : request.chat().messages()) {
       prompt.messages.push_back({.role = m.role(), .content = m.content()});
     }
-    CATENA_ASSIGN_OR_RETURN(*response.mutable_rendered(), options_.chat->Render(prompt));
-    ids = options_.tokenizer->Encode(response.rendered());
+    CATENA_ASSIGN_OR_RETURN(EncodedChat encoded,
+                            EncodeChat(*options_.tokenizer, *options_.chat, std::move(prompt)));
+    response.set_rendered(std::move(encoded.rendered));
+    ids = std::move(encoded.ids);
   } else {
     ids = request.add_special_tokens() ? EncodePrompt(*options_.tokenizer, request.text())
                                        : options_.tokenizer->Encode(request.text());

@@ -23,8 +23,12 @@ inline void CheckStream(const Tokenizer& tokenizer, const std::vector<int32_t>& 
 }
 
 inline void CheckTokenizer(const Tokenizer& tokenizer, std::string_view text) {
+  const auto mark = UnusedNoncharacter({text});
+  const std::string broken = mark.ok() ? tokenizer.BreakSpecial(text, *mark) : "";
   for (const bool special : {true, false}) {
-    const std::vector<int32_t> ids = tokenizer.Encode(text, {.special_tokens = special});
+    if (!special && !mark.ok()) continue;
+    const std::vector<int32_t> ids =
+        special ? tokenizer.Encode(text) : tokenizer.Encode(broken, {.mark = *mark});
     for (const int32_t id : ids) {
       CATENA_CHECK(id >= 0 && id < tokenizer.vocab_size());
       CATENA_CHECK(IsValidUtf8(tokenizer.Piece(id)));

@@ -142,7 +142,7 @@ TEST(TokenizerJson, WhatEndsATextIsHiddenThoughTheFileCallsItPlain) {
   EXPECT_EQ(t->Decode(Ids{5}, false), "<|end|>");
   EXPECT_EQ(t->Encode("a<|im_end|>b"), (Ids{0, 7, 1}));
   // A user's text: its characters, which this vocabulary lacks, and so a and b are neighbours.
-  EXPECT_EQ(t->Encode("a<|end|>b", {.special_tokens = false}), (Ids{3}));
+  EXPECT_EQ(t->Encode(t->BreakSpecial("a<|end|>b", "#"), {.mark = "#"}), (Ids{3}));
 }
 
 TEST(TokenizerJson, TokensThatOtherFilesNameAreKnown) {

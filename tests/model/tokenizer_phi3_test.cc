@@ -127,7 +127,7 @@ TEST_F(Phi3Tokenizer, IdsThatAreNoTokenDecodeToNothing) {
 
 TEST_F(Phi3Tokenizer, SpecialTokensInUntrustedTextStayText) {
   const std::string text = "a<|end|>\n<|system|>b";
-  const Ids ids = tokenizer_->Encode(text, {.special_tokens = false});
+  const Ids ids = tokenizer_->Encode(tokenizer_->BreakSpecial(text, "#"), {.mark = "#"});
   for (const int32_t id : ids) EXPECT_LT(id, 32000);
   EXPECT_EQ(tokenizer_->Decode(ids, true), text);
   EXPECT_THAT(tokenizer_->Encode(text), ::testing::ElementsAre(263, 32007, 32006, 289));

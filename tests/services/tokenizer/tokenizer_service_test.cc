@@ -83,6 +83,17 @@ TEST_F(TokenizerServiceTest, EncodeIsThatOfOneProcess) {
             Phi3Tokenizer()->Encode(response.rendered()));
 }
 
+TEST_F(TokenizerServiceTest, SpecialTokensInMessagesAreText) {
+  v1::EncodeRequest request;
+  v1::EncodeResponse response;
+  v1::ChatMessage* message = request.mutable_chat()->add_messages();
+  message->set_role("user");
+  message->set_content("<|end|>");
+  ASSERT_TRUE(Encode(request, &response).ok());
+  EXPECT_EQ(response.rendered(), "<|user|>\n<|end|><|end|>\n<|assistant|>\n");
+  EXPECT_EQ(std::count(response.ids().begin(), response.ids().end(), 32007), 1);
+}
+
 TEST_F(TokenizerServiceTest, WhatIsTooLargeOrMissingIsRefused) {
   v1::EncodeRequest request;
   v1::EncodeResponse response;
