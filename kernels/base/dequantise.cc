@@ -9,12 +9,6 @@
 namespace catena {
 namespace {
 
-uint16_t Load16(const uint8_t* p) {
-  uint16_t h;
-  std::memcpy(&h, p, 2);
-  return h;
-}
-
 void WidenBlock(const QuantFormat& f, const QuantBlock& b, float* out) {
   for (int g = 0; g < f.groups; ++g) {
     const float scale = Scale(f, b, g), minimum = f.minimum ? Minimum(b, g) : 0.0f;

@@ -4,8 +4,16 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
 namespace catena {
+
+// The bits of a 16-bit float as it lies in a file, unaligned.
+inline uint16_t Load16(const uint8_t* p) {
+  uint16_t bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return bits;
+}
 
 // IEEE binary16 to binary32; exact.
 float F16ToF32(uint16_t h);

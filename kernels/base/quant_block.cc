@@ -1,19 +1,11 @@
 #include "kernels/base/quant_block.h"
 
-#include <cstring>
-
 #include "kernels/base/status.h"
 
 namespace catena {
 namespace {
 
 constexpr uint16_t kSign = 0x8000;  // of a 16-bit float
-
-uint16_t Load16(const uint8_t* p) {
-  uint16_t v;
-  std::memcpy(&v, p, 2);
-  return v;
-}
 
 // `bits` bits at `shift` of each of n bytes.
 void Take(const uint8_t* q, int n, int shift, int bits, uint8_t* code) {
