@@ -38,6 +38,8 @@ tests  llvm               llvm-symbolizer: readable sanitizer reports
 tests  clang-format       checked by tests/tidy
 tests  shellcheck         checked by tests/tidy
 tests  debootstrap        a bare Debian, in which packages are tried
+tests  buildah            builds the image, without a Docker engine
+tests  systemd            systemd-analyze checks the unit
 LIST
 }
 

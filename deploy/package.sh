@@ -52,6 +52,7 @@ make_tarball() {
 make_deb() {
   local root=$scratch/deb file=$out/catena_${version}_$architecture.deb
   make_tree "$1" "$root/usr"
+  install -D -m 644 "deploy/systemd/catena@.service" "$root/lib/systemd/system/catena@.service"
   mkdir "$root/DEBIAN"
   cat >"$root/DEBIAN/control" <<CONTROL
 Package: catena

@@ -107,6 +107,15 @@ deb_and_tarball() {
   return $status
 }
 
+# The image, with what those packages hold.
+image() {
+  local status=0
+  as_root env CATENA_SMOLLM2_GGUF="$CATENA_SMOLLM2_GGUF" tests/image_test.sh build/packages ||
+    status=$?
+  [ $status -ne "$skipped_status" ] || skip "no image can be built here"
+  return $status
+}
+
 # Clients in other languages.
 clients() { run_unittests build/venv/bin/python tests/clients; }
 
@@ -335,6 +344,7 @@ main() {
     step "clients" clients "release build" "python packages"
     step "kubernetes" kubernetes "release build" "python packages" "default model"
     step "deb and tarball" deb_and_tarball "release build"
+    step "image" image "deb and tarball"
     step "asan build" build_asan
     step "asan tests" test_asan "asan build"
     step "fuzzers" fuzz "asan build"
