@@ -3,9 +3,10 @@
 # engine, and lets it be what the demo is: a cluster that generates with the default model, as the
 # image's user, with its entry point. Prints the image's size.
 #
-# A registry is not asked: debian:12-slim is made by debootstrap, and what the build stage would give
-# is taken from FOLDER, the packages of deploy/package.sh, which that stage runs too. Needs root; ends
-# with 77 where this machine can build no image. CATENA_SMOLLM2_GGUF names the default model.
+# A registry is not asked: debian:12-slim is made by debootstrap, and what the build stage would
+# give is taken from FOLDER, the packages of deploy/package.sh, which that stage runs too. Needs
+# root; ends with 77 where this machine can build no image. CATENA_SMOLLM2_GGUF names the default
+# model.
 set -euo pipefail
 
 packages=$(realpath "$1")
@@ -52,7 +53,8 @@ make_image() {
 # in_image ARGUMENT…: what `docker run catena:VERSION ARGUMENT…` does.
 in_image() {
   # shellcheck disable=SC2086  # the entry point, a word a word
-  build run --volume "$model:/model.gguf:ro" --volume "$scratch/tmp:/tmp" "$container" -- $entry "$@"
+  build run --volume "$model:/model.gguf:ro" --volume "$scratch/tmp:/tmp" "$container" -- \
+    $entry "$@"
 }
 
 fail() {
