@@ -1,0 +1,1 @@
+../../namespace/fetch_weights.py
