@@ -40,6 +40,8 @@ tests  shellcheck         checked by tests/tidy
 tests  debootstrap        a bare Debian, in which packages are tried
 tests  buildah            builds the image, without a Docker engine
 tests  systemd            systemd-analyze checks the unit
+tests  iproute2           network namespaces, a pod each
+tests  nftables           NetworkPolicies as its rules
 LIST
 }
 

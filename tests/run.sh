@@ -122,6 +122,13 @@ clients() { run_unittests build/venv/bin/python tests/clients; }
 # The manifests of k8s/ and what is made of them; no cluster.
 kubernetes() { CATENA=$PWD/build/release/bin/catena run_unittests build/venv/bin/python tests/k8s; }
 
+# The pods of the manifests as processes in network namespaces, which root alone may make.
+rehearsal() {
+  run_unittests as_root env CI="${CI:-}" PYTHONPATH="$PWD/tests/k8s" PYTHONDONTWRITEBYTECODE=1 \
+    CATENA="$PWD/build/release/bin/catena" CATENA_SMOLLM2_GGUF="$CATENA_SMOLLM2_GGUF" \
+    build/venv/bin/python tests/rehearsal
+}
+
 # Programs that compare us with Python's own libraries.
 oracles() {
   [ -d "$CATENA_SHARED" ] || cannot "no shared test data"
@@ -222,10 +229,10 @@ run_ctest() {
   return $status
 }
 
-# run_unittests PYTHON FOLDER: the *_test.py there.
+# run_unittests PYTHON… FOLDER: the *_test.py there.
 run_unittests() {
   local status=0 report
-  report=$("$1" -m unittest discover -v -s "$2" -p '*_test.py' 2>&1) || status=1
+  report=$("${@:1:$#-1}" -m unittest discover -v -s "${!#}" -p '*_test.py' 2>&1) || status=1
   echo "$report"
   # shellcheck disable=SC2046  # three numbers
   add_cases $(awk '
@@ -343,6 +350,7 @@ main() {
     step "oracles" oracles "release build" "python packages"
     step "clients" clients "release build" "python packages"
     step "kubernetes" kubernetes "release build" "python packages" "default model"
+    step "rehearsal" rehearsal "release build" "python packages" "default model"
     step "deb and tarball" deb_and_tarball "release build"
     step "image" image "deb and tarball"
     step "asan build" build_asan
