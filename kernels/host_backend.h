@@ -57,7 +57,7 @@ class RowTable : public Weight {
 
   int64_t rows() const override { return rows_; }
   int64_t cols() const override { return cols_; }
-  DType dtype() const override { return dtype_; }
+  absl::Span<const DType> dtypes() const override { return {&dtype_, 1}; }
   int64_t bytes() const override { return static_cast<int64_t>(values_.size() * sizeof(float)); }
 
   // REQUIRES: role kTable.

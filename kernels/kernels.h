@@ -58,13 +58,23 @@ constexpr InputFormat InputFormatOf(Activations activations, DType weight) {
   return bf16 ? InputFormat::kBf16 : InputFormat::kF32;
 }
 
+// One row of inputs is for all types of a weight: where they would differ, it is float32.
+constexpr InputFormat InputFormatOf(Activations activations, absl::Span<const DType> weight) {
+  const InputFormat first = InputFormatOf(activations, weight[0]);
+  for (const DType t : weight) {
+    if (InputFormatOf(activations, t) != first) return InputFormat::kF32;
+  }
+  return first;
+}
+
 // A weight in the backend's own layout.
 class Weight {
  public:
   virtual ~Weight() = default;
-  virtual int64_t rows() const = 0;   // output features; of a table its rows
-  virtual int64_t cols() const = 0;   // input features
-  virtual DType dtype() const = 0;    // of the file
+  virtual int64_t rows() const = 0;  // output features; of a table its rows
+  virtual int64_t cols() const = 0;  // input features
+  // Of the file, one after the other where tensors of several types were packed together.
+  virtual absl::Span<const DType> dtypes() const = 0;
   virtual int64_t bytes() const = 0;  // held in memory by this weight, mapped pages not counted
 };
 
@@ -181,17 +191,18 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) = 0;
 
   // --- weights ------------------------------------------------------------------------------
-  // Packs tensors with the same cols into one weight, their rows in the order given. Tensors of
-  // different dtypes are widened to float32. The views need not outlive the call, except that an
-  // embedding keeps its owner. INVALID_ARGUMENT where a backend cannot take the shape.
+  // Packs tensors with the same cols into one weight, their rows in the order given, each in its
+  // own type. The views need not outlive the call, except that an embedding keeps its owner.
+  // INVALID_ARGUMENT where a backend cannot take the shape.
   virtual absl::StatusOr<std::unique_ptr<Weight>> Pack(absl::Span<const TensorView> tensors,
                                                        WeightRole role) = 0;
   // The bytes() that Pack would give.
   virtual int64_t PackedBytes(absl::Span<const TensorView> tensors, WeightRole role) const = 0;
 
   // --- ops ----------------------------------------------------------------------------------
-  // out[r] = table[ids[r]] as float32: f16, bf16 exact; q8_0, q4_0: d * q exact; q4_1:
-  // fma(d, q, m). REQUIRES: 0 <= ids[r] < table.rows() where there is a row.
+  // out[r] = table[ids[r]] as float32: f16, bf16 exact; quantised types, with the group's Scale,
+  // Minimum and quants q of kernels/base/quant_block.h: Scale * q, exact, or fma(Scale, q,
+  // Minimum). REQUIRES: 0 <= ids[r] < table.rows() where there is a row.
   virtual void Embed(Stream& stream, const Weight& table, const Batch& batch, const Rows& out) = 0;
 
   // The rotary factors (Su et al., RoFormer, 2021) of each row, which all blocks share. For a row
@@ -202,15 +213,16 @@ class Backend {
                              float scale, const Rows& out) = 0;
 
   // `linear(x, w)` of the ops below is x . w^T, where x is rounded, once, to InputFormatOf
-  // (activations(), w.dtype()):
+  // (activations(), w.dtypes()):
   // kF32: chain(x, w), quantised weights widened as by Embed.
   // kBf16: x rounded to bfloat16, to nearest even; acc = +0; for pairs (k, k+1) ascending, zeros
   //   past an odd end: acc = fma(x[k+1], w[k+1], acc); acc = fma(x[k], w[k], acc), where
   //   subnormal x, w and results are zeros. (This is VDPBF16PS: Intel's manual, volume 2.)
   // kInt8, over blocks b of 32 inputs ascending:
   //   a = rint(x * (1 / d_a)), d_a = max|x| / 127 (both 0 where max|x| < 1e-30)
-  //   s = the exact integer sum of w's quants times a;  acc = fma(d_w * s, d_a, acc)
-  //   q4_1 then: acc = fma(m_w, d_a * sum(a), acc)
+  //   then for the groups of w's block ascending (one, or two of 16 inputs):
+  //   s = the exact integer sum of w's quants times a;  acc = fma(Scale * s, d_a, acc)
+  //   of types with minima then: acc = fma(Minimum, d_a * sum(a), acc)
 
   // out = linear(y, w), y the RMSNorm (Zhang and Sennrich, 2019) of the wanted rows of x (all where
   // `wanted` is null): s = lanes16(x*x); y = (x * (1 / sqrt(s / cols + eps))) * gain.

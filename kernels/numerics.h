@@ -14,9 +14,9 @@ namespace catena {
 inline std::string CpuNumericsId(Activations activations) {
   switch (activations) {
     case Activations::kInt8:
-      return "cpu-int8b32-v2";
+      return "cpu-int8b32-v3";
     case Activations::kBf16:
-      return "cpu-bf16-v2";
+      return "cpu-bf16-v3";
     case Activations::kF32:
       return "cpu-f32-v2";
   }

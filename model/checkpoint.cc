@@ -174,28 +174,10 @@ absl::Status UntieOwnHead(Parts* parts) {
   return absl::OkStatus();
 }
 
-// Tells where memory will go that the file's size does not show.
-void WarnOfWidening(Parts* parts) {
-  int64_t stored = 0, widened = 0;
-  for (const std::string& name : parts->tensors->Names()) {
-    const auto tensor = parts->tensors->Find(name);
-    const bool looked_up = name == parts->names->embedding && !parts->config.tied_embeddings;
-    if (!tensor.ok() || HasKernels(tensor->dtype) || looked_up) continue;
-    stored += static_cast<int64_t>(tensor->bytes.size());
-    widened += tensor->rows * RowBytes(DType::kF32, tensor->cols);
-  }
-  if (stored == 0) return;
-  parts->side.warnings.push_back(
-      fmt::format("{}: some matrices are widened to float32 in memory: {} bytes become {}; a Q8_0 "
-                  "file needs less",
-                  parts->path, stored, widened));
-}
-
 // What can be said of weights that are at hand.
 absl::Status CheckWeights(Parts* parts) {
   CATENA_RETURN_IF_ERROR(CheckNoMoreBlocks(*parts));
   CATENA_RETURN_IF_ERROR(UntieOwnHead(parts));
-  WarnOfWidening(parts);
   return absl::OkStatus();
 }
 

@@ -27,10 +27,11 @@ enum class DType : uint8_t {
   kIQ4_XS
 };
 
-// Those that linear layers compute with, each in its own layout; the others are read, and widened
-// (tensor.h).
-inline constexpr DType kAllDTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,
-                                       DType::kQ8_0, DType::kQ4_0, DType::kQ4_1};
+inline constexpr DType kAllDTypes[] = {DType::kF32,    DType::kF16,   DType::kBF16, DType::kQ8_0,
+                                       DType::kQ4_0,   DType::kQ4_1,  DType::kQ5_0, DType::kQ5_1,
+                                       DType::kIQ4_NL, DType::kMXFP4, DType::kQ2_K, DType::kQ3_K,
+                                       DType::kQ4_K,   DType::kQ5_K,  DType::kQ6_K, DType::kIQ4_XS};
+inline constexpr int kDTypes = sizeof(kAllDTypes) / sizeof(kAllDTypes[0]);
 
 inline constexpr int kQuantBlock = 32;        // values that activations have a scale for
 inline constexpr int kQuantSuperBlock = 256;  // values a block of the K types and IQ4_XS
@@ -85,13 +86,6 @@ constexpr bool IsQuantised(DType t) { return Info(t).block_values > 1; }
 // Bytes of a row of `cols` values. REQUIRES: cols is a multiple of the block.
 constexpr int64_t RowBytes(DType t, int64_t cols) {
   return cols / Info(t).block_values * Info(t).block_bytes;
-}
-
-constexpr bool HasKernels(DType t) {
-  for (const DType known : kAllDTypes) {
-    if (known == t) return true;
-  }
-  return false;
 }
 
 inline std::optional<DType> ParseDType(std::string_view name) {

@@ -37,13 +37,4 @@ inline int64_t StoredRow(const TensorView& t, int64_t r) {
   return head * h + (i < half ? 2 * i : 2 * (i - half) + 1);
 }
 
-// The dtype that tensors packed together are held in: theirs, or float32 where they differ or no
-// kernel computes with it.
-inline DType CommonDType(absl::Span<const TensorView> tensors) {
-  for (const TensorView& t : tensors) {
-    if (t.dtype != tensors[0].dtype || !HasKernels(t.dtype)) return DType::kF32;
-  }
-  return tensors[0].dtype;
-}
-
 }  // namespace catena

@@ -174,14 +174,8 @@ class CpuBackend : public HostBackend {
  private:
   // The stream's packed rows, to be filled for `w`.
   CpuPackedRows* Start(Stream& stream, int rows, const Weight& w) const {
-    PackFormat format{.rows = InputFormatOf(activations(), w.dtype())};
-    if (format.rows == InputFormat::kInt8) {
-      format.offset = w.dtype() == DType::kQ8_0   ? int8_.q8_offset
-                      : w.dtype() == DType::kQ4_0 ? 8
-                                                  : 0;
-    }
     CpuPackedRows* packed = &static_cast<CpuStream&>(stream).packed;
-    packed->Start(rows, w.cols(), format);
+    packed->Start(rows, w.cols(), InputFormatOf(activations(), w.dtypes()));
     return packed;
   }
 
@@ -189,28 +183,38 @@ class CpuBackend : public HostBackend {
   void Linear(const CpuPackedRows& packed, const Weight& w, bool add, const FloatRows& y) {
     const auto& weight = static_cast<const PanelWeight&>(w);
     CATENA_CHECK(packed.rows() == y.rows && y.cols == w.rows());
-    if (packed.format().rows != InputFormat::kInt8) {
-      LinearFloat(workers_, {.weights = weight.panels(),
-                             .dtype = w.dtype(),
-                             .in = &packed,
-                             .cols = w.cols(),
-                             .out = y,
-                             .add = add,
-                             .has_bf16 = has_bf16_});
-      return;
-    }
-    const Int8Linear job{.weights = weight.panels(),
-                         .activations = packed.data(),
-                         .rows = y.rows,
-                         .cols = w.cols(),
-                         .out = y,
-                         .add = add};
-    const Int8Panels panels = w.dtype() == DType::kQ8_0   ? int8_.q8_0
-                              : w.dtype() == DType::kQ4_0 ? int8_.q4_0
-                                                          : int8_.q4_1;
-    ForPanels(workers_, y.cols, [&](int64_t begin, int64_t end, int worker) {
-      panels(job, begin, end, workers_.Scratch(worker, Int8ScratchBytes(y.rows)));
+    workers_.pool.ForRuns(weight.panels(), [&](int64_t begin, int64_t end, int worker) {
+      for (const PanelSegment& s : weight.segments()) {
+        const int64_t panels = (s.rows + kPanelCols - 1) / kPanelCols;
+        const int64_t first = std::max(begin - s.first_panel, int64_t{0});
+        const int64_t last = std::min(end - s.first_panel, panels);
+        if (first < last) LinearSegment(packed, weight, s, add, y, first, last, worker);
+      }
     });
+  }
+  // Panels [begin, end) of one segment.
+  void LinearSegment(const CpuPackedRows& packed, const PanelWeight& w, const PanelSegment& s,
+                     bool add, const FloatRows& y, int64_t begin, int64_t end, int worker) {
+    const Int8Kernel& kernel = int8_[static_cast<int>(s.dtype)];
+    const FloatRows out{y.data + s.first_row, y.rows, s.rows, y.stride};
+    if (packed.format() == InputFormat::kInt8) {
+      const Int8Linear job{.weights = w.data(s),
+                           .activations = packed.data(),
+                           .rows = y.rows,
+                           .cols = w.cols(),
+                           .out = out,
+                           .add = add};
+      return kernel.panels(job, begin, end, workers_.Scratch(worker, Int8ScratchBytes(y.rows)));
+    }
+    const FloatLinear job{.weights = w.data(s),
+                          .dtype = s.dtype,
+                          .in = &packed,
+                          .cols = w.cols(),
+                          .out = out,
+                          .add = add,
+                          .has_bf16 = has_bf16_,
+                          .unpack = kernel.unpack};
+    FloatPanels(job, begin, end, workers_.Scratch(worker, FloatScratchBytes(y.rows)));
   }
 
   const Int8Kernels& int8_;

@@ -30,9 +30,11 @@ struct FloatLinear {
   FloatRows out;
   bool add;
   bool has_bf16;  // the machine multiplies bf16
+  // Int8Kernel::unpack of the type; null where it is not quantised.
+  void (*unpack)(const uint8_t* panel, int block, int n, uint8_t* out);
 };
-void LinearFloat(Workers& workers, const FloatLinear& job);
-// Of a worker, for so many rows.
+// Computes panels [begin, end). `scratch`: FloatScratchBytes(rows), one a thread.
+void FloatPanels(const FloatLinear& job, int64_t begin, int64_t end, uint8_t* scratch);
 int64_t FloatScratchBytes(int rows);
 
 // Keys and values of one page, layer and KV head: K [4][head_dim][16] (positions in lanes), then

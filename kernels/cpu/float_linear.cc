@@ -199,17 +199,16 @@ void WidenValues(const uint8_t* panel, int64_t begin, int64_t depth, float* slab
   }
 }
 
-// Four k of 16 columns: the bytes of `quads`, each masked and less `offset`, times d, plus m where
-// `add`.
-HWY_INLINE void WidenQuad(const uint8_t* quads, int shift, uint32_t mask, float offset, Vec16 d,
-                          Vec16 m, bool add, float* out) {
+// Four k of 16 columns: the bytes of `quad` less `offset`, times d, plus m where `add`.
+HWY_INLINE void WidenQuad(const uint8_t* quad, float offset, Vec16 d, Vec16 m, bool add,
+                          float* out) {
   const BitsTag bits;
   const IntTag di;
   for (int k = 0; k < 4; ++k, out += kPanelCols) {
     Vec16 q;
     for (int i = 0; i < kParts; ++i) {
-      const auto word = hn::LoadU(bits, reinterpret_cast<const uint32_t*>(quads) + i * kPartLanes);
-      const auto byte = hn::And(hn::ShiftRightSame(word, 8 * k + shift), hn::Set(bits, mask));
+      const auto word = hn::LoadU(bits, reinterpret_cast<const uint32_t*>(quad) + i * kPartLanes);
+      const auto byte = hn::And(hn::ShiftRightSame(word, 8 * k), hn::Set(bits, 255));
       q.part[i] = hn::ConvertTo(FloatTag(), hn::BitCast(di, byte));
     }
     q = Sub(q, Set(offset));
@@ -217,36 +216,36 @@ HWY_INLINE void WidenQuad(const uint8_t* quads, int shift, uint32_t mask, float 
   }
 }
 
-void WidenQuantised(DType dtype, const uint8_t* panel, int64_t begin, int64_t depth, float* slab) {
-  const bool q8 = dtype == DType::kQ8_0, q41 = dtype == DType::kQ4_1;
-  const float offset = q8 ? 128.0f : q41 ? 0.0f : 8.0f;
-  const uint8_t* block = panel + begin / kQuantBlock * cpu::Int8BlockBytes(dtype);
-  for (int64_t k = 0; k < depth; k += kQuantBlock, block += cpu::Int8BlockBytes(dtype)) {
+// Blocks of a panel unpacked, and those widened.
+void WidenQuantised(const cpu::FloatLinear& job, const uint8_t* panel, int64_t begin, int64_t depth,
+                    float* slab) {
+  const QuantFormat f = Quantisation(job.dtype);
+  const auto offset = static_cast<float>(cpu::UnpackedOffset(job.dtype));
+  alignas(64) uint8_t unpacked[cpu::UnpackedBytes(2)];
+  for (int64_t k = begin; k < begin + depth; k += kQuantBlock, slab += kQuantBlock * kPanelCols) {
+    job.unpack(panel, static_cast<int>(k / kQuantBlock), 1, unpacked);
     for (int half = 0; half < 2; ++half) {
-      const Vec16 d = LoadHalf(reinterpret_cast<const uint16_t*>(block) + half * 16);
-      const Vec16 m =
-          q41 ? LoadHalf(reinterpret_cast<const uint16_t*>(block + 64) + half * 16) : Set(0.0f);
-      const uint8_t* quants = block + (q41 ? 128 : 64) + half * 64;
-      float* out = slab + k * kPanelCols + half * 16;
-      for (int quad = 0; quad < 8; ++quad, out += 4 * kPanelCols) {
-        if (q8) {
-          WidenQuad(quants + quad * 128, 0, 255, offset, d, m, q41, out);
-        } else {
-          WidenQuad(quants + quad / 2 * 128, quad % 2 * 4, 15, offset, d, m, q41, out);
-        }
+      for (int quad = 0; quad < 8; ++quad) {
+        const float* scales = reinterpret_cast<const float*>(
+            unpacked + cpu::kUnpackedScales + quad * f.groups / 8 * cpu::kUnpackedGroupBytes);
+        const Vec16 d = Load(scales + half * 16);
+        const Vec16 m = f.minimum ? Load(scales + 64 + half * 16) : Set(0.0f);
+        WidenQuad(unpacked + quad * 128 + half * 64, offset, d, m, f.minimum,
+                  slab + quad * 4 * kPanelCols + half * 16);
       }
     }
   }
 }
 
-void WidenSlab(DType dtype, const uint8_t* panel, int64_t begin, int64_t depth, float* slab) {
-  switch (dtype) {
+void WidenSlab(const cpu::FloatLinear& job, const uint8_t* panel, int64_t begin, int64_t depth,
+               float* slab) {
+  switch (job.dtype) {
     case DType::kF16:
       return WidenValues<Values<hwy::float16_t>>(panel, begin, depth, slab);
     case DType::kBF16:
       return WidenValues<WidenedPairs>(panel, begin, depth, slab);
     default:
-      return WidenQuantised(dtype, panel, begin, depth, slab);
+      return WidenQuantised(job, panel, begin, depth, slab);
   }
 }
 
@@ -277,7 +276,7 @@ struct InPlace : P {
 struct Widened : Values<float> {
   static const float* Slab(const cpu::FloatLinear& job, const uint8_t* panel, int64_t begin,
                            int64_t steps, float* slab) {
-    WidenSlab(job.dtype, panel, begin, steps, slab);
+    WidenSlab(job, panel, begin, steps, slab);
     return slab;
   }
 };
@@ -308,7 +307,7 @@ void MultiplyPanels(const cpu::FloatLinear& job, int64_t begin, int64_t end, flo
 
 // Panels [begin, end). scratch: FloatScratchFloats.
 void FloatPanels(const cpu::FloatLinear& job, int64_t begin, int64_t end, float* scratch) {
-  if (job.in->format().rows == InputFormat::kBf16) {
+  if (job.in->format() == InputFormat::kBf16) {
     return job.has_bf16 ? MultiplyPanels<InPlace<Bf16Pairs>>(job, begin, end, scratch)
                         : MultiplyPanels<InPlace<Pairs>>(job, begin, end, scratch);
   }
@@ -344,13 +343,8 @@ int64_t FloatScratchBytes(int rows) {
   return HWY_DYNAMIC_DISPATCH(FloatScratchFloats)(rows) * int64_t{sizeof(float)};
 }
 
-void LinearFloat(Workers& workers, const FloatLinear& job) {
-  const auto panels_fn = HWY_DYNAMIC_DISPATCH(FloatPanels);
-  const int64_t scratch_bytes = FloatScratchBytes(job.out.rows);
-  ForPanels(workers, job.out.cols, [&](int64_t begin, int64_t end, int worker) {
-    auto* scratch = reinterpret_cast<float*>(workers.Scratch(worker, scratch_bytes));
-    panels_fn(job, begin, end, scratch);
-  });
+void FloatPanels(const FloatLinear& job, int64_t begin, int64_t end, uint8_t* scratch) {
+  HWY_DYNAMIC_DISPATCH(FloatPanels)(job, begin, end, reinterpret_cast<float*>(scratch));
 }
 
 }  // namespace cpu

@@ -14,7 +14,7 @@ struct Isa {
   using FloatVec = __m512;
   using ByteVec = __m512i;
   static constexpr int kRows = 6, kHalves = 2;
-  static constexpr int32_t kQ8Offset = 128;
+  static constexpr int32_t kBytesOffset = 128;
 
   static IntVec SetInt(int32_t v) { return _mm512_set1_epi32(v); }
   static FloatVec AsFloat(IntVec v) { return _mm512_castsi512_ps(v); }
@@ -24,21 +24,55 @@ struct Isa {
   static FloatVec LoadHalf(const uint8_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
+  static FloatVec LoadBf16(const uint8_t* p) {
+    const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+  }
+  static IntVec LoadSixteen(const uint8_t* p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static FloatVec LoadInt8(const uint8_t* p) { return _mm512_cvtepi32_ps(LoadSixteen(p)); }
+  static FloatVec LoadLowNibbles(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_and_si512(LoadSixteen(p), _mm512_set1_epi32(15)));
+  }
+  static FloatVec LoadHighNibbles(const uint8_t* p) {
+    const IntVec high = _mm512_srli_epi32(LoadSixteen(p), 4);
+    return _mm512_cvtepi32_ps(_mm512_and_si512(high, _mm512_set1_epi32(15)));
+  }
   static FloatVec Add(FloatVec a, FloatVec b) { return _mm512_add_ps(a, b); }
   static FloatVec Mul(FloatVec a, FloatVec b) { return _mm512_mul_ps(a, b); }
   static FloatVec Fma(FloatVec a, FloatVec b, FloatVec c) { return _mm512_fmadd_ps(a, b, c); }
 
   static ByteVec LoadBytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
   static void StoreBytes(ByteVec v, uint8_t* p) { _mm512_storeu_si512(p, v); }
-  static ByteVec LowNibbles(ByteVec v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
-  static ByteVec HighNibbles(ByteVec v) { return LowNibbles(_mm512_srli_epi16(v, 4)); }
+  static ByteVec And(ByteVec v, uint8_t mask) {
+    return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask)));
+  }
+  static ByteVec OrAnd(ByteVec a, ByteVec b, uint8_t mask) {
+    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8(static_cast<char>(mask)), 0xF8);
+  }
+  // By kBits, to the left where they are negative; what crosses bytes is masked afterwards.
+  template <int kBits>
+  static ByteVec ShiftRight(ByteVec v) {
+    if constexpr (kBits == 0) return v;
+    if constexpr (kBits < 0) {
+      return _mm512_slli_epi16(v, -kBits);
+    } else {
+      return _mm512_srli_epi16(v, kBits);
+    }
+  }
+  static ByteVec Lookup(const int8_t* codebook, ByteVec places) {
+    const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codebook));
+    const __m512i table = _mm512_broadcast_i32x4(_mm_xor_si128(values, _mm_set1_epi8(-128)));
+    return _mm512_shuffle_epi8(table, places);
+  }
   static IntVec Broadcast4(const uint8_t* p) {
     int32_t four;
     __builtin_memcpy(&four, p, 4);
     return _mm512_set1_epi32(four);
   }
-  static IntVec DotQ4(IntVec acc, ByteVec w, IntVec x) { return _mm512_dpbusd_epi32(acc, w, x); }
-  static IntVec DotQ8(IntVec acc, ByteVec w, IntVec x) { return _mm512_dpbusd_epi32(acc, w, x); }
+  static IntVec Dot(IntVec acc, ByteVec w, IntVec x) { return _mm512_dpbusd_epi32(acc, w, x); }
+  static IntVec DotBytes(IntVec acc, ByteVec w, IntVec x) { return _mm512_dpbusd_epi32(acc, w, x); }
 };
 
 }  // namespace

@@ -3,16 +3,15 @@
 // this. Layouts: layout.h. Arithmetic: Linear of kernels.h.
 //
 // Isa has: IntVec (16 int32), FloatVec (16 floats), ByteVec (64 bytes: 16 columns x 4 k);
-// kRows and kHalves, the register tile: rows, and vectors of 16 columns.
+// kRows and kHalves, the register tile: rows, and vectors of 16 columns; kBytesOffset, what codes
+// of eight bits are more than the values that DotBytes multiplies.
 #pragma once
 
-#include "kernels/cpu/int8_linear.h"
-#include "kernels/cpu/layout.h"
+#include "kernels/cpu/int8_panels-inl.h"
 
 namespace catena::cpu {
 namespace {
 
-constexpr int kSlabBlocks = 32;       // of 32 k, at most: an unpacked slab of a panel is 45 KB
 constexpr int kPassPanels = 8;        // panels that share a slab of activations while it is in L2
 constexpr int kDirectRows = 64;       // up to here weights are unpacked anew for each tile of rows
 constexpr int kPrefetchBytes = 8192;  // ahead, into L2
@@ -20,51 +19,30 @@ constexpr int kPrefetchBytes = 8192;  // ahead, into L2
 // what asks for more only takes turns from loads.
 constexpr int UnprefetchedRows(DType type) { return type == DType::kQ4_1 ? 2 : 4; }
 
-// An unpacked block: quants as uint8 [8][2][64], d f32 [32], -kMagic * d [32], m [32].
-constexpr int kSlabScale = 1024, kSlabNegated = 1152, kSlabMinimum = 1280, kSlabBlockBytes = 1408;
-static_assert(kSlabBlocks * kSlabBlockBytes <= kInt8SlabBytes);
+// Blocks of a slab at most: an unpacked slab of a panel is 45 KB.
+constexpr int MaxSlabBlocks(int groups) { return groups == 1 ? 32 : 24; }
+static_assert(MaxSlabBlocks(1) * UnpackedBytes(1) <= kInt8SlabBytes);
+static_assert(MaxSlabBlocks(2) * UnpackedBytes(2) <= kInt8SlabBytes);
 
 // Slabs of about the same number of blocks: a short one costs as much around it as a long one.
+template <class Panel>
 int SlabBlocks(int blocks) {
-  const int slabs = (blocks + kSlabBlocks - 1) / kSlabBlocks;
-  return (blocks + slabs - 1) / slabs;
-}
-
-template <DType kType>
-void UnpackSlab(const uint8_t* w, int blocks, uint8_t* slab) {
-  constexpr int kHead = kType == DType::kQ4_1 ? 128 : 64;
-  for (int b = 0; b < blocks; ++b, w += Int8BlockBytes(kType), slab += kSlabBlockBytes) {
-    for (int half = 0; half < 2; ++half) {
-      const uint8_t* quants = w + kHead + half * 64;
-      if constexpr (kType == DType::kQ8_0) {
-        for (int j = 0; j < 8; ++j) {
-          Isa::StoreBytes(Isa::LoadBytes(quants + j * 128), slab + j * 128 + half * 64);
-        }
-      } else {
-        for (int j = 0; j < 4; ++j) {
-          const typename Isa::ByteVec v = Isa::LoadBytes(quants + j * 128);
-          Isa::StoreBytes(Isa::LowNibbles(v), slab + j * 256 + half * 64);
-          Isa::StoreBytes(Isa::HighNibbles(v), slab + j * 256 + 128 + half * 64);
-        }
-      }
-      float* scales = reinterpret_cast<float*>(slab + kSlabScale) + half * 16;
-      const auto d = Isa::LoadHalf(w + half * 32);
-      Isa::Store(d, scales);
-      Isa::Store(Isa::Mul(d, Isa::Set(-kMagic)), scales + 32);
-      if constexpr (kType == DType::kQ4_1)
-        Isa::Store(Isa::LoadHalf(w + 64 + half * 32), scales + 64);
-    }
-  }
+  constexpr int kMost = MaxSlabBlocks(Panel::kGroups);
+  const int slabs = (blocks + kMost - 1) / kMost;
+  const int heads = (blocks + slabs * Panel::kBlocks - 1) / (slabs * Panel::kBlocks);
+  return heads * Panel::kBlocks;
 }
 
 // Where a register tile reads: kHalves column halves of a panel's blocks, packed or unpacked.
 struct Source {
-  const uint8_t* weights;      // first block
+  const uint8_t* weights;      // the first block, or its head
   const uint8_t* activations;  // first block of the tile
   int tile_rows;               // rows of the tile
   int row;                     // the first that is computed
   int half;                    // the first column half
   int blocks;
+  int offset;     // of codes that are multiplied
+  bool prefetch;  // what comes next of the weights
 };
 
 // Where its sums go: to `sums` from slab to slab, and out with the last.
@@ -76,84 +54,126 @@ struct Target {
   bool first = false, last = false;  // slab of K
 };
 
-// Adds one block of the tile's rows to acc, from packed (kSlab false) or unpacked weights.
-template <DType kType, bool kSlab, int kR>
-inline __attribute__((always_inline)) void DotBlock(const uint8_t* quants, const uint8_t* x,
+// Eight values of a tile's rows, of which a tile has kTileRows.
+using EightInts = int32_t __attribute__((vector_size(32)));
+using EightFloats = float __attribute__((vector_size(32)));
+
+// What the rows of a block's group begin with: the integer sums, and scale * sum of the quants.
+struct Starts {
+  alignas(32) int32_t sum[8];
+  alignas(32) float scaled[8];
+};
+
+inline EightInts LoadEight(const uint8_t* p) {
+  EightInts v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// `tail`: what follows a block's quants, at the first row. Reads past the tile's last row, and
+// leaves there what nobody reads.
+template <class Panel, int kGroup>
+inline __attribute__((always_inline)) void MakeStarts(const uint8_t* tail, int tile_rows,
+                                                      int offset, Starts* starts) {
+  EightInts sums = LoadEight(tail);
+  if constexpr (Panel::kGroups == 2) {
+    const EightInts first = LoadEight(tail + tile_rows * 4);
+    sums = kGroup == 0 ? first : sums - first;
+  }
+  const EightInts start = kMagicBits - sums * offset;
+  __builtin_memcpy(starts->sum, &start, sizeof start);
+  if constexpr (Panel::kGroups == 2 && Panel::kMinimum) {
+    const auto scales = reinterpret_cast<EightFloats>(LoadEight(tail + tile_rows * 8));
+    const EightFloats scaled = scales * __builtin_convertvector(sums, EightFloats);
+    __builtin_memcpy(starts->scaled, &scaled, sizeof scaled);
+  }
+}
+
+// Adds quads [kQuad, kEnd) of a block to the rows' sums.
+template <class Panel, int kQuad, int kEnd, int kR>
+inline __attribute__((always_inline)) void DotQuads(const uint8_t* codes, const uint8_t* x,
                                                     typename Isa::IntVec (&acc)[kR][Isa::kHalves]) {
-  constexpr bool kBytes = kSlab || kType == DType::kQ8_0;
-#pragma GCC unroll 8
-  for (int j = 0; j < (kBytes ? 8 : 4); ++j) {
+  if constexpr (kQuad < kEnd) {
     typename Isa::ByteVec w[Isa::kHalves];
-    for (int c = 0; c < Isa::kHalves; ++c) w[c] = Isa::LoadBytes(quants + j * 128 + c * 64);
-    if constexpr (kBytes) {
+    for (int c = 0; c < Isa::kHalves; ++c) w[c] = Panel::template Codes<kQuad>(codes + c * 64);
 #pragma GCC unroll 8
-      for (int r = 0; r < kR; ++r) {
-        const auto xs = Isa::Broadcast4(x + r * 32 + j * 4);
-        for (int c = 0; c < Isa::kHalves; ++c) {
-          acc[r][c] = kType == DType::kQ8_0 ? Isa::DotQ8(acc[r][c], w[c], xs)
-                                            : Isa::DotQ4(acc[r][c], w[c], xs);
+    for (int r = 0; r < kR; ++r) {
+      const auto xs = Isa::Broadcast4(x + r * 32 + kQuad * 4);
+      for (int c = 0; c < Isa::kHalves; ++c) {
+        if constexpr (Panel::kBytes) {
+          acc[r][c] = Isa::DotBytes(acc[r][c], w[c], xs);
+        } else {
+          acc[r][c] = Isa::Dot(acc[r][c], w[c], xs);
         }
       }
-    } else {
+    }
+    DotQuads<Panel, kQuad + 1, kEnd, kR>(codes, x, acc);
+  }
+}
+
+// One group of a block: its integer sums, scaled, added to the rows' own.
+template <class Panel, int kGroup, int kR>
+inline __attribute__((always_inline)) void AddGroup(const Source& s, const uint8_t* head, int block,
+                                                    const uint8_t* codes, const uint8_t* a,
+                                                    typename Isa::FloatVec (&f)[kR][Isa::kHalves]) {
+  constexpr int kQuads = 8 / Panel::kGroups;
+  // Codes that are multiplied as they are need no sum, nor do those of eight bits where they are
+  // made signed.
+  constexpr bool kOffset = !Panel::kMinimum && (!Panel::kBytes || Isa::kBytesOffset != 0);
+  const uint8_t* tail = a + s.tile_rows * 32 + s.row * 4;
+  const auto* scale = reinterpret_cast<const float*>(tail + s.tile_rows * 8);
+  Starts starts;
+  if constexpr (kOffset || (Panel::kMinimum && Panel::kGroups == 2)) {
+    MakeStarts<Panel, kGroup>(tail, s.tile_rows, s.offset, &starts);
+  }
+  const float* scaled =
+      Panel::kGroups == 2 ? starts.scaled : reinterpret_cast<const float*>(tail + s.tile_rows * 12);
+  typename Isa::IntVec acc[kR][Isa::kHalves];
+  for (int r = 0; r < kR; ++r) {
+    for (int c = 0; c < Isa::kHalves; ++c) {
+      acc[r][c] = Isa::SetInt(kOffset ? starts.sum[r] : kMagicBits);
+    }
+  }
+  DotQuads<Panel, kGroup * kQuads, (kGroup + 1) * kQuads, kR>(codes + s.half * 64, a + s.row * 32,
+                                                              acc);
+  for (int c = 0; c < Isa::kHalves; ++c) {
+    const Scales w = Panel::Load(head, block, kGroup, (s.half + c) * 16);
 #pragma GCC unroll 8
-      for (int r = 0; r < kR; ++r) {
-        const auto even = Isa::Broadcast4(x + r * 32 + j * 8);
-        const auto odd = Isa::Broadcast4(x + r * 32 + j * 8 + 4);
-        for (int c = 0; c < Isa::kHalves; ++c) {
-          acc[r][c] = Isa::DotQ4(acc[r][c], Isa::LowNibbles(w[c]), even);
-          acc[r][c] = Isa::DotQ4(acc[r][c], Isa::HighNibbles(w[c]), odd);
-        }
+    for (int r = 0; r < kR; ++r) {
+      const auto y = Isa::Fma(Isa::AsFloat(acc[r][c]), w.d, w.negated);
+      f[r][c] = Isa::Fma(y, Isa::Set(scale[r]), f[r][c]);
+      if constexpr (Panel::kMinimum) {
+        f[r][c] = Isa::Fma(w.minimum, Isa::Set(scaled[r]), f[r][c]);
       }
     }
   }
 }
 
+inline void Prefetch(const uint8_t* p, int bytes) {
+  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(p + i + kPrefetchBytes, 0, 2);
+}
+
 // The blocks of `s` for kR rows of kHalves column halves.
-template <DType kType, bool kSlab, int kR, bool kPrefetch>
+template <class Panel, int kR>
 void RegisterTile(const Source& s, const Target& t) {
-  constexpr int kBlockBytes = kSlab ? kSlabBlockBytes : Int8BlockBytes(kType);
-  constexpr int kQuants = kSlab ? 0 : kType == DType::kQ4_1 ? 128 : 64;
   typename Isa::FloatVec f[kR][Isa::kHalves];
   for (int r = 0; r < kR; ++r) {
     for (int c = 0; c < Isa::kHalves; ++c) {
       f[r][c] = t.first ? Isa::Set(0.0f) : Isa::Load(t.sums + r * 32 + c * 16);
     }
   }
-  const uint8_t* w = s.weights;
+  const uint8_t* head = s.weights;
   const uint8_t* a = s.activations;
-  for (int b = 0; b < s.blocks; ++b, w += kBlockBytes, a += s.tile_rows * kTileRowBlockBytes) {
-    if constexpr (kPrefetch) {
-      for (int i = 0; i < kBlockBytes; i += 64) __builtin_prefetch(w + i + kPrefetchBytes, 0, 2);
+  for (int b = 0; b < s.blocks; b += Panel::kBlocks) {
+    const uint8_t* codes = head + Panel::kHeadBytes;
+    if (s.prefetch) Prefetch(head, Panel::kHeadBytes);
+    for (int i = 0; i < Panel::kBlocks; ++i, codes += Panel::kBlockBytes) {
+      if (s.prefetch) Prefetch(codes, Panel::kBlockBytes);
+      AddGroup<Panel, 0, kR>(s, head, i, codes, a, f);
+      if constexpr (Panel::kGroups == 2) AddGroup<Panel, 1, kR>(s, head, i, codes, a, f);
+      a += s.tile_rows * kTileRowBlockBytes;
     }
-    const uint8_t* tail = a + s.tile_rows * 32 + s.row * 4;
-    const auto* start = reinterpret_cast<const int32_t*>(tail);
-    const auto* scale = reinterpret_cast<const float*>(tail + s.tile_rows * 4);
-    const auto* sum = reinterpret_cast<const float*>(tail + s.tile_rows * 8);
-    typename Isa::IntVec acc[kR][Isa::kHalves];
-    for (int r = 0; r < kR; ++r) {
-      for (int c = 0; c < Isa::kHalves; ++c) acc[r][c] = Isa::SetInt(start[r]);
-    }
-    DotBlock<kType, kSlab, kR>(w + kQuants + s.half * 64, a + s.row * 32, acc);
-    for (int c = 0; c < Isa::kHalves; ++c) {
-      const int column = (s.half + c) * 16;
-      typename Isa::FloatVec d, negated, minimum;
-      if constexpr (kSlab) {
-        const float* scales = reinterpret_cast<const float*>(w + kSlabScale) + column;
-        d = Isa::Load(scales);
-        negated = Isa::Load(scales + 32);
-        if constexpr (kType == DType::kQ4_1) minimum = Isa::Load(scales + 64);
-      } else {
-        d = Isa::LoadHalf(w + column * 2);
-        negated = Isa::Mul(d, Isa::Set(-kMagic));
-        if constexpr (kType == DType::kQ4_1) minimum = Isa::LoadHalf(w + 64 + column * 2);
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < kR; ++r) {
-        const auto y = Isa::Fma(Isa::AsFloat(acc[r][c]), d, negated);
-        f[r][c] = Isa::Fma(y, Isa::Set(scale[r]), f[r][c]);
-        if constexpr (kType == DType::kQ4_1) f[r][c] = Isa::Fma(minimum, Isa::Set(sum[r]), f[r][c]);
-      }
-    }
+    head = codes;
   }
   float* out = t.last ? t.out : t.sums;
   const int64_t stride = t.last ? t.stride : 32;
@@ -166,31 +186,31 @@ void RegisterTile(const Source& s, const Target& t) {
   }
 }
 
-template <DType kType, bool kSlab, bool kPrefetch>
+template <class Panel>
 void RegisterTileOf(int rows, const Source& s, const Target& t) {
   static_assert(Isa::kRows == 6 || Isa::kRows == 3);
   switch (rows) {
     case 1:
-      return RegisterTile<kType, kSlab, 1, kPrefetch>(s, t);
+      return RegisterTile<Panel, 1>(s, t);
     case 2:
-      return RegisterTile<kType, kSlab, 2, kPrefetch>(s, t);
+      return RegisterTile<Panel, 2>(s, t);
     case 3:
-      return RegisterTile<kType, kSlab, 3, kPrefetch>(s, t);
+      return RegisterTile<Panel, 3>(s, t);
   }
   if constexpr (Isa::kRows == 6) {
     switch (rows) {
       case 4:
-        return RegisterTile<kType, kSlab, 4, kPrefetch>(s, t);
+        return RegisterTile<Panel, 4>(s, t);
       case 5:
-        return RegisterTile<kType, kSlab, 5, kPrefetch>(s, t);
+        return RegisterTile<Panel, 5>(s, t);
       case 6:
-        return RegisterTile<kType, kSlab, 6, kPrefetch>(s, t);
+        return RegisterTile<Panel, 6>(s, t);
     }
   }
 }
 
 // A whole activation tile times a panel's blocks. `t`: of its first row and column.
-template <DType kType, bool kSlab>
+template <class Panel>
 void Tile(Source s, bool prefetch, const Target& t) {
   for (s.half = 0; s.half < 2; s.half += Isa::kHalves) {
     for (s.row = 0; s.row < s.tile_rows; s.row += Isa::kRows) {
@@ -198,31 +218,31 @@ void Tile(Source s, bool prefetch, const Target& t) {
       Target part = t;
       part.sums += s.row * 32 + s.half * 16;
       part.out += s.row * t.stride + s.half * 16;
-      if (prefetch && s.row == 0 && s.half == 0) {
-        RegisterTileOf<kType, kSlab, true>(rows, s, part);
-      } else {
-        RegisterTileOf<kType, kSlab, false>(rows, s, part);
-      }
+      s.prefetch = prefetch && s.row == 0 && s.half == 0;
+      RegisterTileOf<Panel>(rows, s, part);
     }
   }
 }
 
-// Blocks [block, block + n) of one panel for every tile of rows. `t`: of the first row.
-template <DType kType, bool kSlab>
-void TileColumn(const Int8Linear& job, const uint8_t* w, int block, int n, Target t) {
-  const bool prefetch = !kSlab && job.rows > UnprefetchedRows(kType);
+// Blocks [block, block + n) of one panel of type kType, from `w` on, for every tile of rows. `t`:
+// of the first row.
+template <DType kType, class Panel>
+void TileColumn(const Int8Linear& job, const uint8_t* w, int block, int n, bool prefetch,
+                Target t) {
   t.first = block == 0;
   t.last = (block + n) * int64_t{kQuantBlock} == job.cols;
   for (int row = 0; row < job.rows; row += kTileRows) {
     const int rows = job.rows - row < kTileRows ? job.rows - row : kTileRows;
-    const uint8_t* tile = job.activations + TileBytes({.rows = InputFormat::kInt8}, row, job.cols);
+    const uint8_t* tile = job.activations + TileBytes(InputFormat::kInt8, row, job.cols);
     const Source s{.weights = w,
                    .activations = tile + int64_t{block} * rows * kTileRowBlockBytes,
                    .tile_rows = rows,
                    .row = 0,
                    .half = 0,
-                   .blocks = n};
-    Tile<kType, kSlab>(s, prefetch && row == 0, t);
+                   .blocks = n,
+                   .offset = UnpackedOffset(kType),
+                   .prefetch = false};
+    Tile<Panel>(s, prefetch && row == 0, t);
     t.sums += int64_t{rows} * 32;
     t.out += rows * t.stride;
   }
@@ -251,8 +271,9 @@ void StorePanel(const Int8Linear& job, int64_t panel, const float* sums) {
 // L1.
 template <DType kType>
 void DirectPanel(const Int8Linear& job, int64_t panel, const uint8_t* w, float* sums) {
+  using Panel = Packed<kType>;
   const int blocks = static_cast<int>(job.cols / kQuantBlock);
-  const int step = job.rows <= kTileRows ? blocks : SlabBlocks(blocks);
+  const int step = job.rows <= kTileRows ? blocks : SlabBlocks<Panel>(blocks);
   const bool whole = (panel + 1) * kPanelCols <= job.out.cols;
   Target target = {.sums = sums, .out = sums, .stride = 32, .add = false};
   if (whole) {
@@ -262,7 +283,8 @@ void DirectPanel(const Int8Linear& job, int64_t panel, const uint8_t* w, float* 
   }
   for (int b = 0; b < blocks; b += step) {
     const int n = blocks - b < step ? blocks - b : step;
-    TileColumn<kType, false>(job, w + b * Int8BlockBytes(kType), b, n, target);
+    TileColumn<kType, Panel>(job, w + b / Panel::kBlocks * Panel::kPanel.bytes(), b, n,
+                             job.rows > UnprefetchedRows(kType), target);
   }
   if (!whole) StorePanel(job, panel, sums);
 }
@@ -271,15 +293,17 @@ void DirectPanel(const Int8Linear& job, int64_t panel, const uint8_t* w, float* 
 // while those are in L2. Sums wait in `sums`: rows of `out` are pages apart.
 template <DType kType>
 void SlabPanels(const Int8Linear& job, int64_t begin, int64_t end, uint8_t* slab, float* sums) {
-  const int blocks = static_cast<int>(job.cols / kQuantBlock), step = SlabBlocks(blocks);
+  const int blocks = static_cast<int>(job.cols / kQuantBlock);
+  const int step = SlabBlocks<Packed<kType>>(blocks);
   const int64_t panel_bytes = PanelBytes(kType, job.cols), panel_floats = int64_t{job.rows} * 32;
   for (int b = 0; b < blocks; b += step) {
     const int n = blocks - b < step ? blocks - b : step;
     for (int64_t p = begin; p < end; ++p) {
       float* panel_sums = sums + (p - begin) * panel_floats;
-      UnpackSlab<kType>(job.weights + p * panel_bytes + b * Int8BlockBytes(kType), n, slab);
-      TileColumn<kType, true>(job, slab, b, n,
-                              {.sums = panel_sums, .out = panel_sums, .stride = 32, .add = false});
+      Unpack<kType>(job.weights + p * panel_bytes, b, n, slab);
+      TileColumn<kType, UnpackedAs<kType>>(
+          job, slab, b, n, /*prefetch=*/false,
+          {.sums = panel_sums, .out = panel_sums, .stride = 32, .add = false});
     }
   }
   for (int64_t p = begin; p < end; ++p) StorePanel(job, p, sums + (p - begin) * panel_floats);
@@ -301,10 +325,21 @@ void Panels(const Int8Linear& job, int64_t begin, int64_t end, uint8_t* scratch)
   }
 }
 
-constexpr Int8Kernels kKernels = {.q8_0 = Panels<DType::kQ8_0>,
-                                  .q4_0 = Panels<DType::kQ4_0>,
-                                  .q4_1 = Panels<DType::kQ4_1>,
-                                  .q8_offset = Isa::kQ8Offset};
+template <int kIndex>
+constexpr Int8Kernel KernelOf() {
+  constexpr DType kType = kAllDTypes[kIndex];
+  static_assert(static_cast<int>(kType) == kIndex);
+  if constexpr (IsQuantised(kType)) {
+    return {.panels = Panels<kType>, .unpack = Unpack<kType>};
+  } else {
+    return {.panels = nullptr, .unpack = nullptr};
+  }
+}
+template <int... kIndex>
+constexpr Int8Kernels KernelsOf(std::integer_sequence<int, kIndex...>) {
+  return {KernelOf<kIndex>()...};
+}
+constexpr Int8Kernels kKernels = KernelsOf(std::make_integer_sequence<int, kDTypes>());
 
 }  // namespace
 }  // namespace catena::cpu

@@ -1,6 +1,7 @@
-// The int8 linear layer's inner part: one table of functions an instruction set.
+// The int8 linear layer's inner part: one table of functions an instruction set, a row a type.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "kernels/cpu/layout.h"
@@ -10,7 +11,7 @@ namespace catena::cpu {
 
 // One linear layer: out = (or +=) activations x panels.
 struct Int8Linear {
-  const uint8_t* weights;      // panels (layout.h), 64-byte aligned
+  const uint8_t* weights;      // panels of one type (layout.h), 64-byte aligned
   const uint8_t* activations;  // tiles (layout.h)
   int rows;
   int64_t cols;   // K, a multiple of 32
@@ -18,13 +19,14 @@ struct Int8Linear {
   bool add;
 };
 
-// Computes panels [begin, end). `scratch`: Int8ScratchBytes(rows), 64-byte aligned, one a thread.
-using Int8Panels = void (*)(const Int8Linear& job, int64_t begin, int64_t end, uint8_t* scratch);
-
-struct Int8Kernels {
-  Int8Panels q8_0, q4_0, q4_1;
-  int32_t q8_offset;  // 128 where q8_0 is multiplied as uint8, 0 where as int8
+struct Int8Kernel {
+  // Computes panels [begin, end). `scratch`: Int8ScratchBytes(rows), 64-byte aligned, one a thread.
+  void (*panels)(const Int8Linear& job, int64_t begin, int64_t end, uint8_t* scratch);
+  // Unpacks blocks [block, block + n) of a panel.
+  void (*unpack)(const uint8_t* panel, int block, int n, uint8_t* out);
 };
+// By DType; null where it is not quantised.
+using Int8Kernels = std::array<Int8Kernel, kDTypes>;
 
 constexpr int64_t kInt8SlabBytes = 48 << 10;
 constexpr int64_t Int8ScratchBytes(int rows) {

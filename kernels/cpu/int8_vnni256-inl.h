@@ -6,12 +6,12 @@ namespace catena::cpu {
 namespace {
 
 struct Isa : Vectors256 {
-  static constexpr int32_t kQ8Offset = 128;
+  static constexpr int32_t kBytesOffset = 128;
 
-  static IntVec DotQ4(IntVec acc, ByteVec w, __m256i x) {
+  static IntVec Dot(IntVec acc, ByteVec w, __m256i x) {
     return {DotFours(acc.v[0], w.v[0], x), DotFours(acc.v[1], w.v[1], x)};
   }
-  static IntVec DotQ8(IntVec acc, ByteVec w, __m256i x) { return DotQ4(acc, w, x); }
+  static IntVec DotBytes(IntVec acc, ByteVec w, __m256i x) { return Dot(acc, w, x); }
 };
 
 }  // namespace

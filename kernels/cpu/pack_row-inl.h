@@ -28,8 +28,8 @@ HWY_INLINE float BlockMagnitude(const Vec16& a, const Vec16& b) {
   return hn::GetLane(hn::BitCast(d, hn::Set(di, bits)));
 }
 
-// Writes rint(v * inverse) as 16 int8 and returns their sum by lane of a part.
-HWY_INLINE hn::Vec<IntTag> QuantiseHalf(const Vec16& v, float inverse, int8_t* out) {
+// Writes rint(v * inverse) as 16 int8 and returns their sum.
+HWY_INLINE int32_t QuantiseHalf(const Vec16& v, float inverse, int8_t* out) {
   const FloatTag d;
   const IntTag di;
   const hn::Rebind<int8_t, IntTag> d8;
@@ -40,12 +40,10 @@ HWY_INLINE hn::Vec<IntTag> QuantiseHalf(const Vec16& v, float inverse, int8_t* o
     hn::StoreU(narrow, d8, out + i * kPartLanes);
     sum = hn::Add(sum, hn::PromoteTo(di, narrow));
   }
-  return sum;
+  return hn::GetLane(hn::SumOfLanes(di, sum));
 }
 
-HWY_INLINE void PackRowInt8(const float* x, int64_t cols, int32_t offset, int rows, int row,
-                            uint8_t* tile) {
-  const IntTag di;
+HWY_INLINE void PackRowInt8(const float* x, int64_t cols, int rows, int row, uint8_t* tile) {
   for (int64_t k = 0; k < cols; k += kQuantBlock, tile += rows * cpu::kTileRowBlockBytes) {
     const Vec16 a = Load(x + k), b = Load(x + k + 16);
     const float magnitude = BlockMagnitude(a, b);
@@ -53,13 +51,13 @@ HWY_INLINE void PackRowInt8(const float* x, int64_t cols, int32_t offset, int ro
     const float scale = zero ? 0.0f : magnitude / 127.0f;
     const float inverse = zero ? 0.0f : 1.0f / scale;
     int8_t* quants = reinterpret_cast<int8_t*>(tile) + row * 32;
-    const auto sums =
-        hn::Add(QuantiseHalf(a, inverse, quants), QuantiseHalf(b, inverse, quants + 16));
-    const int32_t sum = hn::GetLane(hn::SumOfLanes(di, sums));
+    const int32_t first = QuantiseHalf(a, inverse, quants);
+    const int32_t sum = first + QuantiseHalf(b, inverse, quants + 16);
     uint8_t* tail = tile + rows * 32 + row * 4;
-    reinterpret_cast<int32_t*>(tail)[0] = cpu::kMagicBits - offset * sum;
-    reinterpret_cast<float*>(tail + rows * 4)[0] = scale;
-    reinterpret_cast<float*>(tail + rows * 8)[0] = scale * static_cast<float>(sum);
+    reinterpret_cast<int32_t*>(tail)[0] = sum;
+    reinterpret_cast<int32_t*>(tail + rows * 4)[0] = first;
+    reinterpret_cast<float*>(tail + rows * 8)[0] = scale;
+    reinterpret_cast<float*>(tail + rows * 12)[0] = scale * static_cast<float>(sum);
   }
 }
 
@@ -90,11 +88,11 @@ HWY_INLINE void PackRowBf16(const float* x, int64_t cols, int rows, int row, uin
 }
 
 // Row `row` of a tile of `rows` rows.
-HWY_INLINE void PackRow(const float* x, int64_t cols, const cpu::PackFormat& format, int rows,
-                        int row, uint8_t* tile) {
-  switch (format.rows) {
+HWY_INLINE void PackRow(const float* x, int64_t cols, InputFormat format, int rows, int row,
+                        uint8_t* tile) {
+  switch (format) {
     case InputFormat::kInt8:
-      return PackRowInt8(x, cols, format.offset, rows, row, tile);
+      return PackRowInt8(x, cols, rows, row, tile);
     case InputFormat::kBf16:
       return PackRowBf16(x, cols, rows, row, tile);
     case InputFormat::kF32:

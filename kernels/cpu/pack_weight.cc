@@ -3,30 +3,41 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/base/dequantise.h"
+#include "kernels/base/quant_block.h"
 
 namespace catena::cpu {
 namespace {
 
-int64_t TotalRows(absl::Span<const TensorView> tensors) {
-  int64_t rows = 0;
-  for (const TensorView& t : tensors) rows += t.rows;
-  return rows;
-}
-
-// The file's bytes of output column `n` over all tensors, and its dtype.
-struct SourceRow {
-  const uint8_t* bytes;
-  DType dtype;
-};
-SourceRow FindRow(absl::Span<const TensorView> tensors, int64_t n) {
+// The file's bytes of output column `n` over all tensors.
+const uint8_t* FindRow(absl::Span<const TensorView> tensors, int64_t n) {
   size_t i = 0;
   for (; n >= tensors[i].rows; ++i) n -= tensors[i].rows;
   const TensorView& t = tensors[i];
-  return {t.bytes.data() + StoredRow(t, n) * RowBytes(t.dtype, t.cols), t.dtype};
+  return t.bytes.data() + StoredRow(t, n) * RowBytes(t.dtype, t.cols);
 }
 
-// The rows of a panel in the panel's dtype: fewer than kPanelCols in the last one.
+int64_t Panels(int64_t rows) { return (rows + kPanelCols - 1) / kPanelCols; }
+
+// Neighbours of one type share panels.
+std::vector<PanelSegment> SegmentsOf(absl::Span<const TensorView> tensors) {
+  std::vector<PanelSegment> segments;
+  for (const TensorView& t : tensors) {
+    if (segments.empty() || segments.back().dtype != t.dtype) {
+      PanelSegment next{.dtype = t.dtype};
+      if (!segments.empty()) {
+        const PanelSegment& last = segments.back();
+        next.first_row = last.first_row + last.rows;
+        next.first_panel = last.first_panel + Panels(last.rows);
+        next.at = last.at + Panels(last.rows) * PanelBytes(last.dtype, t.cols);
+      }
+      segments.push_back(next);
+    }
+    segments.back().rows += t.rows;
+  }
+  return segments;
+}
+
+// The rows of a panel: fewer than kPanelCols in the last one.
 struct PanelRows {
   const uint8_t* at[kPanelCols];
   int count;
@@ -62,44 +73,60 @@ void PackPairPanel(const PanelRows& rows, int64_t cols, uint8_t* panel) {
   }
 }
 
-uint32_t LoadWord(const uint8_t* from) {
-  uint32_t word;
-  std::memcpy(&word, from, 4);
-  return word;
-}
 void StoreWord(uint32_t word, uint8_t* to) { std::memcpy(to, &word, 4); }
 
-// The quants of one block of one column: the file's byte i has k = i and k = i + 16 as nibbles; the
-// panel's words, 128 bytes apart, have neighbouring quads of k.
-void PackNibbles(const uint8_t* in, uint8_t* out) {
-  constexpr uint32_t kLow = 0x0F0F0F0F, kHigh = 0xF0F0F0F0;
-  for (int pair = 0; pair < 2; ++pair, in += 8, out += 128) {
-    const uint32_t even = LoadWord(in), odd = LoadWord(in + 4);
-    StoreWord((even & kLow) | (odd & kLow) << 4, out);
-    StoreWord((even & kHigh) >> 4 | (odd & kHigh), out + 256);
+// A plane of so many bits of one column's codes, those from `place` on.
+void PackPlane(const uint32_t (&quads)[8], int bits, int place, uint8_t* out) {
+  const uint32_t mask = ((1u << bits) - 1) * 0x01010101u;
+  const int share = 8 / bits;  // quads in a vector
+  for (int v = 0; v < bits; ++v) {
+    uint32_t word = 0;
+    for (int i = 0; i < share; ++i) word |= (quads[v * share + i] >> place & mask) << (i * bits);
+    StoreWord(word, out + v * 128);
   }
 }
 
-void PackBytes(const uint8_t* in, uint8_t* out) {
-  for (int quad = 0; quad < 8; ++quad)
-    StoreWord(LoadWord(in + quad * 4) ^ 0x80808080, out + quad * 128);
+template <int kBits>
+void PackCodes(const uint8_t* codes, uint8_t* out) {
+  uint32_t quads[8];
+  std::memcpy(quads, codes, sizeof quads);
+  int place = 0;
+  for (const int bits : {8, 4, 2, 1}) {
+    if ((kBits & bits) == 0) continue;
+    PackPlane(quads, bits, place, out);
+    place += bits;
+    out += bits * 128;
+  }
+}
+
+// The scale and the minimum of one group and column.
+template <DType kType>
+void PackMultiples(const QuantBlock& b, int group, uint8_t* out) {
+  if constexpr (kType == DType::kQ2_K) {
+    *out = static_cast<uint8_t>(b.scale[group] | b.minimum[group] << 4);
+  } else {
+    *out = static_cast<uint8_t>(b.scale[group]);
+    if (Quantisation(kType).minimum) out[kPanelCols] = static_cast<uint8_t>(b.minimum[group]);
+  }
 }
 
 template <DType kType>
-void PackInt8Panel(const PanelRows& rows, int64_t cols, uint8_t* panel) {
-  constexpr int kHeader = kType == DType::kQ4_1 ? 4 : 2;
-  const int64_t in_bytes = Info(kType).block_bytes;
-  for (int64_t b = 0; b < cols / kQuantBlock; ++b, panel += Int8BlockBytes(kType)) {
+void PackQuantPanel(const PanelRows& rows, int64_t cols, uint8_t* panel) {
+  constexpr QuantPanel kPanel = PanelOf(kType);
+  constexpr QuantFormat kFormat = Quantisation(kType);
+  for (int64_t b = 0; b < cols / kQuantBlock; ++b) {
+    uint8_t* head = panel + b / kPanel.blocks * kPanel.bytes();
+    const int64_t within = b % kPanel.blocks;
+    uint8_t* codes = head + kPanel.head_bytes + within * kPanel.block_bytes;
+    uint8_t* multiples = head + kPanel.multiples + within * kFormat.groups * kPanel.group_bytes;
     for (int c = 0; c < rows.count; ++c) {
-      const uint8_t* in = rows.at[c] + b * in_bytes;
-      std::memcpy(panel + c * 2, in, 2);
-      if (kType == DType::kQ4_1) std::memcpy(panel + 64 + c * 2, in + 2, 2);
-      uint8_t* quants = panel + kHeader * kPanelCols + c / 16 * 64 + c % 16 * 4;
-      if (kType == DType::kQ8_0) {
-        PackBytes(in + kHeader, quants);
-      } else {
-        PackNibbles(in + kHeader, quants);
+      const QuantBlock block = ReadQuantBlock(kType, rows.at[c], b);
+      std::memcpy(head + c * 2, &block.d, 2);
+      if (kFormat.minimum) std::memcpy(head + 64 + c * 2, &block.m, 2);
+      for (int g = 0; kPanel.group_bytes > 0 && g < kFormat.groups; ++g) {
+        PackMultiples<kType>(block, g, multiples + g * kPanel.group_bytes + c);
       }
+      PackCodes<kFormat.bits>(block.code, codes + c / 16 * 64 + c % 16 * 4);
     }
   }
 }
@@ -113,55 +140,64 @@ void PackPanel(DType dtype, const PanelRows& rows, int64_t cols, uint8_t* panel)
     case DType::kBF16:
       return PackPairPanel(rows, cols, panel);
     case DType::kQ8_0:
-      return PackInt8Panel<DType::kQ8_0>(rows, cols, panel);
+      return PackQuantPanel<DType::kQ8_0>(rows, cols, panel);
     case DType::kQ4_0:
-      return PackInt8Panel<DType::kQ4_0>(rows, cols, panel);
+      return PackQuantPanel<DType::kQ4_0>(rows, cols, panel);
     case DType::kQ4_1:
-      return PackInt8Panel<DType::kQ4_1>(rows, cols, panel);
-    default:  // CommonDType widens it
-      CATENA_CHECK(false);
+      return PackQuantPanel<DType::kQ4_1>(rows, cols, panel);
+    case DType::kQ5_0:
+      return PackQuantPanel<DType::kQ5_0>(rows, cols, panel);
+    case DType::kQ5_1:
+      return PackQuantPanel<DType::kQ5_1>(rows, cols, panel);
+    case DType::kIQ4_NL:
+      return PackQuantPanel<DType::kIQ4_NL>(rows, cols, panel);
+    case DType::kMXFP4:
+      return PackQuantPanel<DType::kMXFP4>(rows, cols, panel);
+    case DType::kQ2_K:
+      return PackQuantPanel<DType::kQ2_K>(rows, cols, panel);
+    case DType::kQ3_K:
+      return PackQuantPanel<DType::kQ3_K>(rows, cols, panel);
+    case DType::kQ4_K:
+      return PackQuantPanel<DType::kQ4_K>(rows, cols, panel);
+    case DType::kQ5_K:
+      return PackQuantPanel<DType::kQ5_K>(rows, cols, panel);
+    case DType::kQ6_K:
+      return PackQuantPanel<DType::kQ6_K>(rows, cols, panel);
+    case DType::kIQ4_XS:
+      return PackQuantPanel<DType::kIQ4_XS>(rows, cols, panel);
   }
-}
-
-// Columns from `first` on, widened where the tensors' dtypes differ.
-void MakePanel(absl::Span<const TensorView> tensors, DType dtype, int64_t first, int count,
-               uint8_t* panel) {
-  const int64_t cols = tensors[0].cols;
-  PanelRows rows{.at = {}, .count = count};
-  std::vector<float> wide;
-  for (int c = 0; c < count; ++c) {
-    const SourceRow row = FindRow(tensors, first + c);
-    rows.at[c] = row.bytes;
-    if (row.dtype == dtype) continue;
-    wide.resize(kPanelCols * cols);
-    WidenRow(row.dtype, row.bytes, cols, wide.data() + c * cols);
-    rows.at[c] = reinterpret_cast<const uint8_t*>(wide.data() + c * cols);
-  }
-  PackPanel(dtype, rows, cols, panel);
 }
 
 }  // namespace
 
 int64_t PanelWeight::Bytes(absl::Span<const TensorView> tensors) {
-  const int64_t panels = (TotalRows(tensors) + kPanelCols - 1) / kPanelCols;
-  return panels * PanelBytes(CommonDType(tensors), tensors[0].cols);
+  const PanelSegment last = SegmentsOf(tensors).back();
+  return last.at + Panels(last.rows) * PanelBytes(last.dtype, tensors[0].cols);
 }
 
 absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Make(absl::Span<const TensorView> tensors,
                                                                HugeArena& arena, Workers& workers) {
   auto weight = std::make_unique<PanelWeight>();
-  weight->rows_ = TotalRows(tensors);
   weight->cols_ = tensors[0].cols;
-  weight->dtype_ = CommonDType(tensors);
-  CATENA_ASSIGN_OR_RETURN(weight->panels_, arena.Allocate(static_cast<size_t>(Bytes(tensors))));
-  const int64_t panel_bytes = PanelBytes(weight->dtype_, weight->cols_);
-  const int64_t panels = (weight->rows_ + kPanelCols - 1) / kPanelCols;
-  workers.pool.For(panels, [&](int64_t p, int) {
-    const int64_t first = p * kPanelCols;
-    const int count = static_cast<int>(std::min<int64_t>(kPanelCols, weight->rows_ - first));
-    MakePanel(tensors, weight->dtype_, first, count, weight->panels_.data() + p * panel_bytes);
-  });
+  weight->segments_ = SegmentsOf(tensors);
+  CATENA_ASSIGN_OR_RETURN(weight->memory_, arena.Allocate(static_cast<size_t>(Bytes(tensors))));
+  for (const PanelSegment& s : weight->segments_) {
+    weight->dtypes_.push_back(s.dtype);
+    uint8_t* panels = weight->memory_.data() + s.at;
+    const int64_t panel_bytes = PanelBytes(s.dtype, weight->cols_);
+    workers.pool.For(Panels(s.rows), [&](int64_t p, int) {
+      const int64_t first = p * kPanelCols;
+      PanelRows rows{.at = {},
+                     .count = static_cast<int>(std::min<int64_t>(kPanelCols, s.rows - first))};
+      for (int c = 0; c < rows.count; ++c) rows.at[c] = FindRow(tensors, s.first_row + first + c);
+      PackPanel(s.dtype, rows, weight->cols_, panels + p * panel_bytes);
+    });
+  }
   return weight;
+}
+
+int64_t PanelWeight::panels() const {
+  return segments_.back().first_panel + Panels(segments_.back().rows);
 }
 
 }  // namespace catena::cpu

@@ -7,6 +7,14 @@
 
 namespace catena::cpu {
 
+// Rows of one type, in panels of their own.
+struct PanelSegment {
+  DType dtype;
+  int64_t first_row = 0, rows = 0;
+  int64_t first_panel = 0;
+  int64_t at = 0;  // where its panels are in the weight's memory
+};
+
 class PanelWeight : public Weight {
  public:
   // Its memory is of `arena`. REQUIRES: CheckPackable(tensors).
@@ -14,16 +22,20 @@ class PanelWeight : public Weight {
                                                            HugeArena& arena, Workers& workers);
   static int64_t Bytes(absl::Span<const TensorView> tensors);
 
-  int64_t rows() const override { return rows_; }
+  int64_t rows() const override { return segments_.back().first_row + segments_.back().rows; }
   int64_t cols() const override { return cols_; }
-  DType dtype() const override { return dtype_; }
-  int64_t bytes() const override { return static_cast<int64_t>(panels_.bytes()); }
-  const uint8_t* panels() const { return panels_.data(); }
+  absl::Span<const DType> dtypes() const override { return dtypes_; }
+  int64_t bytes() const override { return static_cast<int64_t>(memory_.bytes()); }
+
+  int64_t panels() const;
+  absl::Span<const PanelSegment> segments() const { return segments_; }
+  const uint8_t* data(const PanelSegment& s) const { return memory_.data() + s.at; }
 
  private:
-  int64_t rows_ = 0, cols_ = 0;
-  DType dtype_ = DType::kF32;
-  HugeBuffer panels_;
+  int64_t cols_ = 0;
+  std::vector<PanelSegment> segments_;
+  std::vector<DType> dtypes_;  // of the segments
+  HugeBuffer memory_;
 };
 
 }  // namespace catena::cpu

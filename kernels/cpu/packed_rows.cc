@@ -4,12 +4,12 @@ namespace catena::cpu {
 
 absl::StatusOr<CpuPackedRows> CpuPackedRows::Make(int max_rows, int64_t max_cols) {
   CpuPackedRows rows;
-  const int64_t floats = TileBytes({}, max_rows, max_cols);  // no format takes more
+  const int64_t floats = TileBytes(InputFormat::kF32, max_rows, max_cols);  // no format takes more
   CATENA_ASSIGN_OR_RETURN(rows.buffer_, HugeBuffer::Allocate(static_cast<size_t>(floats)));
   return rows;
 }
 
-void CpuPackedRows::Start(int rows, int64_t cols, const PackFormat& format) {
+void CpuPackedRows::Start(int rows, int64_t cols, InputFormat format) {
   rows_ = rows;
   cols_ = cols;
   format_ = format;

@@ -19,11 +19,11 @@ class CpuPackedRows {
 
   int rows() const { return rows_; }
   int64_t cols() const { return cols_; }
-  const PackFormat& format() const { return format_; }
+  InputFormat format() const { return format_; }
   const uint8_t* data() const { return buffer_.data(); }
 
   // Makes room for `rows` rows, to be written tile by tile. REQUIRES: within the capacity.
-  void Start(int rows, int64_t cols, const PackFormat& format);
+  void Start(int rows, int64_t cols, InputFormat format);
 
   int tiles() const { return (rows_ + kTileRows - 1) / kTileRows; }
   int tile_rows(int64_t tile) const {
@@ -37,7 +37,7 @@ class CpuPackedRows {
  private:
   int rows_ = 0;
   int64_t cols_ = 0;
-  PackFormat format_;
+  InputFormat format_ = InputFormat::kF32;
   HugeBuffer buffer_;
 };
 
@@ -56,11 +56,5 @@ struct Workers {
   ThreadPool pool;
   std::vector<HugeBuffer> scratch;
 };
-
-// Hands out the panels of a linear layer's `cols` outputs in runs: fn(begin, end, worker).
-template <class Fn>
-void ForPanels(Workers& workers, int64_t cols, const Fn& fn) {
-  workers.pool.ForRuns((cols + kPanelCols - 1) / kPanelCols, fn);
-}
 
 }  // namespace catena::cpu

@@ -1,9 +1,7 @@
 #include "kernels/ref/ref_backend.h"
 
-#include <cstring>
 #include <vector>
 
-#include "kernels/base/dequantise.h"
 #include "kernels/base/float16.h"
 #include "kernels/float_rows.h"
 #include "kernels/host_backend.h"
@@ -15,33 +13,33 @@ namespace {
 // A linear weight: the rows of its tensors, in the file's layout, one after the other.
 class RefWeight : public Weight {
  public:
-  RefWeight(absl::Span<const TensorView> tensors, DType dtype) : dtype_(dtype) {
+  explicit RefWeight(absl::Span<const TensorView> tensors) {
     cols_ = tensors[0].cols;
     for (const TensorView& t : tensors) {
-      for (int64_t r = 0; r < t.rows; ++r, ++rows_) {
+      dtypes_.push_back(t.dtype);
+      for (int64_t r = 0; r < t.rows; ++r) {
+        rows_.push_back({t.dtype, static_cast<int64_t>(bytes_.size())});
         const uint8_t* row = t.bytes.data() + StoredRow(t, r) * RowBytes(t.dtype, cols_);
-        const size_t at = bytes_.size();
-        bytes_.resize(at + RowBytes(dtype, cols_));
-        if (t.dtype == dtype) {
-          std::memcpy(bytes_.data() + at, row, RowBytes(dtype, cols_));
-        } else {  // mixed dtypes are widened
-          std::vector<float> wide(cols_);
-          WidenRow(t.dtype, row, cols_, wide.data());
-          std::memcpy(bytes_.data() + at, wide.data(), wide.size() * sizeof(float));
-        }
+        bytes_.insert(bytes_.end(), row, row + RowBytes(t.dtype, cols_));
       }
     }
   }
 
-  int64_t rows() const override { return rows_; }
+  int64_t rows() const override { return static_cast<int64_t>(rows_.size()); }
   int64_t cols() const override { return cols_; }
-  DType dtype() const override { return dtype_; }
+  absl::Span<const DType> dtypes() const override { return dtypes_; }
   int64_t bytes() const override { return static_cast<int64_t>(bytes_.size()); }
-  const uint8_t* row(int64_t r) const { return bytes_.data() + r * RowBytes(dtype_, cols_); }
+  DType dtype(int64_t r) const { return rows_[r].dtype; }
+  const uint8_t* row(int64_t r) const { return bytes_.data() + rows_[r].at; }
 
  private:
-  int64_t rows_ = 0, cols_ = 0;
-  DType dtype_;
+  struct Row {
+    DType dtype;
+    int64_t at;  // in bytes_
+  };
+  int64_t cols_ = 0;
+  std::vector<DType> dtypes_;
+  std::vector<Row> rows_;
   std::vector<uint8_t> bytes_;
 };
 
@@ -123,12 +121,12 @@ class RefBackend : public HostBackend {
                                                WeightRole role) override {
     CATENA_RETURN_IF_ERROR(CheckPackable(tensors));
     if (role != WeightRole::kLinear) return RowTable::Make(tensors, role);
-    return std::make_unique<RefWeight>(tensors, CommonDType(tensors));
+    return std::make_unique<RefWeight>(tensors);
   }
   int64_t PackedBytes(absl::Span<const TensorView> tensors, WeightRole role) const override {
     if (role != WeightRole::kLinear) return RowTable::Bytes(tensors, role);
     int64_t bytes = 0;
-    for (const TensorView& t : tensors) bytes += t.rows * RowBytes(CommonDType(tensors), t.cols);
+    for (const TensorView& t : tensors) bytes += t.rows * RowBytes(t.dtype, t.cols);
     return bytes;
   }
 
@@ -235,16 +233,16 @@ class RefBackend : public HostBackend {
   static float Dot(const RefWeight& w, int64_t n, const RefPackedRows& in, int r) {
     switch (in.format) {
       case InputFormat::kF32:
-        return ref::DotF32(w.dtype(), w.row(n), in.floats[r].data(), w.cols());
+        return ref::DotF32(w.dtype(n), w.row(n), in.floats[r].data(), w.cols());
       case InputFormat::kBf16:
         return ref::DotBf16(w.row(n), in.floats[r].data(), w.cols());
       case InputFormat::kInt8:
-        return ref::DotInt8(w.dtype(), w.row(n), in.quantised[r], w.cols());
+        return ref::DotInt8(w.dtype(n), w.row(n), in.quantised[r], w.cols());
     }
     return 0.0f;
   }
   void PackRow(const std::vector<float>& y, const Weight& w, RefPackedRows* rows) const {
-    rows->format = InputFormatOf(activations(), w.dtype());
+    rows->format = InputFormatOf(activations(), w.dtypes());
     rows->floats.push_back(y);
     if (rows->format == InputFormat::kBf16) {
       for (float& f : rows->floats.back()) f = BF16ToF32(F32ToBF16(f));

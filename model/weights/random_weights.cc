@@ -1,10 +1,12 @@
 #include "model/weights/random_weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <new>
 
 #include "kernels/base/float16.h"
+#include "kernels/base/quant_block.h"
 
 namespace catena {
 namespace {
@@ -83,35 +85,131 @@ void DrawGains(uint64_t key, int64_t cols, int64_t begin, int64_t end, uint8_t* 
   }
 }
 
-// Quantised blocks: 32 random codes (no -128, which quantisers do not make) and a scale whose low
-// mantissa bits are random too, so that a kernel which mixes up scales is found out. The codes of
-// Q4_0 lean to the negative; the random sign of its scale takes that back.
+// Moments of n evenly spaced values from `first` on, 1 apart.
+struct Moments {
+  double mean, square;
+};
+Moments OfLevels(double n, double first) {
+  const double mean = first + (n - 1) / 2;
+  return {mean, mean * mean + (n * n - 1) / 12};
+}
+
+// How the blocks of a quantised type are drawn: where its 16-bit floats lie (d; -1: MXFP4's
+// exponent), and what spread random bytes about them give where d is 1.
+struct BlockPlan {
+  int d = 0, m = -1;
+  double spread = 1;
+  double minimum = 0;        // m is this times d, so that the mean is 0
+  bool random_sign = false;  // of d: what takes the mean of the codes back
+};
+
+// Of a random multiple of d times a random code.
+BlockPlan Product(int d, int m, Moments multiple, Moments code) {
+  const double square = multiple.square * code.square;
+  if (m < 0) return {.d = d, .spread = std::sqrt(square), .random_sign = true};
+  const double mean = multiple.mean * code.mean;
+  const double of_minimum = multiple.square - multiple.mean * multiple.mean;
+  const double variance = square - mean * mean + code.mean * code.mean * of_minimum;
+  return {.d = d, .m = m, .spread = std::sqrt(variance), .minimum = code.mean};
+}
+
+Moments OfCodebook(const int8_t* codebook) {
+  Moments m{0, 0};
+  for (int i = 0; i < 16; ++i) {
+    m.mean += codebook[i] / 16.0;
+    m.square += codebook[i] * codebook[i] / 16.0;
+  }
+  return m;
+}
+
+BlockPlan PlanOf(DType dtype) {
+  const Moments one{1, 1};
+  switch (dtype) {
+    case DType::kQ8_0:
+      return {.spread = SpreadOfLevels(255)};
+    case DType::kQ4_0:
+      return {.spread = SpreadOfLevels(16), .random_sign = true};
+    case DType::kQ4_1:
+      return {.m = 2, .spread = SpreadOfLevels(16), .minimum = 7.5};
+    case DType::kQ5_0:
+      return {.spread = SpreadOfLevels(32), .random_sign = true};
+    case DType::kQ5_1:
+      return {.m = 2, .spread = SpreadOfLevels(32), .minimum = 15.5};
+    case DType::kIQ4_NL:
+      return Product(0, -1, one, OfCodebook(kIq4Codebook));
+    case DType::kMXFP4:
+      return {.d = -1, .spread = std::sqrt(OfCodebook(kFp4Codebook).square)};
+    case DType::kQ2_K:
+      return Product(80, 82, OfLevels(16, 0), OfLevels(4, 0));
+    case DType::kQ3_K:
+      return Product(108, -1, OfLevels(64, -32), OfLevels(8, -4));
+    case DType::kQ4_K:
+      return Product(0, 2, OfLevels(64, 0), OfLevels(16, 0));
+    case DType::kQ5_K:
+      return Product(0, 2, OfLevels(64, 0), OfLevels(32, 0));
+    case DType::kQ6_K:
+      return Product(208, -1, OfLevels(256, -128), OfLevels(64, -32));
+    case DType::kIQ4_XS:
+      return Product(0, -1, OfLevels(64, -32), OfCodebook(kIq4Codebook));
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBF16:
+      break;
+  }
+  CATENA_CHECK(false);
+  return {};
+}
+
+// Random bytes into out[0, n), whole words of the stream at a time.
+void DrawBytes(RowStream* stream, int n, uint8_t* out) {
+  for (int i = 0; i < n; i += 8) {
+    const uint64_t word = stream->Next();
+    std::memcpy(out + i, &word, std::min(n - i, 8));
+  }
+}
+
+// About `scale`. The first three types have a random low byte; of the others `scale` may be so
+// small that this would be all of it.
+uint16_t DrawScale(DType dtype, float scale, bool random_sign, uint64_t header) {
+  uint16_t d = 0;
+  if (dtype == DType::kQ8_0 || dtype == DType::kQ4_0 || dtype == DType::kQ4_1) {
+    d = static_cast<uint16_t>((F32ToF16Saturating(scale) & 0xff00) | (header & 0xff));
+  } else {
+    const float part = static_cast<float>(header & 0xff) / 1024.0f;
+    d = F32ToF16Saturating(scale * (0.875f + part));
+  }
+  return random_sign ? d | (header >> 8 & 1) << 15 : d;
+}
+
+// Quantised blocks: random codes and multiples (of q8_0 no -128, which quantisers do not make), and
+// a scale whose low mantissa bits are random too, so that a kernel which mixes up scales is found
+// out.
 void DrawBlocks(uint64_t key, DType dtype, int64_t cols, int64_t begin, int64_t end, uint8_t* out) {
-  const double codes = dtype == DType::kQ8_0 ? 255 : 16;
-  const double scale = kGain / std::sqrt(static_cast<double>(cols)) / SpreadOfLevels(codes);
-  const uint16_t scale_bits = F32ToF16Saturating(static_cast<float>(scale)) & 0xff00;
-  const int code_bytes = dtype == DType::kQ8_0 ? 32 : 16;
+  const BlockPlan plan = PlanOf(dtype);
+  const int bytes = Info(dtype).block_bytes;
+  const double scale = kGain / std::sqrt(static_cast<double>(cols)) / plan.spread;
+  const int exponent = std::ilogb(scale) + 128;  // of MXFP4
+  const int floats = plan.d < 0 ? 1 : plan.m < 0 ? 2 : 4;
+  const int at = std::max(plan.d, 0);
   for (int64_t row = begin; row < end; ++row) {
     RowStream stream(key, row);
-    for (int64_t block = 0; block < cols / kQuantBlock; ++block) {
+    for (int64_t block = 0; block < cols / Info(dtype).block_values; ++block, out += bytes) {
       const uint64_t header = stream.Next();
-      uint16_t d = scale_bits | (header & 0xff);
-      if (dtype == DType::kQ4_0) d |= (header >> 8 & 1) << 15;
-      std::memcpy(out, &d, sizeof d);
-      out += sizeof d;
-      if (dtype == DType::kQ4_1) {
-        const uint16_t m = F32ToF16Saturating(-7.5f * F16ToF32(d));
-        std::memcpy(out, &m, sizeof m);
-        out += sizeof m;
+      const uint16_t d = DrawScale(dtype, static_cast<float>(scale), plan.random_sign, header);
+      const uint16_t m = F32ToF16Saturating(static_cast<float>(-plan.minimum) * F16ToF32(d));
+      DrawBytes(&stream, at, out);
+      if (plan.d < 0) {  // the power below, or that above: 1.4 times on average
+        out[0] = static_cast<uint8_t>(exponent + (header & 1));
+      } else {
+        std::memcpy(out + at, &d, sizeof d);
+        // The K types subtract what the others add.
+        const uint16_t sign = Info(dtype).block_values == kQuantSuperBlock ? 0x8000 : 0;
+        const uint16_t stored = m ^ sign;
+        if (plan.m >= 0) std::memcpy(out + plan.m, &stored, sizeof stored);
       }
-      for (int i = 0; i < code_bytes; i += 8) {
-        const uint64_t word = stream.Next();
-        std::memcpy(out + i, &word, sizeof word);
-      }
-      if (dtype == DType::kQ8_0) {
-        for (int i = 0; i < code_bytes; ++i) out[i] = out[i] == 0x80 ? 0x81 : out[i];
-      }
-      out += code_bytes;
+      DrawBytes(&stream, bytes - at - floats, out + at + floats);
+      if (dtype != DType::kQ8_0) continue;
+      for (int i = 2; i < bytes; ++i) out[i] = out[i] == 0x80 ? 0x81 : out[i];
     }
   }
 }

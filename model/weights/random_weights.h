@@ -4,7 +4,7 @@
 // nor on the machine (no libm, no standard distributions). Each row has a stream of its own, hash
 // (seed, name, row), read by a counter, and is drawn directly in the target format:
 //   f32, f16, bf16        4096 evenly spaced values, standard deviation 1.2 / sqrt(cols)
-//   q8_0, q4_0, q4_1      random codes; the scale varies by up to a quarter from block to block,
+//   quantised             random codes; the scale varies by up to a quarter from block to block,
 //                         so that the standard deviation is about 1.2 / sqrt(cols)
 //   norms' gains          f32 in [0.5, 1.5)
 //

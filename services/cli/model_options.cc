@@ -10,11 +10,17 @@
 namespace catena::cli {
 namespace {
 
+std::string FormatNames() {
+  std::vector<std::string_view> names;
+  for (const DType t : kAllDTypes) names.push_back(Name(t));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
 absl::StatusOr<DType> ParseFormat(const std::string& name) {
   const std::optional<DType> dtype = ParseDType(name);
   if (!dtype) {
     return absl::InvalidArgumentError(
-        fmt::format("--weight-format {}: give bf16, f16, f32, q8_0, q4_0 or q4_1", name));
+        fmt::format("--weight-format {}: give one of {}", name, FormatNames()));
   }
   return *dtype;
 }
@@ -42,8 +48,7 @@ Option ModelOptions::Declare(App& app, const char* name) {
   const Option option = app.AddOption(name, &model, "GGUF file or Hugging Face folder").Required();
   app.AddOption("--weights", &weights, "random:SEED makes weights from the config alone");
   app.AddOption("--weight-format", &weight_format,
-                "Of random weights: bf16 (default), f16, f32, "
-                "q8_0, q4_0, q4_1");
+                "Of random weights, bf16 by default: " + FormatNames());
   return option;
 }
 

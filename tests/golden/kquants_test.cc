@@ -32,25 +32,41 @@ class KQuantsTest : public ::testing::TestWithParam<const char*> {
     expected_ = *ReadJsonFile(expected, limits::kTokenizerJson);
   }
 
-  std::unique_ptr<Engine> Load(Activations activations, DType kv_dtype) const {
-    return *Engine::Load(
-        *checkpoint_,
-        {.threads = 2, .activations = activations, .kv_dtype = kv_dtype, .layers = {}});
+  // How it is computed, which changes no bit but for the first two.
+  struct How {
+    Activations activations = Activations::kF32;
+    DType kv_dtype = DType::kF32;
+    std::vector<LayerRange> layers = {};
+    int threads = 2;
+  };
+  std::unique_ptr<Engine> Load(const How& how) const {
+    return *Engine::Load(*checkpoint_, {.threads = how.threads,
+                                        .activations = how.activations,
+                                        .kv_dtype = how.kv_dtype,
+                                        .layers = how.layers,
+                                        .max_rows = 128});
   }
+
+  // Of all tokens of the cases, prompts and greedy, but the first of each.
+  double Perplexity(Engine* engine) const;
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   json expected_;
 };
 
-// Logits of every position.
-std::vector<std::vector<float>> Logits(Engine* engine, const std::vector<int32_t>& ids) {
+// Logits of every position, computed `chunk` positions at a time.
+std::vector<std::vector<float>> Logits(Engine* engine, const std::vector<int32_t>& ids,
+                                       size_t chunk = 128) {
   const auto n = static_cast<int64_t>(ids.size());
   const SequenceId id = *engine->Open(ChooseRotaryTable(engine->config(), n));
-  const StageRows hidden = *engine->Forward({{id, 0, ids}});
   std::vector<std::vector<float>> out;
-  for (int32_t r = 0; r < hidden.rows.rows; ++r) {
-    const HostRows logits = engine->Logits(hidden, {r});
-    out.emplace_back(logits.row(0), logits.row(0) + logits.cols);
+  for (size_t at = 0; at < ids.size(); at += chunk) {
+    const auto part = absl::Span<const int32_t>(ids).subspan(at, chunk);
+    const StageRows hidden = *engine->Forward({{id, static_cast<int64_t>(at), part}});
+    for (int32_t r = 0; r < hidden.rows.rows; ++r) {
+      const HostRows logits = engine->Logits(hidden, {r});
+      out.emplace_back(logits.row(0), logits.row(0) + logits.cols);
+    }
   }
   engine->Close(id);
   return out;
@@ -63,7 +79,7 @@ double LogSumExp(const std::vector<float>& logits) {
 }
 
 TEST_P(KQuantsTest, Float32LogitsAreThoseOfTheDequantisedWeights) {
-  const auto engine = Load(Activations::kF32, DType::kF32);
+  const auto engine = Load({});
   for (const json& c : expected_["cases"]) {
     const auto logits = Logits(engine.get(), c["prompt"].get<std::vector<int32_t>>());
     double worst = 0;
@@ -79,7 +95,7 @@ TEST_P(KQuantsTest, Float32LogitsAreThoseOfTheDequantisedWeights) {
 }
 
 TEST_P(KQuantsTest, Float32GreedyIdsAreThoseOfTheDequantisedWeights) {
-  const auto engine = Load(Activations::kF32, DType::kF32);
+  const auto engine = Load({});
   for (const json& c : expected_["cases"]) {
     const auto expected = c["greedy"].get<std::vector<int32_t>>();
     SamplingParams params;
@@ -98,6 +114,46 @@ TEST_P(KQuantsTest, Float32GreedyIdsAreThoseOfTheDequantisedWeights) {
     for (size_t i = 0; i < ids.size(); ++i) {
       if (c["greedy_margin"][i].get<double>() < kTolerance) break;
       ASSERT_EQ(ids[i], expected[i]) << "step " << i;
+    }
+  }
+}
+
+double KQuantsTest::Perplexity(Engine* engine) const {
+  double loss = 0;
+  int tokens = 0;
+  for (const json& c : expected_["cases"]) {
+    auto ids = c["prompt"].get<std::vector<int32_t>>();
+    for (const json& id : c["greedy"]) ids.push_back(id.get<int32_t>());
+    const auto logits = Logits(engine, ids);
+    for (size_t i = 1; i < ids.size(); ++i, ++tokens) {
+      loss += LogSumExp(logits[i - 1]) - static_cast<double>(logits[i - 1][ids[i]]);
+    }
+  }
+  return std::exp(loss / tokens);
+}
+
+TEST_P(KQuantsTest, Int8ActivationsLeavePerplexityWithinHalfAPercent) {
+  const double exact = Perplexity(Load({}).get());
+  const auto engine = Load({.activations = Activations::kInt8, .kv_dtype = DType::kF16});
+  EXPECT_NEAR(Perplexity(engine.get()) / exact, 1.0, 0.005);
+}
+
+TEST_P(KQuantsTest, Int8LogitsAreTheSameBitsOverCutsChunksAndThreads) {
+  const How int8 = {.activations = Activations::kInt8, .kv_dtype = DType::kF16};
+  const auto ids = expected_["cases"][3]["prompt"].get<std::vector<int32_t>>();
+  ASSERT_EQ(ids.size(), 70u);
+  const auto whole = Logits(Load(int8).get(), ids);
+  for (const std::vector<LayerRange>& cut : std::vector<std::vector<LayerRange>>{
+           {{0, 4}}, {{0, 1}, {1, 4}}, {{0, 1}, {1, 2}, {2, 3}, {3, 4}}}) {
+    for (const int threads : {1, 3}) {
+      How how = int8;
+      how.layers = cut;
+      how.threads = threads;
+      const auto engine = Load(how);
+      for (const size_t chunk : {1u, 7u, 40u}) {
+        EXPECT_EQ(Logits(engine.get(), ids, chunk), whole)
+            << cut.size() << " stages, " << threads << " threads, chunks of " << chunk;
+      }
     }
   }
 }

@@ -90,7 +90,7 @@ TEST_P(BackendTest, Bf16ProductsTakeSubnormalsForZero) {
 TEST_P(BackendTest, ALinearRowDoesNotDependOnItsBatchOrTheThreads) {
   for (Activations a : kAllActivations) {
     for (DType t : kAllDTypes) {
-      const int n = 96, k = 1056, rows = 130;
+      const int n = 96, k = 1280, rows = 130;
       const Matrix w = MakeMatrix(t, n, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
       const std::vector<float> x = RandomRows(rows, k, 3);
       const std::vector<float> all = NormLinear(*Make(a, 3), x, rows, gain, w);
@@ -108,7 +108,7 @@ TEST_P(BackendTest, TensorsPackedTogetherAreOneMatrix) {
   auto backend = Make(Activations::kInt8);
   auto stream = *backend->NewStream(kTestLimits);
   const Matrix q = MakeMatrix(DType::kQ4_0, 40, 64, 1), k = MakeMatrix(DType::kQ4_0, 24, 64, 2);
-  const Matrix wide = MakeMatrix(DType::kF16, 24, 64, 2), gain = MakeMatrix(DType::kF32, 1, 64, 8);
+  const Matrix gain = MakeMatrix(DType::kF32, 1, 64, 8);
   const std::vector<float> x = RandomRows(1, 64, 3);
   std::vector<float> expect = NormLinear(*backend, x, 1, gain, q);
   for (float f : NormLinear(*backend, x, 1, gain, k)) expect.push_back(f);
@@ -119,8 +119,62 @@ TEST_P(BackendTest, TensorsPackedTogetherAreOneMatrix) {
   const DeviceRows in(*backend, *stream, x, 64), out(*backend, *stream, 1, 64, 0.5f);
   backend->NormLinear(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, out.rows());
   EXPECT_EQ(Bits(out.Values()), Bits(expect));
-  // Different dtypes are widened.
-  EXPECT_EQ((*backend->Pack({q.view, wide.view}, WeightRole::kLinear))->dtype(), DType::kF32);
+}
+
+// As q, k and v of the hub's mixtures are, and what a checkpoint may hold besides.
+TEST_P(BackendTest, TensorsOfSeveralTypesPackedTogetherAreComputedInTheirOwn) {
+  const std::vector<std::vector<DType>> mixtures = {{DType::kQ4_K, DType::kQ4_K, DType::kQ6_K},
+                                                    {DType::kQ8_0, DType::kQ4_1, DType::kQ5_0},
+                                                    {DType::kIQ4_XS, DType::kQ5_K},
+                                                    {DType::kQ4_0, DType::kF16, DType::kQ2_K},
+                                                    {DType::kBF16, DType::kF32},
+                                                    {DType::kBF16, DType::kBF16}};
+  const int k = 512, heights[] = {40, 24, 33};
+  const Matrix gain = MakeMatrix(DType::kF32, 1, k, 8);
+  for (const std::vector<DType>& mixture : mixtures) {
+    for (const Activations a : kAllActivations) {
+      const InputFormat format = InputFormatOf(a, mixture);
+      // What each would be alone, were its inputs as they are here.
+      const Activations alone = format == InputFormat::kF32 ? Activations::kF32 : a;
+      for (const int rows : {1, 7, 70}) {
+        const std::vector<float> x = RandomRows(rows, k, 3);
+        const auto backend = Make(a), by_itself = Make(alone);
+        std::vector<Matrix> parts;
+        std::vector<TensorView> views;
+        std::vector<std::vector<float>> outputs;
+        for (size_t i = 0; i < mixture.size(); ++i) {
+          parts.push_back(MakeMatrix(mixture[i], heights[i], k, static_cast<uint32_t>(20 + i)));
+          outputs.push_back(NormLinear(*by_itself, x, rows, gain, parts[i]));
+        }
+        for (const Matrix& part : parts) views.push_back(part.view);
+        std::vector<float> expect;
+        for (int r = 0; r < rows; ++r) {
+          for (size_t i = 0; i < parts.size(); ++i) {
+            const float* row = outputs[i].data() + r * heights[i];
+            expect.insert(expect.end(), row, row + heights[i]);
+          }
+        }
+        const auto weight = *backend->Pack(views, WeightRole::kLinear);
+        EXPECT_EQ(weight->bytes(), backend->PackedBytes(views, WeightRole::kLinear));
+        const auto stream = *backend->NewStream(kTestLimits);
+        const auto gains = *backend->Pack({gain.view}, WeightRole::kTable);
+        const DeviceRows in(*backend, *stream, x, k);
+        const DeviceRows out(*backend, *stream, rows, weight->rows(), 0.5f);
+        backend->NormLinear(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, out.rows());
+        EXPECT_EQ(Bits(out.Values()), Bits(expect)) << Name(mixture[0]) << ", " << rows << " rows";
+      }
+    }
+  }
+}
+
+// Nothing is widened: a panel has the file's bits, and scales of whole bytes at most.
+TEST_P(BackendTest, PackedWeightsAreAboutAsLargeAsTheFile) {
+  const auto backend = Make(Activations::kInt8);
+  for (const DType t : kAllDTypes) {
+    const Matrix m = MakeMatrix(t, 64, 512, 1);
+    const auto file = static_cast<int64_t>(m.bytes.size());
+    EXPECT_LE(backend->PackedBytes({m.view}, WeightRole::kLinear), file * 115 / 100) << Name(t);
+  }
 }
 
 TEST_P(BackendTest, RowsStoredAsRotaryPairsAreReadAsHalves) {

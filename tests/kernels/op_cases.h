@@ -82,7 +82,7 @@ class EmbedRun : public OpRun {
 inline OpWork LinearWork(const Weight& weight, int rows, Activations activations) {
   return {.bytes = weight.bytes(),
           .macs = rows * weight.rows() * weight.cols(),
-          .products = InputFormatOf(activations, weight.dtype())};
+          .products = InputFormatOf(activations, weight.dtypes())};
 }
 
 class NormLinearRun : public OpRun {
@@ -253,7 +253,7 @@ struct OpShapes {
 
 // Around every edge of vectors, tiles, panels, pages and splits.
 inline OpShapes SmallShapes() {
-  return {.linear = {{33, 64}, {64, 1056}, {7, 32}, {300, 576}},
+  return {.linear = {{33, 64}, {64, 1056}, {7, 32}, {300, 576}, {70, 256}, {40, 1792}},
           .rows = {1, 2, 5, 6, 7, 13, 70},
           .vocab = 50,
           .attention = {{{4, 4, 32, 32, 0, DType::kF16}, 200, 200},
@@ -283,6 +283,7 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
     for (const int rows : shapes.rows) {
       const std::string row_cols = fmt::format("{}, {}", k, rows_of(rows));
       for (const DType t : kAllDTypes) {
+        if (k % Info(t).block_values != 0) continue;
         all.push_back(Case<EmbedRun>(fmt::format("embed {}", Name(t)), row_cols, Activations::kInt8,
                                      t, shapes.vocab, k, rows));
         for (const Activations a : kAllActivations) {

@@ -55,7 +55,42 @@ inline std::vector<float> RandomRows(int rows, int cols, uint32_t seed) {
   return x;
 }
 
-// Random values; of a quantised type random quants with scales around 0.01, both signs.
+// Where the blocks of a quantised type have their 16-bit floats; -1: there is none.
+struct HalvesOfBlock {
+  int d, m;
+};
+inline HalvesOfBlock HalvesOf(DType t) {
+  switch (t) {
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {0, 2};
+    case DType::kQ2_K:
+      return {80, 82};
+    case DType::kQ3_K:
+      return {108, -1};
+    case DType::kQ6_K:
+      return {208, -1};
+    default:
+      return {0, -1};
+  }
+}
+
+// A block of random quants with scales around 0.01, both signs.
+inline void MakeQuants(DType t, float scale, float minimum, std::mt19937* rng, uint8_t* block) {
+  for (int b = 0; b < Info(t).block_bytes; ++b) block[b] = static_cast<uint8_t>((*rng)());
+  if (t == DType::kMXFP4) {  // of which some exponents are near the least
+    block[0] = block[0] < 4 ? block[0] : 116 + block[0] % 8;
+    return;
+  }
+  const uint16_t d = F32ToF16Saturating(0.01f * scale), m = F32ToF16Saturating(0.05f * minimum);
+  const HalvesOfBlock at = HalvesOf(t);
+  std::memcpy(block + at.d, &d, 2);
+  if (at.m >= 0) std::memcpy(block + at.m, &m, 2);
+}
+
+// Random values; of a quantised type random quants.
 inline Matrix MakeMatrix(DType dtype, int rows, int cols, uint32_t seed) {
   std::mt19937 rng(seed);
   Matrix m;
@@ -65,11 +100,7 @@ inline Matrix MakeMatrix(DType dtype, int rows, int cols, uint32_t seed) {
   for (size_t i = 0, at = 0; at < m.bytes.size(); ++i, at += info.block_bytes) {
     uint8_t* p = m.bytes.data() + at;
     if (IsQuantised(dtype)) {
-      for (int b = 0; b < info.block_bytes; ++b) p[b] = static_cast<uint8_t>(rng());
-      const uint16_t d = F32ToF16Saturating(0.01f * values[i * kQuantBlock]);
-      std::memcpy(p, &d, 2);
-      const uint16_t minimum = F32ToF16Saturating(0.05f * values[i * kQuantBlock + 1]);
-      if (dtype == DType::kQ4_1) std::memcpy(p + 2, &minimum, 2);
+      MakeQuants(dtype, values[i * kQuantBlock], values[i * kQuantBlock + 1], &rng, p);
     } else {
       const uint16_t half =
           dtype == DType::kF16 ? F32ToF16Saturating(values[i]) : F32ToBF16(values[i]);

@@ -72,24 +72,6 @@ TEST(Checkpoint, TensorsThatNobodyNeedsMayBeOfAnyShape) {
   EXPECT_TRUE(Fingerprint(*model, {}).ok());
 }
 
-TEST(Checkpoint, SaysWhatWideningCosts) {
-  const TempDir dir;
-  GgufWriter w;
-  w.AddString("general.architecture", "llama");
-  w.AddU32("llama.context_length", 128);
-  w.AddU32("llama.embedding_length", 256);
-  w.AddU32("llama.block_count", 1);
-  w.AddU32("llama.feed_forward_length", 64);
-  w.AddU32("llama.attention.head_count", 2);
-  w.AddF32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  w.AddTensor("token_embd.weight", {256, 8}, DType::kQ6_K);  // is looked up as it lies
-  w.AddTensor("output.weight", {256, 8}, DType::kQ6_K);
-  const auto model = MustOpen(dir.Write("m.gguf", w.Bytes()));
-  EXPECT_EQ(model->LmHead()->dtype, DType::kQ6_K);
-  ASSERT_EQ(model->warnings().size(), 1u);
-  EXPECT_THAT(model->warnings()[0], HasSubstr("1680 bytes become 8192"));
-}
-
 // A Hugging Face folder of the smallest Llama, written tensor by tensor.
 class WeightsFolder : public ::testing::Test {
  protected:
