@@ -252,11 +252,9 @@ class WeightsTest(ReportsCase):
         path.write_bytes(struct.pack("<Q", len(text)) + text + whole[8 + size:] + b"\0" * 8)
         self.assert_same_logits(model, plain)
 
-    def test_a_file_whose_head_is_q6_k_loads_and_says_what_it_costs(self):
+    def test_a_file_whose_head_is_q6_k_loads(self):
         lines, said = self.logits(self.report("F17-q4_0-with-q6_K-head.gguf"))
-        self.assertEqual(len(lines), 3)
-        self.assertEqual(len(said), 1)
-        self.assertIn("13440 bytes become 65536", said[0])
+        self.assertEqual((len(lines), said), (3, []))
 
     def test_q6_k_gives_the_logits_of_its_reference_dequantisation(self):
         model = self.shared("kquants/llama-q6_k.gguf")
