@@ -228,6 +228,9 @@ class RandomFolder : public ::testing::Test {
 };
 
 TEST_F(RandomFolder, HasEveryTensorInEveryFormat) {
+  nlohmann::json config = nlohmann::json::parse(kTinyConfig);
+  config["hidden_size"] = config["intermediate_size"] = kQuantSuperBlock;
+  dir_.Write("config.json", config.dump());
   for (const DType format : kAllDTypes) {
     options_.random_format = format;
     const auto model = Open();
