@@ -23,10 +23,15 @@ def plan(*args):
 
 class PlanTest(unittest.TestCase):
 
+    def setUp(self):
+        for model in set(MODELS.values()):
+            if not pathlib.Path(model).is_file():
+                why = f"no model at {model!r}: set CATENA_SHARED and CATENA_SMOLLM2_GGUF"
+                self.fail(why) if os.environ.get("CI") == "true" else self.skipTest(why)
+
     def test_what_is_checked_in_is_what_the_command_in_it_writes(self):
         for folder, model in MODELS.items():
             with self.subTest(folder):
-                self.assertTrue(pathlib.Path(model).is_file(), f"no model at {model!r}")
                 text = (K8S / folder / "stages.yaml").read_text(encoding="utf-8")
                 command = re.match(r"# Written by `catena plan MODEL (.*)`", text).group(1)
                 done = plan(model, *shlex.split(command))
