@@ -8,7 +8,7 @@
 #include "model/arch/arch.h"
 #include "model/file_limits.h"
 #include "model/side_files.h"
-#include "model/weights/gguf.h"
+#include "model/weights/gguf_parts.h"
 #include "model/weights/random_weights.h"
 #include "model/weights/safetensors.h"
 
@@ -206,6 +206,7 @@ absl::Status UseRandomWeights(const CheckpointOptions& options, Parts* parts) {
 
 absl::StatusOr<Parts> OpenGguf(const std::string& path, const CheckpointOptions& options) {
   CATENA_ASSIGN_OR_RETURN(const std::shared_ptr<const GgufFile> file, GgufFile::Open(path));
+  CATENA_ASSIGN_OR_RETURN(const auto tensors, OpenGgufParts(file));
   CATENA_ASSIGN_OR_RETURN(ArchitectureAndConfig read, ReadConfig(*file));
   Parts parts{.path = path, .architecture = read.architecture, .config = std::move(read.config)};
   CATENA_ASSIGN_OR_RETURN(parts.side, ReadGgufSide(*file, *parts.architecture, parts.config));
@@ -214,7 +215,7 @@ absl::StatusOr<Parts> OpenGguf(const std::string& path, const CheckpointOptions&
     return parts;
   }
   parts.names = &parts.architecture->gguf;
-  parts.tensors = file;
+  parts.tensors = tensors;
   CATENA_RETURN_IF_ERROR(CheckWeights(&parts));
   return parts;
 }

@@ -4,7 +4,8 @@
 //   Hugging Face folder  config.json, model.safetensors or model.safetensors.index.json with its
 //                        shards, generation_config.json, tokenizer.json and what
 //                        tokenizer_config.h lists
-//   GGUF file            all in one; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+//   GGUF file            all in one, or the first of several parts (gguf_parts.h);
+//                        https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 //   random:SEED          any config.json, its weights generated tensor by tensor
 //
 // Thread rules: const methods may be called from any thread.

@@ -92,11 +92,6 @@ absl::Status RefuseJsonVariants(const JsonFields& fields) {
 }
 
 absl::Status RefuseGgufVariants(const GgufFields& fields, const ModelConfig& config) {
-  CATENA_ASSIGN_OR_RETURN(const auto parts, fields.file().GetInt("split.count"));
-  if (parts.value_or(1) > 1) {
-    return Unsupported(fields,
-                       "one part of a split GGUF file; join them with llama-gguf-split --merge");
-  }
   CATENA_ASSIGN_OR_RETURN(const auto experts, fields.FindInt("expert_count"));
   if (experts.value_or(0) > 0) return Unsupported(fields, "mixtures of experts are not supported");
   CATENA_ASSIGN_OR_RETURN(const auto value_dim, fields.FindInt("attention.value_length"));

@@ -25,7 +25,7 @@ struct JsonDefaults {
 absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name,
                                             const JsonDefaults& defaults);
 
-// The same of a GGUF file, with rope_theta and rotary_dim. Refuses split files and experts.
+// The same of a GGUF file, with rope_theta and rotary_dim. Refuses experts.
 absl::StatusOr<ModelConfig> ReadGgufDecoder(const GgufFields& fields, std::string_view name);
 
 // A token id or a list of them (config.json's and generation_config.json's eos_token_id). Absent

@@ -4,7 +4,7 @@
 // Every byte is hostile until it is checked. Open walks the header once: counts, lengths, nesting,
 // alignment, duplicates, and each tensor's extent inside the file and apart from its neighbours.
 // After that metadata is copied out on request and tensors are views into the file. Malformed or
-// truncated: DATA_LOSS. Well-formed but not supported (another version, big-endian, a split file, a
+// truncated: DATA_LOSS. Well-formed but not supported (another version, big-endian, a
 // tensor type we do not read, and that only when the tensor is asked for): INVALID_ARGUMENT.
 //
 // Thread rules: const methods may be called from any thread.

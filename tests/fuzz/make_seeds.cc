@@ -70,6 +70,15 @@ std::string GenerateRequestBytes() {
   return "\x03" + request.SerializeAsString();
 }
 
+// A tensor of every type, in what says that it is one part of several.
+catena::GgufWriter EveryFormat() {
+  catena::GgufWriter w;
+  w.AddU32("split.no", 1);
+  w.AddU32("split.count", 2);
+  for (const catena::DType t : catena::kAllDTypes) w.AddTensor(catena::Name(t), {256, 2}, t);
+  return w;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -87,6 +96,7 @@ int main(int argc, char** argv) {
   write("json_fuzz", "config", kPhi3Config);
   write("gguf_fuzz", "llama", catena::TinyLlama().Bytes());
   write("gguf_fuzz", "phi3", catena::TinyPhi3().Bytes());
+  write("gguf_fuzz", "formats", EveryFormat().Bytes());
   write("gguf_fuzz", "empty", catena::GgufWriter().Bytes());
   write("safetensors_fuzz", "two",
         Safetensors(R"({"__metadata__":{"format":"pt"},)"

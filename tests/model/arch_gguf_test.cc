@@ -171,7 +171,6 @@ struct BadGguf {
 TEST(Gguf, SaysWhatIsWrongWithAConfig) {
   const BadGguf llama[] = {
       {"experts", [](auto* w) { w->AddU32("llama.expert_count", 8); }},
-      {"split GGUF", [](auto* w) { w->AddU32("split.count", 3); }},
       {"attention.value_length", [](auto* w) { w->AddU32("llama.attention.value_length", 8); }},
       {"rope.dimension_count", [](auto* w) { w->AddU32("llama.rope.dimension_count", 8); }},
       {"rope.dimension_count", [](auto* w) { w->AddU32("llama.rope.dimension_count", 4096); }},

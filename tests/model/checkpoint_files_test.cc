@@ -72,6 +72,71 @@ TEST(Checkpoint, TensorsThatNobodyNeedsMayBeOfAnyShape) {
   EXPECT_TRUE(Fingerprint(*model, {}).ok());
 }
 
+// TinyLlama in two parts, as llama-gguf-split writes them.
+class SplitGguf : public ::testing::Test {
+ protected:
+  static GgufWriter First() {
+    GgufWriter w;
+    AddTinySizes(&w, "llama");
+    AddTinyVocabulary(&w);
+    Number(&w, 0, 2);
+    AddTinyFrame(&w, true);
+    return w;
+  }
+  static GgufWriter Second() {
+    GgufWriter w;
+    Number(&w, 1, 2);
+    AddTinyLlamaBlock(&w);
+    return w;
+  }
+  static void Number(GgufWriter* w, uint32_t part, uint32_t parts) {
+    w->AddU32("split.no", part);
+    w->AddU32("split.count", parts);
+  }
+  void Write(int part, const GgufWriter& w) const {
+    dir_.Write(fmt::format("m-{:05}-of-00002.gguf", part), w.Bytes());
+  }
+  std::string Path(int part) const {
+    return dir_.path() + fmt::format("/m-{:05}-of-00002.gguf", part);
+  }
+
+  const TempDir dir_;
+};
+
+TEST_F(SplitGguf, IsOneModelByItsFirstPart) {
+  Write(1, First());
+  Write(2, Second());
+  const auto model = MustOpen(Path(1));
+  ReadAll(*model);
+  const auto whole = MustOpen(dir_.Write("whole.gguf", TinyLlama(true).Bytes()));
+  EXPECT_EQ(model->tensors().Names(), whole->tensors().Names());
+  EXPECT_EQ(*Fingerprint(*model, {}), *Fingerprint(*whole, {}));
+}
+
+TEST_F(SplitGguf, WhatIsMissingOrMixedUpIsNamed) {
+  const auto open = [this](int part) { return Checkpoint::Open(Path(part), {}).status(); };
+  Write(1, First());
+  ExpectRefused(open(1), absl::StatusCode::kNotFound, {"m-00002-of-00002.gguf", "missing"});
+  Write(2, Second());
+  ExpectRefused(open(2), absl::StatusCode::kInvalidArgument,
+                {"part 2 of 2", "give the first", "m-00001-of-00002.gguf"});
+  GgufWriter stranger;
+  Number(&stranger, 2, 3);
+  Write(2, stranger);
+  ExpectRefused(open(1), absl::StatusCode::kDataLoss, {"m-00002", "part 3 of 3"});
+  GgufWriter twice = Second();
+  twice.AddTensor("output_norm.weight", {32}, DType::kF32);
+  Write(2, twice);
+  ExpectRefused(open(1), absl::StatusCode::kDataLoss, {"m-00002", "output_norm.weight", "m-00001"});
+  GgufWriter endless;
+  AddTinySizes(&endless, "llama");
+  Number(&endless, 0, 1u << 31);
+  ExpectRefused(Checkpoint::Open(dir_.Write("e.gguf", endless.Bytes()), {}).status(),
+                absl::StatusCode::kDataLoss, {"e.gguf", "1024"});
+  ExpectRefused(Checkpoint::Open(dir_.Write("renamed.gguf", First().Bytes()), {}).status(),
+                absl::StatusCode::kInvalidArgument, {"renamed.gguf", "-00001-of-00002.gguf"});
+}
+
 // A Hugging Face folder of the smallest Llama, written tensor by tensor.
 class WeightsFolder : public ::testing::Test {
  protected:
