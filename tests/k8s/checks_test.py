@@ -1,13 +1,14 @@
 """Every overlay of k8s/ holds to every check, and every check finds the errors planted for it."""
 
 import os
+import re
 import subprocess
 import tempfile
 import unittest
 
 import checks
 import yaml
-from manifests import OVERLAYS, name_of, of_kind, rendered, workloads
+from manifests import OVERLAYS, ROOT, name_of, of_kind, rendered, workloads
 
 
 class Objects:
@@ -180,6 +181,12 @@ class ChecksTest(unittest.TestCase):
     def test_every_role_of_the_base_is_looked_at(self):
         roles = {p.role for p in workloads(rendered("base"))}
         self.assertEqual(roles, {None, "gateway", "tokenizer", "shard", "head"})
+
+    def test_the_guide_says_what_each_alert_asks_for(self):
+        (rules,) = of_kind(rendered("overlays/monitoring"), "PrometheusRule")
+        alerts = {r["alert"] for g in rules["spec"]["groups"] for r in g["rules"]}
+        guide = (ROOT / "docs/OPERATIONS.md").read_text(encoding="utf-8")
+        self.assertEqual(alerts, set(re.findall(r"^\| `(Catena\w+)` \|", guide, re.MULTILINE)))
 
     def test_promtool_takes_the_alerts(self):
         promtool = os.environ.get("CATENA_PROMTOOL")
