@@ -124,8 +124,9 @@ kubernetes() { CATENA=$PWD/build/release/bin/catena run_unittests build/venv/bin
 
 # The pods of the manifests as processes in network namespaces, which root alone may make.
 rehearsal() {
-  run_unittests as_root env CI="${CI:-}" PYTHONPATH="$PWD/tests/k8s" PYTHONDONTWRITEBYTECODE=1 \
-    CATENA="$PWD/build/release/bin/catena" CATENA_SMOLLM2_GGUF="$CATENA_SMOLLM2_GGUF" \
+  run_unittests as_root env CI="${CI:-}" PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH="$PWD/tests/k8s:$PWD/tests/e2e" CATENA="$PWD/build/release/bin/catena" \
+    CATENA_SMOLLM2_GGUF="$CATENA_SMOLLM2_GGUF" \
     build/venv/bin/python tests/rehearsal
 }
 

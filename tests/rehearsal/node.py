@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 
+from cert_manager import CertManager
 from manifests import COMMAND, selects
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
@@ -40,7 +41,7 @@ def why_impossible():
     """Why this machine can be no node, or None."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    missing = [p for p in ("ip", "nft", "mount") if shutil.which(p) is None]
+    missing = [p for p in ("ip", "nft", "mount", "openssl") if shutil.which(p) is None]
     if missing:
         return f"it lacks {', '.join(missing)}: deploy/install_deps.sh --with-tests"
     tried = subprocess.run(["unshare", "--net", "--mount", "nft", "add table inet t"], check=False,
@@ -61,11 +62,20 @@ class Pod:
 
     def start(self):
         """Its container, with its exact command line."""
-        command = ["ip", "netns", "exec", self.space, "chroot", f"--userspec={USER}:{USER}",
-                   str(self.node.root), "/usr/local/bin/catena", *self.container["args"]]
+        command = ["ip", "netns", "exec", self.space,
+                   "sh", "-c", self._mounts() + 'exec "$@"', "sh", "chroot", f"--userspec={USER}:{USER}", str(self.node.root),
+                   "/usr/local/bin/catena", *self.container["args"]]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log)
+
+    def _mounts(self):
+        """Commands that mount its Secrets, in the mount namespace that `ip netns exec` makes."""
+        paths = {m["name"]: m["mountPath"] for m in self.container.get("volumeMounts", [])}
+        return "".join(
+            f"mount --bind {self.node.certificates.secrets[v['secret']['secretName']].folder} "
+            f"{self.node.root}{paths[v['name']]} && "
+            for v in self.of.spec.get("volumes", []) if "secret" in v)
 
     def log(self):
         return self.log_path.read_text(encoding="utf-8", errors="replace")
@@ -101,6 +111,7 @@ class Node:
             self._enter_namespaces()
             self._make_root(model_path, model)
             self._make_network()
+            self.certificates = CertManager(self.folder / "secrets", objects, USER)
         except BaseException:
             self._stack.close()
             raise
@@ -137,6 +148,7 @@ class Node:
         (self.root / "dev").mkdir()
         for device in ("null", "urandom"):
             self._bind(f"/dev/{device}", self.root / "dev" / device)
+        (self.root / "tls").mkdir()
         etc = self.root / "etc"
         etc.mkdir()
         (etc / "nsswitch.conf").write_text("hosts: files dns\n", encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The cluster of k8s/overlays/cpu-demo without Kubernetes: each container's exact command line in a
-network namespace, behind a name server and policies as a cluster has them, probed and kept as the
-kubelet would, under load while it is scaled, rolled, drained, and while things break.
+"""Clusters of k8s/overlays without Kubernetes: each container's exact command line in a network
+namespace, behind a name server and policies as a cluster has them, probed and kept as the kubelet
+would, under load while it is scaled, rolled, drained, and while things break.
 
 Until sequences move between replicas, what runs on a pod that is killed ends with UNAVAILABLE; what
 runs on one that is asked to go does not. Once they move, `Load.check` loses `may_break`: then
@@ -46,8 +46,8 @@ def generate(*options):
 class Load:
     """Clients that ask ready gateways, one request after the other, for as long as it is open."""
 
-    def __init__(self, test, gateways, want):
-        self.test, self.gateways, self.want = test, gateways, want
+    def __init__(self, test, gateways, want, options):
+        self.test, self.gateways, self.want, self.options = test, gateways, want, options
         self.served, self.failures, self.altered = 0, [], []
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -93,7 +93,7 @@ class Load:
                 self._closed.wait(0.1)
                 continue
             address = f"{chosen.choice(ready).pod.ip}:7000"
-            ids, error = generate("--gateway", address, "--prompt", prompt)
+            ids, error = generate("--gateway", address, "--prompt", prompt, *self.options)
             with self._lock:
                 if error:
                     self.failures.append(error)
@@ -103,8 +103,10 @@ class Load:
                     self.served += 1
 
 
-class RehearsalTest(unittest.TestCase):
+class Rehearsal(unittest.TestCase):
+    """A test of an overlay's processes, one replica of each."""
     maxDiff = None
+    overlay = "overlays/cpu-demo"
 
     def setUp(self):
         why = why_impossible() or (None if os.path.exists(MODEL) else "no default model")
@@ -112,7 +114,7 @@ class RehearsalTest(unittest.TestCase):
             self.fail(why)
         if why:
             self.skipTest(why)
-        self.objects = rendered("overlays/cpu-demo")
+        self.objects = rendered(self.overlay)
         pods = [p for p in workloads(self.objects) if p.role]
         self.model_path = pods[-1].flags["--model"]
         self.want = {p: generate("--model", MODEL, "--prompt", p)[0] for p in PROMPTS}
@@ -153,7 +155,10 @@ class RehearsalTest(unittest.TestCase):
         wait_for(lambda: len(self.replicas("shard")) == shards, "the gateway has found them")
 
     def load(self):
-        return Load(self, self.workloads["catena-gateway"], self.want)
+        return Load(self, self.workloads["catena-gateway"], self.want, self.client_options())
+
+    def client_options(self):
+        return ()
 
     def replicas(self, role):
         """How many of a role a gateway knows and can use."""
@@ -166,6 +171,9 @@ class RehearsalTest(unittest.TestCase):
 
     def exits(self):
         return {k.pod.name: k.exit_status for w in self.workloads.values() for k in w.ended}
+
+
+class DemoTest(Rehearsal):
 
     def test_a_stage_is_scaled_out_and_in_and_all_are_rolled(self):
         stage = self.workloads["catena-stage-1"]
@@ -245,6 +253,28 @@ class RehearsalTest(unittest.TestCase):
             found = executor.map(lambda p: pods[p[0]].can_reach(pods[p[1]], p[2]), pairs)
             reached = {pair for pair, is_open in zip(pairs, found) if is_open}
         self.assertEqual(reached, {pair for pair in pairs if pair in edges})
+
+
+class TlsTest(Rehearsal):
+    overlay = "overlays/mtls"
+
+    def client_options(self):
+        return ("--tls-ca", str(self.node.certificates.authority),
+                "--tls-server-name", "catena-gateway.catena.svc")
+
+    def test_certificates_are_renewed_while_all_serve(self):
+        (gateway,) = self.workloads["catena-gateway"].ready()
+        ids, error = generate("--gateway", f"{gateway.pod.ip}:7000", "--prompt", PROMPTS[0])
+        self.assertIsNone(ids, "it serves who does not speak TLS")
+        self.assertIn("TLS", error)
+        with self.load() as load:
+            self.node.certificates.renew()
+            # These have the new ones, others still the old ones for a while.
+            self.workloads["catena-stage-0"].roll()
+            self.workloads["catena-stage-1"].scale(2)
+            self.await_settled()
+            load.await_served(4 * CLIENTS)
+        load.check()
 
 
 if __name__ == "__main__":
