@@ -62,9 +62,10 @@ class Pod:
 
     def start(self):
         """Its container, with its exact command line."""
+        container = ["chroot", f"--userspec={USER}:{USER}", str(self.node.root),
+                     "/usr/local/bin/catena", *self.container["args"]]
         command = ["ip", "netns", "exec", self.space,
-                   "sh", "-c", self._mounts() + 'exec "$@"', "sh", "chroot", f"--userspec={USER}:{USER}", str(self.node.root),
-                   "/usr/local/bin/catena", *self.container["args"]]
+                   "sh", "-c", self._mounts() + 'exec "$@"', "sh", *container]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log)
