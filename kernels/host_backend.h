@@ -62,6 +62,10 @@ class RowTable : public Weight {
 
   // REQUIRES: role kTable.
   const float* values() const { return values_.data(); }
+  // Of a table; null of none.
+  static const float* Values(const Weight* table) {
+    return table == nullptr ? nullptr : static_cast<const RowTable*>(table)->values();
+  }
   // Row r as float32 into out[cols].
   void Lookup(int64_t r, float* out) const;
 

@@ -5,6 +5,7 @@
 //   Embed             ids -> residual rows, once a batch
 //   RotaryFactors     positions -> sines and cosines, once a batch
 //   NormLinear        residual rows -> norm -> x q,k,v -> qkv rows
+//   AdjustQkv         qkv rows: bias, norms of heads, where a model has any
 //   RotaryAppend      qkv rows: rotate q and k, scale q, write k and v into the cache
 //   AttentionLinear   q rows + cache -> attention -> x output, added to the residual rows
 //   NormLinear        residual rows -> norm -> x gate,up -> gate_up rows
@@ -91,6 +92,13 @@ struct AttentionShape {
   int rotary_dim = 0;
   float scale = 1.0f;  // of the scores; multiplied into q by RotaryAppend
   int64_t window = 0;  // a query at p sees positions (p - window, p]; 0: all of [0, p]
+};
+
+// What some models do to q, k and v before they are rotated: weights of kTable; null: not this one.
+struct QkvTerms {
+  const Weight* bias = nullptr;                       // (columns of qkv, 1)
+  const Weight *q_norm = nullptr, *k_norm = nullptr;  // (1, head_dim): gains; both or neither
+  float eps = 0.0f;                                   // of the norms
 };
 
 // What the steps of a stream may come to.
@@ -229,6 +237,11 @@ class Backend {
   // REQUIRES: out.rows == x.rows, or wanted->padded_wanted().
   virtual void NormLinear(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain,
                           float eps, const Weight& w, const Rows& out) = 0;
+
+  // qkv: as RotaryAppend's. Each row is x = x + bias; then each head of q, and of k, is its RMSNorm
+  // as in NormLinear, by the gains of its own.
+  virtual void AdjustQkv(Stream& stream, const Rows& qkv, const AttentionShape& shape,
+                         const QkvTerms& terms) = 0;
 
   // qkv: (rows, (heads + 2 kv_heads) * head_dim), q then k then v. Per row at position p, with the
   // row's factors of RotaryFactors, h cosines c then h sines s, h = rotary_dim/2:

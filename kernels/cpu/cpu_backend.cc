@@ -132,6 +132,15 @@ class CpuBackend : public HostBackend {
                        scale, Floats(out));
   }
 
+  void AdjustQkv(Stream&, const Rows& qkv, const AttentionShape& shape,
+                 const QkvTerms& terms) override {
+    cpu::AdjustQkv(workers_, Floats(qkv), shape,
+                   {.bias = RowTable::Values(terms.bias),
+                    .q_gain = RowTable::Values(terms.q_norm),
+                    .k_gain = RowTable::Values(terms.k_norm),
+                    .eps = terms.eps});
+  }
+
   void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
                     const Batch& batch, int layer, KvPool* cache) override {
     auto* pool = static_cast<CpuKvPool*>(cache);

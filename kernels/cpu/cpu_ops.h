@@ -53,6 +53,14 @@ struct KvLayout {
   }
 };
 
+// QkvTerms as values; null: without.
+struct QkvValues {
+  const float *bias, *q_gain, *k_gain;
+  float eps;
+};
+void AdjustQkv(Workers& workers, const FloatRows& qkv, const AttentionShape& shape,
+               const QkvValues& terms);
+
 void RotaryAppend(Workers& workers, const FloatRows& qkv, const AttentionShape& shape,
                   const FloatRows& factors, const BatchView& batch, int layer,
                   const KvLayout& layout, uint8_t* cache);

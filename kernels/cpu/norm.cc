@@ -1,29 +1,14 @@
-#include <cmath>
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/norm.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h:
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/norm_row-inl.h"
 #include "kernels/cpu/pack_row-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace catena {
 namespace HWY_NAMESPACE {
-
-void NormRow(const float* x, const float* gain, int64_t cols, float eps, float* y) {
-  Vec16 squares = Set(0.0f);
-  for (int64_t k = 0; k < cols; k += 16) {
-    const Vec16 v = LoadUpTo16(x + k, cols - k);
-    squares = Fma(v, v, squares);
-  }
-  const float scale = 1.0f / std::sqrt(SumTree(squares) / static_cast<float>(cols) + eps);
-  const Vec16 scales = Set(scale);
-  for (int64_t k = 0; k < cols; k += 16) {
-    const Vec16 v = Mul(Mul(LoadUpTo16(x + k, cols - k), scales), LoadUpTo16(gain + k, cols - k));
-    StoreUpTo16(v, y + k, cols - k);
-  }
-}
 
 void NormTile(const FloatRows& x, const int32_t* rows, const float* gain, float eps, int64_t tile,
               cpu::CpuPackedRows* out, float* y) {

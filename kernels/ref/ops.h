@@ -39,6 +39,10 @@ void SwiGlu(const float* gate_up, int64_t n, float* out);
 // The factors of one row: `half` cosines, then sines.
 void RotaryFactors(int position, const float* frequencies, int64_t half, float scale, float* out);
 
+// AdjustQkv of one row; null: without.
+void AdjustQkv(const AttentionShape& shape, const float* bias, const float* q_gain,
+               const float* k_gain, float eps, float* row);
+
 // Rotates heads [0, heads) of a row, (heads, head_dim), by its RotaryFactors.
 void Rotate(float* x, int heads, int head_dim, int rotary_dim, const float* factors);
 

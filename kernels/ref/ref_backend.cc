@@ -161,6 +161,14 @@ class RefBackend : public HostBackend {
     }
   }
 
+  void AdjustQkv(Stream&, const Rows& qkv, const AttentionShape& shape,
+                 const QkvTerms& terms) override {
+    for (int r = 0; r < qkv.rows; ++r) {
+      ref::AdjustQkv(shape, RowTable::Values(terms.bias), RowTable::Values(terms.q_norm),
+                     RowTable::Values(terms.k_norm), terms.eps, Floats(qkv).row(r));
+    }
+  }
+
   void RotaryAppend(Stream&, const Rows& qkv, const AttentionShape& shape, const Rows& factors,
                     const Batch& on_device, int layer, KvPool* cache) override {
     const BatchView& batch = on_device.device();

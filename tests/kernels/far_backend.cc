@@ -265,6 +265,11 @@ class FarBackend : public Backend {
     Op(stream, "NormLinear", {x, out}, {wanted, &gain, &w}, {},
        [=, this, &gain, &w](Stream& s) { near_->NormLinear(s, x, copy.get(), gain, eps, w, out); });
   }
+  void AdjustQkv(Stream& stream, const Rows& qkv, const AttentionShape& shape,
+                 const QkvTerms& terms) override {
+    Op(stream, "AdjustQkv", {qkv}, {terms.bias, terms.q_norm, terms.k_norm}, {},
+       [=, this](Stream& s) { near_->AdjustQkv(s, qkv, shape, terms); });
+  }
   void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                     const Rows& factors, const Batch& batch, int layer, KvPool* cache) override {
     const auto copy = Of(stream).AsUploaded(batch);

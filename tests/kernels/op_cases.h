@@ -192,6 +192,32 @@ class RotaryFactorsRun : public AttentionInputs {
   OpWork work() const override { return {.bytes = int64_t{rows_} * s_.rotary_dim * 4}; }
 };
 
+class AdjustQkvRun : public OpRun {
+ public:
+  AdjustQkvRun(Backend& b, const HeadShape& s, int rows, bool bias, bool norms)
+      : OpRun(b),
+        shape_{s.heads, s.kv_heads, s.head_dim, s.rotary_dim, 1.0f, s.window},
+        cols_((s.heads + 2 * s.kv_heads) * s.head_dim),
+        qkv_(Device(RandomRows(rows, cols_, 15), cols_)) {
+    if (bias) bias_ = Pack(MakeMatrix(DType::kF32, cols_, 1, 16), WeightRole::kTable);
+    if (!norms) return;
+    q_norm_ = Pack(MakeMatrix(DType::kF32, 1, s.head_dim, 17), WeightRole::kTable);
+    k_norm_ = Pack(MakeMatrix(DType::kBF16, 1, s.head_dim, 18), WeightRole::kTable);
+  }
+  void Run() override {
+    backend_.AdjustQkv(*stream_, qkv_.rows(), shape_,
+                       {bias_.get(), q_norm_.get(), k_norm_.get(), 1e-5f});
+  }
+  std::vector<float> Result() override { return qkv_.Values(); }
+  OpWork work() const override { return {.bytes = int64_t{qkv_.rows().rows} * cols_ * 4}; }
+
+ private:
+  const AttentionShape shape_;
+  const int cols_;
+  DeviceRows qkv_;
+  std::unique_ptr<Weight> bias_, q_norm_, k_norm_;
+};
+
 class RotaryAppendRun : public AttentionInputs {
  public:
   using AttentionInputs::AttentionInputs;
@@ -307,6 +333,9 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
         fmt::format("{}/{} x {}{}, {} of {}", s.heads, s.kv_heads, s.head_dim,
                     s.window > 0 ? fmt::format(" window {}", s.window) : "", rows, positions);
     const Activations f32 = Activations::kF32;
+    all.push_back(Case<AdjustQkvRun>("bias of qkv", shape, f32, s, rows, true, false));
+    all.push_back(Case<AdjustQkvRun>("norms of q and k", shape, f32, s, rows, false, true));
+    all.push_back(Case<AdjustQkvRun>("bias and norms of qkv", shape, f32, s, rows, true, true));
     all.push_back(Case<RotaryFactorsRun>("rotary factors", shape, f32, s, positions, rows));
     all.push_back(Case<RotaryAppendRun>(fmt::format("rotary, append {}", Name(s.kv)), shape, f32, s,
                                         positions, rows));
