@@ -59,15 +59,16 @@ class OpenCheckpoint final : public Checkpoint {
   const std::vector<std::string>& warnings() const override { return parts_.side.warnings; }
 
  private:
-  absl::StatusOr<TensorView> Get(const TensorSpec& spec) const;
+  absl::StatusOr<TensorView> Get(const TensorSpec& spec, bool has_bias = false) const;
   absl::StatusOr<std::vector<TensorView>> GetEither(const std::vector<TensorSpec>& fused,
-                                                    const std::vector<TensorSpec>& separate) const;
+                                                    const std::vector<TensorSpec>& separate,
+                                                    bool have_bias) const;
 
   Parts parts_;
 };
 
 // The tensor, once its shape is what the config says.
-absl::StatusOr<TensorView> OpenCheckpoint::Get(const TensorSpec& spec) const {
+absl::StatusOr<TensorView> OpenCheckpoint::Get(const TensorSpec& spec, bool has_bias) const {
   auto view = parts_.tensors->Find(spec.name);
   if (absl::IsNotFound(view.status())) {
     return absl::DataLossError(
@@ -79,14 +80,14 @@ absl::StatusOr<TensorView> OpenCheckpoint::Get(const TensorSpec& spec) const {
         fmt::format("{}: tensor {} has the shape ({}, {}) where the config wants ({}, {})",
                     parts_.path, Quoted(spec.name), view->rows, view->cols, spec.rows, spec.cols));
   }
-  if (spec.is_norm && IsQuantised(view->dtype)) {
+  if (spec.is_vector && IsQuantised(view->dtype)) {
     return absl::InvalidArgumentError(
-        fmt::format("{}: tensor {} is a norm quantised to {}, which is not supported", parts_.path,
-                    Quoted(spec.name), Name(view->dtype)));
+        fmt::format("{}: tensor {} is a vector quantised to {}, which is not supported",
+                    parts_.path, Quoted(spec.name), Name(view->dtype)));
   }
   // A bias would be left out of every product without a word.
   constexpr std::string_view kWeight = ".weight";
-  if (spec.name.ends_with(kWeight)) {
+  if (!has_bias && spec.name.ends_with(kWeight)) {
     const std::string bias = spec.name.substr(0, spec.name.size() - kWeight.size()) + ".bias";
     if (parts_.tensors->Has(bias)) {
       return absl::InvalidArgumentError(fmt::format(
@@ -97,11 +98,12 @@ absl::StatusOr<TensorView> OpenCheckpoint::Get(const TensorSpec& spec) const {
 }
 
 absl::StatusOr<std::vector<TensorView>> OpenCheckpoint::GetEither(
-    const std::vector<TensorSpec>& fused, const std::vector<TensorSpec>& separate) const {
+    const std::vector<TensorSpec>& fused, const std::vector<TensorSpec>& separate,
+    bool have_bias) const {
   const bool use_fused = separate.empty() || (!fused.empty() && parts_.tensors->Has(fused[0].name));
   std::vector<TensorView> views;
   for (const TensorSpec& spec : use_fused ? fused : separate) {
-    CATENA_ASSIGN_OR_RETURN(views.emplace_back(), Get(spec));
+    CATENA_ASSIGN_OR_RETURN(views.emplace_back(), Get(spec, have_bias));
   }
   return views;
 }
@@ -111,11 +113,21 @@ absl::StatusOr<BlockTensors> OpenCheckpoint::Block(int layer) const {
   const BlockSpecs specs = SpecsOfBlock(parts_.config, *parts_.names, layer);
   BlockTensors block;
   CATENA_ASSIGN_OR_RETURN(block.attention_norm, Get(specs.attention_norm));
-  CATENA_ASSIGN_OR_RETURN(block.qkv, GetEither(specs.fused_qkv, specs.separate_qkv));
+  CATENA_ASSIGN_OR_RETURN(block.qkv,
+                          GetEither(specs.fused_qkv, specs.separate_qkv, parts_.config.qkv_bias));
   CATENA_ASSIGN_OR_RETURN(block.output, Get(specs.output));
   CATENA_ASSIGN_OR_RETURN(block.mlp_norm, Get(specs.mlp_norm));
-  CATENA_ASSIGN_OR_RETURN(block.gate_up, GetEither(specs.fused_gate_up, specs.separate_gate_up));
+  CATENA_ASSIGN_OR_RETURN(block.gate_up,
+                          GetEither(specs.fused_gate_up, specs.separate_gate_up, false));
   CATENA_ASSIGN_OR_RETURN(block.down, Get(specs.down));
+  for (const TensorSpec& spec : specs.qkv_bias) {
+    TensorView& bias = block.qkv_bias.emplace_back();
+    CATENA_ASSIGN_OR_RETURN(bias, Get(spec));
+    std::swap(bias.rows, bias.cols);
+  }
+  for (const TensorSpec& spec : specs.qk_norms) {
+    CATENA_ASSIGN_OR_RETURN(block.qk_norms.emplace_back(), Get(spec));
+  }
   if (parts_.names->interleaved_qk && block.qkv.size() == 3) {
     block.qkv[0].interleaved_head_dim = parts_.config.head_dim;
     block.qkv[1].interleaved_head_dim = parts_.config.head_dim;

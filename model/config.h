@@ -41,6 +41,8 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
   double rms_norm_eps = 1e-5;
+  bool qkv_bias = false;         // q, k and v have biases
+  bool qk_norm = false;          // each head of q and k is normed before it is rotated
   int64_t context_length = 0;    // positions
   int64_t sliding_window = 0;    // a query at p sees (p - window, p]; 0: no window
   bool tied_embeddings = false;  // the head reads the embedding's matrix

@@ -36,6 +36,13 @@ absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, 
   };
   CATENA_RETURN_IF_ERROR(pack({t.attention_norm}, WeightRole::kTable, &block.attention_norm));
   CATENA_RETURN_IF_ERROR(pack(t.qkv, WeightRole::kLinear, &block.qkv));
+  if (!t.qkv_bias.empty()) {
+    CATENA_RETURN_IF_ERROR(pack(t.qkv_bias, WeightRole::kTable, &block.qkv_bias));
+  }
+  if (!t.qk_norms.empty()) {
+    CATENA_RETURN_IF_ERROR(pack({t.qk_norms[0]}, WeightRole::kTable, &block.q_norm));
+    CATENA_RETURN_IF_ERROR(pack({t.qk_norms[1]}, WeightRole::kTable, &block.k_norm));
+  }
   CATENA_RETURN_IF_ERROR(pack({t.output}, WeightRole::kLinear, &block.output));
   CATENA_RETURN_IF_ERROR(pack({t.mlp_norm}, WeightRole::kTable, &block.mlp_norm));
   CATENA_RETURN_IF_ERROR(pack(t.gate_up, WeightRole::kLinear, &block.gate_up));
@@ -89,6 +96,10 @@ void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_laye
 
   // x += attention(norm(x))
   b.NormLinear(s, x, nullptr, *block.attention_norm, eps, *block.qkv, qkv);
+  if (block.qkv_bias != nullptr || block.q_norm != nullptr) {
+    b.AdjustQkv(s, qkv, attention,
+                {block.qkv_bias.get(), block.q_norm.get(), block.k_norm.get(), eps});
+  }
   b.RotaryAppend(s, qkv, attention, pass.rotary, *pass.batch, cache_layer, pass.cache);
   b.AttentionLinear(s, qkv, attention, *pass.batch, cache_layer, *pass.cache, *block.output, x);
 

@@ -14,6 +14,8 @@ namespace catena {
 struct DecoderBlock {
   std::unique_ptr<Weight> attention_norm;  // (hidden)
   std::unique_ptr<Weight> qkv;             // (qkv_cols, hidden)
+  std::unique_ptr<Weight> qkv_bias;        // (qkv_cols, 1), or null
+  std::unique_ptr<Weight> q_norm, k_norm;  // (head_dim), or null
   std::unique_ptr<Weight> output;          // (hidden, q_cols)
   std::unique_ptr<Weight> mlp_norm;        // (hidden)
   std::unique_ptr<Weight> gate_up;         // (2 * intermediate, hidden)

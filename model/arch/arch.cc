@@ -5,11 +5,14 @@ namespace catena {
 extern const Architecture kPhi3Architecture;     // phi3.cc
 extern const Architecture kLlamaArchitecture;    // llama.cc
 extern const Architecture kMistralArchitecture;  // mistral.cc
+extern const Architecture kQwen2Architecture;    // qwen2.cc
+extern const Architecture kQwen3Architecture;    // qwen3.cc
 
 namespace {
 
 constexpr const Architecture* kArchitectures[] = {&kPhi3Architecture, &kLlamaArchitecture,
-                                                  &kMistralArchitecture};
+                                                  &kMistralArchitecture, &kQwen2Architecture,
+                                                  &kQwen3Architecture};
 
 enum class FileKind { kJson, kGguf };
 
@@ -77,10 +80,13 @@ BlockSpecs SpecsOfBlock(const ModelConfig& config, const TensorNames& names, int
   const auto matrix = [&](std::string_view name, int64_t rows, int64_t cols) {
     return TensorSpec{OfLayer(name, layer), rows, cols, false};
   };
+  const auto vector = [&](std::string_view name, int64_t cols) {
+    return TensorSpec{OfLayer(name, layer), 1, cols, true};
+  };
   BlockSpecs s;
-  s.attention_norm = TensorSpec{OfLayer(names.attention_norm, layer), 1, hidden, true};
+  s.attention_norm = vector(names.attention_norm, hidden);
   s.output = matrix(names.output, hidden, config.q_cols());
-  s.mlp_norm = TensorSpec{OfLayer(names.mlp_norm, layer), 1, hidden, true};
+  s.mlp_norm = vector(names.mlp_norm, hidden);
   s.down = matrix(names.down, hidden, intermediate);
   if (!names.fused_qkv.empty()) {
     s.fused_qkv = {matrix(names.fused_qkv, config.qkv_cols(), hidden)};
@@ -89,6 +95,13 @@ BlockSpecs SpecsOfBlock(const ModelConfig& config, const TensorNames& names, int
     s.separate_qkv = {matrix(names.q, config.q_cols(), hidden),
                       matrix(names.k, config.kv_cols(), hidden),
                       matrix(names.v, config.kv_cols(), hidden)};
+  }
+  if (config.qkv_bias) {
+    s.qkv_bias = {vector(names.q_bias, config.q_cols()), vector(names.k_bias, config.kv_cols()),
+                  vector(names.v_bias, config.kv_cols())};
+  }
+  if (config.qk_norm) {
+    s.qk_norms = {vector(names.q_norm, config.head_dim), vector(names.k_norm, config.head_dim)};
   }
   if (!names.fused_gate_up.empty()) {
     s.fused_gate_up = {matrix(names.fused_gate_up, 2 * intermediate, hidden)};
@@ -124,6 +137,8 @@ std::vector<TensorSpec> AllSpecs(const ModelConfig& config, const TensorNames& n
         block.fused_gate_up.empty() ? block.separate_gate_up : block.fused_gate_up;
     all.insert(all.end(), qkv.begin(), qkv.end());
     all.insert(all.end(), gate_up.begin(), gate_up.end());
+    all.insert(all.end(), block.qkv_bias.begin(), block.qkv_bias.end());
+    all.insert(all.end(), block.qk_norms.begin(), block.qk_norms.end());
   }
   return all;
 }

@@ -26,6 +26,9 @@ struct TensorNames {
   std::string_view q = "", k = "", v = "";
   std::string_view fused_gate_up = "";
   std::string_view gate = "", up = "";
+  // Where the config has them.
+  std::string_view q_bias = "", k_bias = "", v_bias = "";
+  std::string_view q_norm = "", k_norm = "";
   // The rows of q and k are stored as rotary pairs (TensorView::interleaved_head_dim).
   bool interleaved_qk = false;
 };
@@ -59,6 +62,8 @@ struct BlockSpecs {
   TensorSpec attention_norm, output, mlp_norm, down;
   std::vector<TensorSpec> fused_qkv, separate_qkv;
   std::vector<TensorSpec> fused_gate_up, separate_gate_up;
+  std::vector<TensorSpec> qkv_bias;  // of q, k and v, or none
+  std::vector<TensorSpec> qk_norms;  // of q and k, or none
 };
 BlockSpecs SpecsOfBlock(const ModelConfig& config, const TensorNames& names, int layer);
 TensorSpec SpecOfEmbedding(const ModelConfig& config, const TensorNames& names);

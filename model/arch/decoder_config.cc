@@ -48,7 +48,8 @@ absl::Status ReadSizes(const Fields& fields, const SizeKeys& keys, const JsonDef
   const int64_t kv_heads = defaults == nullptr ? 0 : defaults->num_key_value_heads;
   CATENA_ASSIGN_OR_RETURN(
       c->n_kv_heads, fields.Int(keys.kv_heads, 1, kMaxHeads, kv_heads > 0 ? kv_heads : c->n_heads));
-  CATENA_ASSIGN_OR_RETURN(c->head_dim, fields.Int(keys.head_dim, 2, kMaxHeadDim, 0));
+  CATENA_ASSIGN_OR_RETURN(c->head_dim, fields.Int(keys.head_dim, 2, kMaxHeadDim,
+                                                  defaults == nullptr ? 0 : defaults->head_dim));
   CATENA_ASSIGN_OR_RETURN(c->context_length,
                           read(keys.context, kMaxContext, &D::max_position_embeddings));
   CATENA_ASSIGN_OR_RETURN(
@@ -192,7 +193,7 @@ absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::strin
     if (fields.object().contains(key)) {
       return ReadTokenIds(fields, key, c.vocab_size, &c.warnings);
     }
-    if (absent >= c.vocab_size) return std::vector<int32_t>();
+    if (absent < 0 || absent >= c.vocab_size) return std::vector<int32_t>();
     return std::vector<int32_t>{absent};
   };
   CATENA_ASSIGN_OR_RETURN(const auto bos, ids("bos_token_id", defaults.bos_token_id));

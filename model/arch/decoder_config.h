@@ -14,9 +14,10 @@ namespace catena {
 struct JsonDefaults {
   int64_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
   int64_t num_key_value_heads = 0;  // 0: as many as heads
+  int64_t head_dim = 0;             // 0: hidden_size / num_attention_heads
   int64_t max_position_embeddings;
   double rms_norm_eps;
-  int32_t bos_token_id, eos_token_id;
+  int32_t bos_token_id = -1, eos_token_id = -1;  // -1: none
 };
 
 // Sizes, norm epsilon, ids and tying of a config.json. Key-value heads default to the heads,

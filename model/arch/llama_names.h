@@ -34,4 +34,10 @@ inline constexpr TensorNames kLlamaGgufNames = {.embedding = "token_embd.weight"
                                                 .up = "blk.{}.ffn_up.weight",
                                                 .interleaved_qk = true};
 
+// The same, where the converter leaves the rows of Q and K as they are.
+constexpr TensorNames Unpermuted(TensorNames names) {
+  names.interleaved_qk = false;
+  return names;
+}
+
 }  // namespace catena

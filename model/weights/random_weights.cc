@@ -220,7 +220,7 @@ void DrawRows(uint64_t seed, const TensorSpec& tensor, DType dtype, int64_t begi
               uint8_t* out) {
   CATENA_CHECK(tensor.cols % Info(dtype).block_values == 0);
   const uint64_t key = Mix(Mix(seed) ^ HashName(tensor.name));
-  if (tensor.is_norm) return DrawGains(key, tensor.cols, begin, end, out);
+  if (tensor.is_vector) return DrawGains(key, tensor.cols, begin, end, out);
   if (IsQuantised(dtype)) return DrawBlocks(key, dtype, tensor.cols, begin, end, out);
   if (dtype == DType::kF32) return DrawFloats<uint32_t>(key, dtype, tensor.cols, begin, end, out);
   return DrawFloats<uint16_t>(key, dtype, tensor.cols, begin, end, out);
@@ -230,7 +230,7 @@ absl::StatusOr<std::shared_ptr<const RandomWeights>> RandomWeights::Make(
     uint64_t seed, DType format, const std::vector<TensorSpec>& tensors) {
   std::shared_ptr<RandomWeights> out(new RandomWeights(seed, format));
   for (const TensorSpec& tensor : tensors) {
-    if (!tensor.is_norm && tensor.cols % Info(format).block_values != 0) {
+    if (!tensor.is_vector && tensor.cols % Info(format).block_values != 0) {
       return absl::InvalidArgumentError(
           fmt::format("random weights: tensor {} has rows of {} values, which are not whole {} "
                       "blocks of {}; use "
@@ -250,7 +250,7 @@ absl::StatusOr<TensorView> RandomWeights::Find(const std::string& name) const {
   const TensorSpec& tensor = it->second;
   TensorView view;
   view.name = name;
-  view.dtype = tensor.is_norm ? DType::kF32 : format_;
+  view.dtype = tensor.is_vector ? DType::kF32 : format_;
   view.rows = tensor.rows;
   view.cols = tensor.cols;
   const size_t size = static_cast<size_t>(tensor.rows * RowBytes(view.dtype, tensor.cols));

@@ -6,7 +6,7 @@
 //   f32, f16, bf16        4096 evenly spaced values, standard deviation 1.2 / sqrt(cols)
 //   quantised             random codes; the scale varies by up to a quarter from block to block,
 //                         so that the standard deviation is about 1.2 / sqrt(cols)
-//   norms' gains          f32 in [0.5, 1.5)
+//   gains, biases         f32 in [0.5, 1.5)
 //
 // Thread rules: const methods may be called from any thread, and different tensors are best asked
 // for from different threads: one draws about a billion values a second.
@@ -26,7 +26,7 @@ namespace catena {
 struct TensorSpec {
   std::string name;
   int64_t rows = 1, cols = 0;  // a vector has one row
-  bool is_norm = false;        // a norm's gain
+  bool is_vector = false;      // a norm's gain or a bias, kept as float32
 };
 
 class RandomWeights final : public TensorSource {

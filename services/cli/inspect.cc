@@ -1,5 +1,7 @@
 // catena inspect: the module tree as the model's authors print it, with shapes, and where the bytes
 // are. Nothing is loaded: a config.json alone is enough.
+#include <cctype>
+
 #include "services/cli/model_options.h"
 #include "services/cli/model_sizes.h"
 #include "services/cli/output.h"
@@ -12,15 +14,25 @@ struct InspectOptions {
   bool json = false;
 };
 
-std::string Linear(std::string_view name, int64_t in, int64_t out) {
-  return fmt::format("({}): Linear(in_features={}, out_features={}, bias=False)", name, in, out);
+std::string Linear(std::string_view name, int64_t in, int64_t out, bool bias = false) {
+  return fmt::format("({}): Linear(in_features={}, out_features={}, bias={})", name, in, out,
+                     bias ? "True" : "False");
+}
+
+// What transformers' classes of an architecture begin with: "Phi3", "Llama".
+std::string Family(std::string_view architecture) {
+  std::string name(architecture);
+  if (!name.empty()) name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(name[0])));
+  return name;
 }
 
 // As transformers prints the module: nn.Module's indentation.
 std::string ModuleTree(const ModelConfig& c, bool fused) {
-  const std::string family = c.architecture == "phi3" ? "Phi3" : "Llama";
-  const std::string norm = fmt::format("{}RMSNorm(({},), eps={})", family, c.hidden_size,
-                                       fmt::format("{:.0e}", c.rms_norm_eps));
+  const std::string family = Family(c.architecture);
+  const auto norm_of = [&](int64_t size) {
+    return fmt::format("{}RMSNorm(({},), eps={:.0e})", family, size, c.rms_norm_eps);
+  };
+  const std::string norm = norm_of(c.hidden_size);
   std::string t = fmt::format("{}ForCausalLM(\n  (model): {}Model(\n", family, family);
   auto line = [&t](int depth, const std::string& text) {
     t += std::string(2 * depth, ' ') + text + "\n";
@@ -33,10 +45,14 @@ std::string ModuleTree(const ModelConfig& c, bool fused) {
     line(5, Linear("o_proj", c.q_cols(), c.hidden_size));
     line(5, Linear("qkv_proj", c.hidden_size, c.qkv_cols()));
   } else {
-    line(5, Linear("q_proj", c.hidden_size, c.q_cols()));
-    line(5, Linear("k_proj", c.hidden_size, c.kv_cols()));
-    line(5, Linear("v_proj", c.hidden_size, c.kv_cols()));
+    line(5, Linear("q_proj", c.hidden_size, c.q_cols(), c.qkv_bias));
+    line(5, Linear("k_proj", c.hidden_size, c.kv_cols(), c.qkv_bias));
+    line(5, Linear("v_proj", c.hidden_size, c.kv_cols(), c.qkv_bias));
     line(5, Linear("o_proj", c.q_cols(), c.hidden_size));
+    if (c.qk_norm) {
+      line(5, "(q_norm): " + norm_of(c.head_dim));
+      line(5, "(k_norm): " + norm_of(c.head_dim));
+    }
   }
   line(4, ")");
   line(4, fmt::format("(mlp): {}MLP(", family));

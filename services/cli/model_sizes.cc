@@ -19,6 +19,8 @@ absl::StatusOr<ModelSizes> MeasureModel(const Checkpoint& checkpoint) {
   ModelSizes sizes;
   CATENA_ASSIGN_OR_RETURN(const BlockTensors block, checkpoint.Block(0));
   for (const TensorView& t : block.qkv) Add(t, &sizes.block);
+  for (const TensorView& t : block.qkv_bias) Add(t, &sizes.block);
+  for (const TensorView& t : block.qk_norms) Add(t, &sizes.block);
   Add(block.output, &sizes.block);
   for (const TensorView& t : block.gate_up) Add(t, &sizes.block);
   Add(block.down, &sizes.block);

@@ -163,6 +163,19 @@ TEST(Phi3Gguf, FilesFromBeforeTheWindowHadAKeyHaveTheWindowOfTheirShape) {
   EXPECT_EQ(ReadGguf(w)->sliding_window, 0);
 }
 
+TEST(QwenGguf, ReadsItsBiasesOrNorms) {
+  for (const std::string name : {"qwen2", "qwen3"}) {
+    GgufWriter w;
+    AddTinySizes(&w, name);
+    AddTinyFrame(&w, false);
+    const auto c = ReadGguf(w);
+    ASSERT_TRUE(c.ok()) << c.status();
+    EXPECT_EQ(c->architecture, name);
+    EXPECT_EQ(c->qkv_bias, name == "qwen2");
+    EXPECT_EQ(c->qk_norm, name == "qwen3");
+  }
+}
+
 struct BadGguf {
   const char* message;
   std::function<void(GgufWriter*)> spoil;

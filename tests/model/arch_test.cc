@@ -276,6 +276,28 @@ TEST(MistralJson, HasAWindowUnlessTheFileSaysNone) {
   EXPECT_EQ(MustRead(kMistral, R"({"head_dim": 8})").q_cols(), 192);
 }
 
+TEST(QwenJson, HasAWindowInAllBlocksOrInNone) {
+  constexpr char kQwen2[] = R"({
+    "architectures": ["Qwen2ForCausalLM"], "vocab_size": 512, "hidden_size": 128,
+    "intermediate_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "sliding_window": 16, "max_window_layers": 6})";
+  const ModelConfig c = MustRead(kQwen2, "{}");
+  EXPECT_EQ(c.architecture, "qwen2");
+  EXPECT_TRUE(c.qkv_bias);
+  EXPECT_FALSE(c.qk_norm);
+  EXPECT_EQ(c.rms_norm_eps, 1e-6);
+  EXPECT_EQ(c.sliding_window, 0);
+  EXPECT_EQ(c.bos_id, -1);
+  EXPECT_EQ(MustRead(kQwen2, R"({"use_sliding_window": true})").sliding_window, 0);
+  EXPECT_EQ(
+      MustRead(kQwen2, R"({"use_sliding_window": true, "max_window_layers": 0})").sliding_window,
+      16);
+  const ModelConfig qwen3 = MustRead(kQwen2, R"({"model_type": "qwen3"})");
+  EXPECT_TRUE(qwen3.qk_norm);
+  EXPECT_FALSE(qwen3.qkv_bias);
+  EXPECT_EQ(qwen3.head_dim, 128);  // whatever the hidden size
+}
+
 struct BadConfig {
   const char *base, *patch;
   absl::StatusCode code;
