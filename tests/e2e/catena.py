@@ -25,7 +25,8 @@ F32 = ("--activations", "f32", "--kv-dtype", "f32")
 TIMEOUT_S = 300  # of one command: a guard against a hang, not a measure of speed
 
 GOLDEN_MODELS = ("llama-gqa-tied", "llama3-rope", "llama3-yarn", "mistral-window", "phi3-longrope",
-                 "phi3-mini-shape", "phi3-window", "phi4-mini-shape")
+                 "phi3-mini-shape", "phi3-window", "phi4-mini-shape", "qwen2-bias-tied",
+                 "qwen3-qk-norm")
 
 
 def commas(ids):
