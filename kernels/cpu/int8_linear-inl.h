@@ -64,29 +64,43 @@ struct Starts {
   alignas(32) float scaled[8];
 };
 
-inline EightInts LoadEight(const uint8_t* p) {
-  EightInts v;
+inline EightInts LoadSums(const int16_t* p) {
+  int16_t __attribute__((vector_size(16))) v;
   __builtin_memcpy(&v, p, sizeof v);
-  return v;
+  return __builtin_convertvector(v, EightInts);
 }
 
-// `tail`: what follows a block's quants, at the first row. Reads past the tile's last row, and
-// leaves there what nobody reads.
-template <class Panel, int kGroup>
-inline __attribute__((always_inline)) void MakeStarts(const uint8_t* tail, int tile_rows,
-                                                      int offset, Starts* starts) {
-  EightInts sums = LoadEight(tail);
+// What follows a block's quants, at the first row.
+struct Tail {
+  const int16_t *sum, *first;   // of the quants, of the first 16
+  const float *scale, *scaled;  // scaled: scale * sum
+};
+inline __attribute__((always_inline)) Tail TailOf(const uint8_t* a, int tile_rows, int row) {
+  const auto* sums = reinterpret_cast<const int16_t*>(a + tile_rows * 32) + row;
+  const auto* scales = reinterpret_cast<const float*>(a + tile_rows * 36) + row;
+  return {sums, sums + tile_rows, scales, scales + tile_rows};
+}
+
+// Reads past the tile's last row, and leaves there what nobody reads.
+template <class Panel, int kGroup, int kR>
+inline __attribute__((always_inline)) void MakeStarts(const Tail& tail, int offset,
+                                                      Starts* starts) {
+  EightInts sums = LoadSums(tail.sum);
   if constexpr (Panel::kGroups == 2) {
-    const EightInts first = LoadEight(tail + tile_rows * 4);
+    const EightInts first = LoadSums(tail.first);
     sums = kGroup == 0 ? first : sums - first;
   }
-  const EightInts start = kMagicBits - sums * offset;
+  const EightInts start = kMagicBits - sums * Panel::Offset(offset);
   __builtin_memcpy(starts->sum, &start, sizeof start);
   if constexpr (Panel::kGroups == 2 && Panel::kMinimum) {
-    const auto scales = reinterpret_cast<EightFloats>(LoadEight(tail + tile_rows * 8));
+    EightFloats scales;
+    __builtin_memcpy(&scales, tail.scale, sizeof scales);
     const EightFloats scaled = scales * __builtin_convertvector(sums, EightFloats);
     __builtin_memcpy(starts->scaled, &scaled, sizeof scaled);
   }
+  // Several rows are broadcast from memory: out of a register that would be a shuffle each, which
+  // the compiler would choose.
+  if constexpr (kR > 1) asm("" : "+m"(*starts));
 }
 
 // Adds quads [kQuad, kEnd) of a block to the rows' sums.
@@ -120,14 +134,12 @@ inline __attribute__((always_inline)) void AddGroup(const Source& s, const uint8
   // Codes that are multiplied as they are need no sum, nor do those of eight bits where they are
   // made signed.
   constexpr bool kOffset = !Panel::kMinimum && (!Panel::kBytes || Isa::kBytesOffset != 0);
-  const uint8_t* tail = a + s.tile_rows * 32 + s.row * 4;
-  const auto* scale = reinterpret_cast<const float*>(tail + s.tile_rows * 8);
+  const Tail tail = TailOf(a, s.tile_rows, s.row);
   Starts starts;
   if constexpr (kOffset || (Panel::kMinimum && Panel::kGroups == 2)) {
-    MakeStarts<Panel, kGroup>(tail, s.tile_rows, s.offset, &starts);
+    MakeStarts<Panel, kGroup, kR>(tail, s.offset, &starts);
   }
-  const float* scaled =
-      Panel::kGroups == 2 ? starts.scaled : reinterpret_cast<const float*>(tail + s.tile_rows * 12);
+  const float* scaled = Panel::kGroups == 2 ? starts.scaled : tail.scaled;
   typename Isa::IntVec acc[kR][Isa::kHalves];
   for (int r = 0; r < kR; ++r) {
     for (int c = 0; c < Isa::kHalves; ++c) {
@@ -141,7 +153,7 @@ inline __attribute__((always_inline)) void AddGroup(const Source& s, const uint8
 #pragma GCC unroll 8
     for (int r = 0; r < kR; ++r) {
       const auto y = Isa::Fma(Isa::AsFloat(acc[r][c]), w.d, w.negated);
-      f[r][c] = Isa::Fma(y, Isa::Set(scale[r]), f[r][c]);
+      f[r][c] = Isa::Fma(y, Isa::Set(tail.scale[r]), f[r][c]);
       if constexpr (Panel::kMinimum) {
         f[r][c] = Isa::Fma(w.minimum, Isa::Set(scaled[r]), f[r][c]);
       }

@@ -35,6 +35,9 @@ struct Packed {
   static constexpr int kBlocks = kPanel.blocks, kBlockBytes = kPanel.block_bytes;
   static constexpr int kHeadBytes = kPanel.head_bytes;
 
+  // What codes that are multiplied are more than quants.
+  static constexpr int Offset(int) { return UnpackedOffset(kType); }
+
   // The codes of quad kQuad of 16 columns.
   template <int kQuad>
   static inline __attribute__((always_inline)) typename Isa::ByteVec Codes(const uint8_t* block) {
@@ -86,6 +89,8 @@ struct Unpacked {
   static constexpr int kGroups = kGroupsOfBlock;
   static constexpr bool kMinimum = kHasMinimum, kBytes = kCodesAreBytes;
   static constexpr int kBlocks = 1, kBlockBytes = UnpackedBytes(kGroups), kHeadBytes = 0;
+
+  static int Offset(int of_type) { return of_type; }
 
   template <int kQuad>
   static inline __attribute__((always_inline)) typename Isa::ByteVec Codes(const uint8_t* block) {

@@ -18,8 +18,8 @@
 // Activation tiles. Rows lie in tiles of kTileRows (the last may be shorter, of R rows):
 //   float   [K][R] float32
 //   bf16    [K/2][R][2], padded like a panel
-//   int8    per block of 32 k: quants int8 [R][32], then of them sum int32 [R], sum of the first
-//           16 int32 [R], scale float [R], scale * sum float [R]: the same for weights of any type
+//   int8    per block of 32 k: quants int8 [R][32], then of them sum int16 [R], sum of the first
+//           16 int16 [R], scale float [R], scale * sum float [R]: the same for weights of any type
 //
 // Integer sums start at the bits of 12582912.0f, less the code's offset times the sum of the
 // quants, so that after the dot product their bits are the float 12582912 + s, exactly, for |s| <
@@ -77,7 +77,7 @@ constexpr int UnpackedOffset(DType t) {
   return Quantisation(t).codebook != nullptr ? 128 : Quantisation(t).offset;
 }
 
-constexpr int kTileRowBlockBytes = 32 + 16;  // int8: of one row and block
+constexpr int kTileRowBlockBytes = 32 + 12;  // int8: of one row and block
 
 // Bytes of a tile of R rows.
 constexpr int64_t TileBytes(InputFormat format, int rows, int64_t cols) {

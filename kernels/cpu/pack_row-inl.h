@@ -53,11 +53,12 @@ HWY_INLINE void PackRowInt8(const float* x, int64_t cols, int rows, int row, uin
     int8_t* quants = reinterpret_cast<int8_t*>(tile) + row * 32;
     const int32_t first = QuantiseHalf(a, inverse, quants);
     const int32_t sum = first + QuantiseHalf(b, inverse, quants + 16);
-    uint8_t* tail = tile + rows * 32 + row * 4;
-    reinterpret_cast<int32_t*>(tail)[0] = sum;
-    reinterpret_cast<int32_t*>(tail + rows * 4)[0] = first;
-    reinterpret_cast<float*>(tail + rows * 8)[0] = scale;
-    reinterpret_cast<float*>(tail + rows * 12)[0] = scale * static_cast<float>(sum);
+    auto* sums = reinterpret_cast<int16_t*>(tile + rows * 32);
+    sums[row] = static_cast<int16_t>(sum);
+    sums[rows + row] = static_cast<int16_t>(first);
+    auto* scales = reinterpret_cast<float*>(tile + rows * 36);
+    scales[row] = scale;
+    scales[rows + row] = scale * static_cast<float>(sum);
   }
 }
 
