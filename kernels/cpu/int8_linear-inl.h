@@ -136,15 +136,21 @@ inline __attribute__((always_inline)) void AddGroup(const Source& s, const uint8
   constexpr bool kOffset = !Panel::kMinimum && (!Panel::kBytes || Isa::kBytesOffset != 0);
   const Tail tail = TailOf(a, s.tile_rows, s.row);
   Starts starts;
-  if constexpr (kOffset || (Panel::kMinimum && Panel::kGroups == 2)) {
+  if constexpr (Panel::kGroups == 2 && (kOffset || Panel::kMinimum)) {
     MakeStarts<Panel, kGroup, kR>(tail, s.offset, &starts);
   }
   const float* scaled = Panel::kGroups == 2 ? starts.scaled : tail.scaled;
   typename Isa::IntVec acc[kR][Isa::kHalves];
+#pragma GCC unroll 8
   for (int r = 0; r < kR; ++r) {
-    for (int c = 0; c < Isa::kHalves; ++c) {
-      acc[r][c] = Isa::SetInt(kOffset ? starts.sum[r] : kMagicBits);
+    int32_t start = kMagicBits;
+    if constexpr (kOffset && Panel::kGroups == 2) start = starts.sum[r];
+    if constexpr (kOffset && Panel::kGroups == 1) {
+      start -= tail.sum[r] * Panel::Offset(s.offset);
+      // In a general register, whose units have nothing else to do.
+      asm("" : "+r"(start));
     }
+    for (int c = 0; c < Isa::kHalves; ++c) acc[r][c] = Isa::SetInt(start);
   }
   DotQuads<Panel, kGroup * kQuads, (kGroup + 1) * kQuads, kR>(codes + s.half * 64, a + s.row * 32,
                                                               acc);
