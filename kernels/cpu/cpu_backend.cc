@@ -194,9 +194,8 @@ class CpuBackend : public HostBackend {
     CATENA_CHECK(packed.rows() == y.rows && y.cols == w.rows());
     workers_.pool.ForRuns(weight.panels(), [&](int64_t begin, int64_t end, int worker) {
       for (const PanelSegment& s : weight.segments()) {
-        const int64_t panels = (s.rows + kPanelCols - 1) / kPanelCols;
         const int64_t first = std::max(begin - s.first_panel, int64_t{0});
-        const int64_t last = std::min(end - s.first_panel, panels);
+        const int64_t last = std::min(end - s.first_panel, s.panels());
         if (first < last) LinearSegment(packed, weight, s, add, y, first, last, worker);
       }
     });

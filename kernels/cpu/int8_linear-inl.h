@@ -81,18 +81,15 @@ inline __attribute__((always_inline)) Tail TailOf(const uint8_t* a, int tile_row
   return {sums, sums + tile_rows, scales, scales + tile_rows};
 }
 
-// Reads past the tile's last row, and leaves there what nobody reads.
+// Of types with two groups. Reads past the tile's last row, and leaves there what nobody reads.
 template <class Panel, int kGroup, int kR>
 inline __attribute__((always_inline)) void MakeStarts(const Tail& tail, int offset,
                                                       Starts* starts) {
-  EightInts sums = LoadSums(tail.sum);
-  if constexpr (Panel::kGroups == 2) {
-    const EightInts first = LoadSums(tail.first);
-    sums = kGroup == 0 ? first : sums - first;
-  }
+  const EightInts first = LoadSums(tail.first);
+  const EightInts sums = kGroup == 0 ? first : LoadSums(tail.sum) - first;
   const EightInts start = kMagicBits - sums * Panel::Offset(offset);
   __builtin_memcpy(starts->sum, &start, sizeof start);
-  if constexpr (Panel::kGroups == 2 && Panel::kMinimum) {
+  if constexpr (Panel::kMinimum) {
     EightFloats scales;
     __builtin_memcpy(&scales, tail.scale, sizeof scales);
     const EightFloats scaled = scales * __builtin_convertvector(sums, EightFloats);

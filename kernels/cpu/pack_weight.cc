@@ -16,8 +16,6 @@ const uint8_t* FindRow(absl::Span<const TensorView> tensors, int64_t n) {
   return t.bytes.data() + StoredRow(t, n) * RowBytes(t.dtype, t.cols);
 }
 
-int64_t Panels(int64_t rows) { return (rows + kPanelCols - 1) / kPanelCols; }
-
 // Neighbours of one type share panels.
 std::vector<PanelSegment> SegmentsOf(absl::Span<const TensorView> tensors) {
   std::vector<PanelSegment> segments;
@@ -27,8 +25,8 @@ std::vector<PanelSegment> SegmentsOf(absl::Span<const TensorView> tensors) {
       if (!segments.empty()) {
         const PanelSegment& last = segments.back();
         next.first_row = last.first_row + last.rows;
-        next.first_panel = last.first_panel + Panels(last.rows);
-        next.at = last.at + Panels(last.rows) * PanelBytes(last.dtype, t.cols);
+        next.first_panel = last.first_panel + last.panels();
+        next.at = last.at + last.panels() * PanelBytes(last.dtype, t.cols);
       }
       segments.push_back(next);
     }
@@ -172,7 +170,7 @@ void PackPanel(DType dtype, const PanelRows& rows, int64_t cols, uint8_t* panel)
 
 int64_t PanelWeight::Bytes(absl::Span<const TensorView> tensors) {
   const PanelSegment last = SegmentsOf(tensors).back();
-  return last.at + Panels(last.rows) * PanelBytes(last.dtype, tensors[0].cols);
+  return last.at + last.panels() * PanelBytes(last.dtype, tensors[0].cols);
 }
 
 absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Make(absl::Span<const TensorView> tensors,
@@ -185,7 +183,7 @@ absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Make(absl::Span<const 
     weight->dtypes_.push_back(s.dtype);
     uint8_t* panels = weight->memory_.data() + s.at;
     const int64_t panel_bytes = PanelBytes(s.dtype, weight->cols_);
-    workers.pool.For(Panels(s.rows), [&](int64_t p, int) {
+    workers.pool.For(s.panels(), [&](int64_t p, int) {
       const int64_t first = p * kPanelCols;
       PanelRows rows{.at = {},
                      .count = static_cast<int>(std::min<int64_t>(kPanelCols, s.rows - first))};
@@ -194,10 +192,6 @@ absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Make(absl::Span<const 
     });
   }
   return weight;
-}
-
-int64_t PanelWeight::panels() const {
-  return segments_.back().first_panel + Panels(segments_.back().rows);
 }
 
 }  // namespace catena::cpu

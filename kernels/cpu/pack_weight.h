@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/base/huge_buffer.h"
+#include "kernels/cpu/layout.h"
 #include "kernels/cpu/packed_rows.h"
 #include "kernels/kernels.h"
 
@@ -13,6 +14,8 @@ struct PanelSegment {
   int64_t first_row = 0, rows = 0;
   int64_t first_panel = 0;
   int64_t at = 0;  // where its panels are in the weight's memory
+
+  int64_t panels() const { return (rows + kPanelCols - 1) / kPanelCols; }
 };
 
 class PanelWeight : public Weight {
@@ -27,7 +30,7 @@ class PanelWeight : public Weight {
   absl::Span<const DType> dtypes() const override { return dtypes_; }
   int64_t bytes() const override { return static_cast<int64_t>(memory_.bytes()); }
 
-  int64_t panels() const;
+  int64_t panels() const { return segments_.back().first_panel + segments_.back().panels(); }
   absl::Span<const PanelSegment> segments() const { return segments_; }
   const uint8_t* data(const PanelSegment& s) const { return memory_.data() + s.at; }
 

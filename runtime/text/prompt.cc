@@ -3,6 +3,14 @@
 #include "model/tokenizer/utf8.h"
 
 namespace catena {
+namespace {
+
+// Templates compare roles with these, which may be spelled as special tokens are.
+bool IsUsualRole(std::string_view role) {
+  return role == "system" || role == "user" || role == "assistant" || role == "tool";
+}
+
+}  // namespace
 
 std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
   std::vector<int32_t> ids = tokenizer.Encode(text);
@@ -12,15 +20,6 @@ std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view t
   }
   return ids;
 }
-
-namespace {
-
-// Templates compare roles with these, which may be spelled as special tokens are.
-bool IsUsualRole(std::string_view role) {
-  return role == "system" || role == "user" || role == "assistant" || role == "tool";
-}
-
-}  // namespace
 
 absl::StatusOr<EncodedChat> EncodeChat(const Tokenizer& tokenizer, const ChatTemplate& chat,
                                        ChatPrompt prompt) {

@@ -10,7 +10,7 @@
 
 #include "model/file_limits.h"
 #include "runtime/local/engine.h"
-#include "runtime/local/generate.h"
+#include "tests/golden/greedy.h"
 #include "tests/kernels/far_backend.h"
 #include "tests/model/gguf_writer.h"
 #include "tests/sanitized.h"
@@ -96,28 +96,6 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
     EXPECT_LT(worst, kTolerance) << c["prompt"].size() << " tokens";
   }
 
-  void CheckGreedy(const json& c) {
-    const auto expected = c["greedy"].get<std::vector<int32_t>>();
-    SamplingParams params;
-    params.max_tokens = static_cast<int32_t>(expected.size());
-    params.ignore_eos = true;
-    const Sampler sampler = *Sampler::Make(params, engine_->config().vocab_size);
-    std::vector<int32_t> ids;
-    const GenerateRequest request{.prompt = c["prompt"].get<std::vector<int32_t>>(),
-                                  .sampler = &sampler,
-                                  .on_token = [&](const TokenEvent& e) {
-                                    ids.push_back(e.token.id);
-                                    return true;
-                                  }};
-    const auto stats = Generate(request, engine_.get());
-    ASSERT_TRUE(stats.ok()) << stats.status();
-    ASSERT_EQ(ids.size(), expected.size());
-    for (size_t i = 0; i < ids.size(); ++i) {
-      if (c["greedy_margin"][i].get<double>() < kTolerance) break;
-      ASSERT_EQ(ids[i], expected[i]) << "step " << i;
-    }
-  }
-
   // hidden[k]: the first values of the last position's residual stream after k blocks.
   void CheckHidden(const json& c) {
     const auto ids = c["prompt"].get<std::vector<int32_t>>();
@@ -158,7 +136,7 @@ TEST_P(GoldenTest, LogitsAndGreedyIdsMatchTransformers) {
     if (IsSkipped()) return;
     for (const json& c : Cases()) {
       CheckLogits(c);
-      CheckGreedy(c);
+      ExpectGreedy(c, kTolerance, engine_.get());
     }
   }
 }
@@ -233,7 +211,7 @@ TEST_P(GgufGoldenTest, LogitsAndGreedyIdsMatchTransformers) {
   if (IsSkipped()) return;
   for (const json& c : Cases()) {
     CheckLogits(c);
-    CheckGreedy(c);
+    ExpectGreedy(c, kTolerance, engine_.get());
   }
 }
 

@@ -9,7 +9,7 @@
 
 #include "model/file_limits.h"
 #include "runtime/local/engine.h"
-#include "runtime/local/generate.h"
+#include "tests/golden/greedy.h"
 #include "tests/shared_data.h"
 
 namespace catena {
@@ -96,26 +96,7 @@ TEST_P(KQuantsTest, Float32LogitsAreThoseOfTheDequantisedWeights) {
 
 TEST_P(KQuantsTest, Float32GreedyIdsAreThoseOfTheDequantisedWeights) {
   const auto engine = Load({});
-  for (const json& c : expected_["cases"]) {
-    const auto expected = c["greedy"].get<std::vector<int32_t>>();
-    SamplingParams params;
-    params.max_tokens = static_cast<int32_t>(expected.size());
-    params.ignore_eos = true;
-    const Sampler sampler = *Sampler::Make(params, engine->config().vocab_size);
-    std::vector<int32_t> ids;
-    const GenerateRequest request{.prompt = c["prompt"].get<std::vector<int32_t>>(),
-                                  .sampler = &sampler,
-                                  .on_token = [&](const TokenEvent& e) {
-                                    ids.push_back(e.token.id);
-                                    return true;
-                                  }};
-    ASSERT_TRUE(Generate(request, engine.get()).ok());
-    ASSERT_EQ(ids.size(), expected.size());
-    for (size_t i = 0; i < ids.size(); ++i) {
-      if (c["greedy_margin"][i].get<double>() < kTolerance) break;
-      ASSERT_EQ(ids[i], expected[i]) << "step " << i;
-    }
-  }
+  for (const json& c : expected_["cases"]) ExpectGreedy(c, kTolerance, engine.get());
 }
 
 double KQuantsTest::Perplexity(Engine* engine) const {
