@@ -22,6 +22,7 @@ build  libssl-dev         proofs of who calls; gRPC needs it too
 build  protobuf-compiler-grpc  C++ of proto/
 build  libspdlog-dev      log
 build  libboost1.81-dev   Beast: metrics and health over HTTP
+build  libboost-context1.81-dev  fibers of the emulated GPU, on which tests run its kernels
 build  libxxhash-dev      hashes of rows
 build  libgtest-dev       unit tests, built by default
 build  libgmock-dev       matchers of the unit tests

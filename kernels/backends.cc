@@ -1,6 +1,7 @@
 #include "kernels/backends.h"
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/ref/ref_backend.h"
 
 namespace catena {
@@ -21,6 +22,9 @@ constexpr Row kBackends[] = {
      [](const BackendOptions& o) -> absl::StatusOr<std::unique_ptr<Backend>> {
        return NewRefBackend(o.activations);
      }},
+    // Only by its name, so far: it has run on no GPU yet.
+    {"cuda",
+     [](const BackendOptions& o) { return NewCudaBackend({.activations = o.activations}); }},
 };
 
 }  // namespace

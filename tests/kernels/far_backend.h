@@ -18,7 +18,8 @@ std::unique_ptr<Backend> NewFarBackend(std::unique_ptr<Backend> near);
 // Those of this machine, and the reference as a far one.
 inline std::vector<BackendCase> NearAndFarBackendCases() {
   std::vector<BackendCase> cases = BackendCases();
-  cases.push_back({"far", [](Activations a, int) { return NewFarBackend(NewRefBackend(a)); }});
+  cases.push_back(
+      {.name = "far", .make = [](Activations a, int) { return NewFarBackend(NewRefBackend(a)); }});
   return cases;
 }
 

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "kernels/base/float16.h"
-#include "kernels/cpu/cpu_backend.h"
 #include "kernels/ref/ref_backend.h"
 
 namespace catena::testing_kernels {
@@ -20,22 +19,12 @@ namespace catena::testing_kernels {
 struct BackendCase {
   std::string name;
   std::function<std::unique_ptr<Backend>(Activations, int threads)> make;
+  bool emulated = false;  // its ops take a thousand times as long
 };
 
-// Every instruction set that this machine has, from AVX2 up.
-inline std::vector<BackendCase> BackendCases() {
-  std::vector<BackendCase> cases;
-  for (CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvxVnni, CpuIsa::kAvx512, CpuIsa::kAvx512Vnni,
-                     CpuIsa::kAvx512Bf16}) {
-    if (!Has(isa)) continue;
-    std::string name = std::string(Name(isa));
-    for (char& c : name) c = c == '-' ? '_' : c;
-    cases.push_back({name, [isa](Activations a, int threads) {
-                       return *NewCpuBackend({.threads = threads, .activations = a, .isa = isa});
-                     }});
-  }
-  return cases;
-}
+// Those that a program tests: cpu_cases.cc has every instruction set of this machine, and
+// tests/gpu/cuda_cases.cc the backend cuda in emulation.
+std::vector<BackendCase> BackendCases();
 
 struct Matrix {
   std::vector<uint8_t> bytes;

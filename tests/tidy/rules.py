@@ -44,6 +44,9 @@ ENTRY_POINTS = {"deploy/demo.sh", "tests/run.sh", ".ci/run"}
 ALLOWED = {
     ("kernels/base/status.h", "abort"): "CATENA_CHECK ends the process",
     ("kernels/base/status.h", "output"): "CATENA_CHECK says where",
+    ("kernels/cuda/check.cc", "abort"): "a GPU that failed cannot be used again",
+    ("kernels/cuda/check.cc", "output"): "the process ends with the reason",
+    ("tests/gpu/emulate/include/cuda_runtime.h", "unused-header"): "stands for CUDA's own",
     ("services/up/spawn.cc", "abort"): "the child of a fork that cannot go on to exec",
 }
 

@@ -1,0 +1,53 @@
+// The linear layer of what tensor cores do not take: a chain of fma a value, k ascending, as the
+// specification has it, whatever the type. For types that models seldom have, and for GPUs whose
+// tensor cores know no bfloat16.
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/ops.h"
+
+namespace catena::cuda {
+namespace {
+
+constexpr int kOutputs = 32, kRows = 8;  // of a block's tile, a thread each
+constexpr int kChunk = 64;               // k at a time in shared memory
+
+__global__ void ChainTile(Inputs inputs, int rows, DeviceSegment w, bool add, DeviceFloats out) {
+  CATENA_SHARED(float, weights, [kChunk][kOutputs + 1]);
+  CATENA_SHARED(float, x, [kRows][kChunk]);
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kOutputs;
+  const int first_row = static_cast<int>(blockIdx.y) * kRows;
+  const int n = Lane(), r = Warp();
+  float acc = 0.0f;
+  for (int64_t k0 = 0; k0 < w.cols; k0 += kChunk) {
+    const int chunk = static_cast<int>(w.cols - k0 < kChunk ? w.cols - k0 : kChunk);
+    for (int i = Thread(); i < kOutputs * kChunk; i += kOutputs * kRows) {
+      const int k = i % kChunk;
+      const int64_t output = first + i / kChunk;
+      const bool inside = k < chunk && output < w.rows;
+      weights[k][i / kChunk] =
+          inside ? ReadValue(w.dtype, w.data + output * w.row_bytes, k0 + k) : 0.0f;
+    }
+    for (int i = Thread(); i < kRows * kChunk; i += kOutputs * kRows) {
+      const int row = i / kChunk, k = i % kChunk;
+      const bool inside = k < chunk && first_row + row < rows;
+      const auto* values = static_cast<const float*>(inputs.values);
+      x[row][k] = inside ? values[(first_row + row) * inputs.stride + k0 + k] : 0.0f;
+    }
+    __syncthreads();
+    for (int k = 0; k < chunk; ++k) acc = fmaf(x[r][k], weights[k][n], acc);
+    __syncthreads();
+  }
+  if (first + n >= w.rows || first_row + r >= rows) return;
+  float* to = out.data + (first_row + r) * out.stride + w.first + first + n;
+  *to = add ? *to + acc : acc;
+}
+
+}  // namespace
+
+void LinearFloat(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,
+                 const DeviceFloats& out) {
+  const dim3 grid(static_cast<unsigned>(CeilDiv(segment.rows, kOutputs)),
+                  static_cast<unsigned>(CeilDiv(out.rows, kRows)));
+  Launch(stream, grid, kOutputs * kRows, 0, ChainTile, inputs, out.rows, segment, add, out);
+}
+
+}  // namespace catena::cuda

@@ -1,0 +1,178 @@
+// Every op of the backend cuda, in emulation, against the reference: bit by bit where kernels.h
+// prescribes the order of sums, and within what float32 may err where tensor cores have their own.
+// The threads of a block run in another order each time.
+#include "kernels/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/ref/ref_backend.h"
+#include "tests/gpu/emulate/machine.h"
+#include "tests/kernels/op_cases.h"
+#include "tests/sanitized.h"
+
+namespace catena {
+namespace {
+
+using namespace testing_kernels;
+using emulate::Order;
+
+std::unique_ptr<Backend> Cuda(Activations a) { return *NewCudaBackend({.activations = a}); }
+
+constexpr DType kUnread[] = {DType::kQ5_0, DType::kQ5_1,  DType::kIQ4_NL, DType::kMXFP4,
+                             DType::kQ2_K, DType::kQ3_K,  DType::kQ4_K,   DType::kQ5_K,
+                             DType::kQ6_K, DType::kIQ4_XS};
+
+bool IsOf(const OpCase& c, std::string_view word) {
+  return (" " + c.op + " ").find(" " + std::string(word) + " ") != std::string::npos;
+}
+
+// The edges of SmallShapes that matter here, fewer under a sanitizer.
+OpShapes EmulatedShapes() {
+  OpShapes shapes = SmallShapes();
+  shapes.linear = {{33, 64}, {64, 1056}, {7, 32}, {300, 576}, {40, 1792}};
+  shapes.rows = {1, 2, 7, 9, 17, 70};
+  if (kSanitized) {
+    shapes.linear = {{33, 64}, {130, 1056}};
+    shapes.rows = {1, 9, 70};
+  }
+  return shapes;
+}
+
+// How the backend computes a case: what the CPU computes in float32 by default goes to the tensor
+// cores here, and is asked for by name.
+Activations For(const OpCase& c) {
+  const bool widened = c.activations == Activations::kInt8 && IsOf(c, "f32");
+  return widened ? Activations::kF32 : c.activations;
+}
+
+void ExpectSame(const std::vector<float>& got, const std::vector<float>& expected, bool exact,
+                const std::string& what) {
+  if (exact) {
+    EXPECT_EQ(Bits(got), Bits(expected)) << what;
+    return;
+  }
+  ASSERT_EQ(got.size(), expected.size());
+  float largest = 0.0f, worst = 0.0f;
+  for (size_t i = 0; i < got.size(); ++i) {
+    largest = std::max(largest, std::fabs(expected[i]));
+    worst = std::max(worst, std::fabs(got[i] - expected[i]));
+    if (std::isnan(got[i])) worst = INFINITY;
+  }
+  EXPECT_LT(worst, 1e-5f * largest) << what;
+}
+
+TEST(CudaBackend, EveryOpIsThatOfTheReference) {
+  int compared = 0;
+  for (const OpCase& c : OpCases(EmulatedShapes())) {
+    if (std::any_of(std::begin(kUnread), std::end(kUnread),
+                    [&](DType t) { return IsOf(c, Name(t)); })) {
+      continue;
+    }
+    emulate::GlobalOptions().order = static_cast<Order>(compared++ % 3);
+    const auto ref = NewRefBackend(For(c)), cuda = Cuda(For(c));
+    const auto expected = c.make(*ref), op = c.make(*cuda);
+    expected->Run();
+    op->Run();
+    const bool exact = !IsOf(c, "bf16") || For(c) != Activations::kBf16;
+    ExpectSame(op->Result(), expected->Result(), exact, c.op + ", " + c.shape);
+  }
+  emulate::GlobalOptions().order = Order::kForward;
+  EXPECT_GT(compared, 100);
+}
+
+std::vector<float> NormLinear(Backend& backend, const std::vector<float>& x, int rows,
+                              const Matrix& gain, const std::vector<const Matrix*>& w) {
+  const auto stream = *backend.NewStream(kTestLimits);
+  std::vector<TensorView> views;
+  for (const Matrix* m : w) views.push_back(m->view);
+  const auto weight = *backend.Pack(views, WeightRole::kLinear);
+  EXPECT_EQ(weight->bytes(), backend.PackedBytes(views, WeightRole::kLinear));
+  const auto gains = *backend.Pack({gain.view}, WeightRole::kTable);
+  const DeviceRows in(backend, *stream, x, weight->cols());
+  const DeviceRows out(backend, *stream, rows, weight->rows(), 0.5f);
+  backend.NormLinear(*stream, in.rows(), nullptr, *gains, 1e-5f, *weight, out.rows());
+  return out.Values();
+}
+
+// The kernels of one row, of few, of a tile cut into slabs and of many whole tiles.
+TEST(CudaBackend, ARowsBitsAreTheSameInAnyBatch) {
+  const int k = 416;
+  for (const int n : {40, 700}) {
+    const Matrix w = MakeMatrix(DType::kBF16, n, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
+    const std::vector<float> x = RandomRows(130, k, 3);
+    const auto cuda = Cuda(Activations::kBf16);
+    const auto all = Bits(NormLinear(*cuda, x, 130, gain, {&w}));
+    for (const int rows : {1, 3, 8, 9, 16, 17, 64, 65}) {
+      const std::vector<float> some(x.begin(), x.begin() + rows * k);
+      const std::vector<uint32_t> expected(all.begin(), all.begin() + rows * n);
+      EXPECT_EQ(Bits(NormLinear(*cuda, some, rows, gain, {&w})), expected)
+          << rows << " rows of " << n;
+    }
+  }
+}
+
+TEST(CudaBackend, TensorsPackedTogetherAreComputedInTheirOwnTypes) {
+  const int k = 96, rows = 3;
+  const Matrix gain = MakeMatrix(DType::kF32, 1, k, 8);
+  const std::vector<float> x = RandomRows(rows, k, 3);
+  const std::vector<std::vector<DType>> mixtures = {{DType::kQ8_0, DType::kQ4_1, DType::kQ4_0},
+                                                    {DType::kBF16, DType::kBF16, DType::kBF16},
+                                                    {DType::kF16, DType::kF16, DType::kF32}};
+  for (const std::vector<DType>& mixture : mixtures) {
+    const Matrix a = MakeMatrix(mixture[0], 40, k, 1), b = MakeMatrix(mixture[1], 24, k, 2),
+                 c = MakeMatrix(mixture[2], 33, k, 3);
+    const auto cuda = Cuda(Activations::kBf16);
+    std::vector<float> expected;
+    const auto of_a = NormLinear(*cuda, x, rows, gain, {&a}),
+               of_b = NormLinear(*cuda, x, rows, gain, {&b}),
+               of_c = NormLinear(*cuda, x, rows, gain, {&c});
+    for (int r = 0; r < rows; ++r) {
+      expected.insert(expected.end(), of_a.begin() + r * 40, of_a.begin() + (r + 1) * 40);
+      expected.insert(expected.end(), of_b.begin() + r * 24, of_b.begin() + (r + 1) * 24);
+      expected.insert(expected.end(), of_c.begin() + r * 33, of_c.begin() + (r + 1) * 33);
+    }
+    EXPECT_EQ(Bits(NormLinear(*cuda, x, rows, gain, {&a, &b, &c})), Bits(expected))
+        << Name(mixture[0]);
+  }
+}
+
+// Turing's tensor cores know no bfloat16: the same weights run, in float32.
+TEST(CudaBackend, AGpuWithoutBf16TensorCoresComputesInFloat32) {
+  emulate::GlobalOptions().capability = 75;
+  const int n = 33, k = 64, rows = 3;
+  const Matrix w = MakeMatrix(DType::kBF16, n, k, 7), gain = MakeMatrix(DType::kF32, 1, k, 8);
+  const std::vector<float> x = RandomRows(rows, k, 3);
+  EXPECT_EQ(Bits(NormLinear(*Cuda(Activations::kBf16), x, rows, gain, {&w})),
+            Bits(NormLinear(*NewRefBackend(Activations::kF32), x, rows, gain, {&w})));
+  emulate::GlobalOptions().capability = 90;
+}
+
+TEST(CudaBackend, WhatIsNotFiniteStaysNotFinite) {
+  const Matrix gain = MakeMatrix(DType::kF32, 1, 64, 8);
+  for (const DType t : {DType::kBF16, DType::kQ4_0, DType::kF32}) {
+    const Matrix w = MakeMatrix(t, 32, 64, 9);
+    std::vector<float> x = RandomRows(1, 64, 5);
+    x[40] = NAN;
+    for (const float y : NormLinear(*Cuda(Activations::kBf16), x, 1, gain, {&w})) {
+      EXPECT_FALSE(std::isfinite(y)) << Name(t);
+    }
+  }
+}
+
+TEST(CudaBackend, WhatItCannotDoIsRefusedWithWhatCan) {
+  const auto cuda = Cuda(Activations::kBf16);
+  const Matrix w = MakeMatrix(DType::kQ6_K, 32, 256, 9);
+  EXPECT_THAT(std::string(Message(cuda->Pack({w.view}, WeightRole::kLinear).status())),
+              ::testing::HasSubstr("not with q6_k; --backend cpu does"));
+  EXPECT_THAT(std::string(Message(cuda->NewKvPool({1, 1, 256, DType::kF16}, 1).status())),
+              ::testing::HasSubstr("no heads of 256 values"));
+  EXPECT_THAT(std::string(Message(cuda->AllocateDevice(size_t{5} << 30).status())),
+              ::testing::HasSubstr("the GPU lacks memory: 5121 MiB are needed"));
+}
+
+}  // namespace
+}  // namespace catena
