@@ -44,6 +44,7 @@ void GatewayActor::UpdateView() {
   shown_version_ = router.version();
   view_.route = router.complete();
   view_.model = router.model();
+  view_.numerics_id = router.numerics_id();
   view_.refused.clear();
   view_.broken.clear();
   for (const ReplicaInfo& r : router.replicas()) {

@@ -20,6 +20,7 @@ namespace catena {
 struct GatewayView {
   absl::Status route;  // OK where there is a complete one
   ModelInfo model;
+  std::string numerics_id;
   std::map<Incarnation, std::string> refused;  // replicas that are not used, and why
   std::map<Incarnation, std::string> broken;   // replicas with edges that are broken, and which
   int64_t waiting = 0, running = 0;

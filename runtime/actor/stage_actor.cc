@@ -14,8 +14,11 @@ constexpr int64_t kMostPages = 1 << 24;
 class StageActor::Memory final : public StageMemory {
  public:
   explicit Memory(Stage* stage) : stage_(stage) {}
-  absl::Status Open(uint64_t id, int64_t max_length) override {
-    return stage_->Open(id, 0, max_length);
+  absl::Status Open(uint64_t id, int64_t max_length, int64_t reserve) override {
+    return stage_->Open(id, 0, max_length, reserve);
+  }
+  bool Fits(int64_t reserve, absl::Span<const uint64_t> without) const override {
+    return stage_->Fits(reserve, without);
   }
   absl::Status ChooseRotary(uint64_t id, int32_t rotary) override {
     return stage_->ChooseRotary(id, rotary);

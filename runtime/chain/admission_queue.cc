@@ -77,8 +77,12 @@ void AdmissionQueue::Opened(uint64_t ticket, Instant now) {
 
 void AdmissionQueue::PutBack(uint64_t ticket, Why why, Instant now) {
   auto entry = opening_.extract(ticket);
-  CATENA_CHECK(!entry.empty());
-  opening_alone_ = false;
+  if (entry.empty()) {  // it was open
+    opening_.emplace(ticket, Entry{.refusals = 0, .not_before = now, .returned = true});
+    entry = opening_.extract(ticket);
+  } else {
+    opening_alone_ = false;
+  }
   if (why == Why::kNoMemory) {
     CATENA_REACHED(kOpenFindsNoMemory);
     ++entry.mapped().refusals;
@@ -86,6 +90,12 @@ void AdmissionQueue::PutBack(uint64_t ticket, Why why, Instant now) {
   const double share = 0.5 + 0.5 * static_cast<double>(jitter_() % 1024) / 1024;
   entry.mapped().not_before = now + std::chrono::duration_cast<Nanoseconds>(kRefusalPause * share);
   waiting_.insert(std::move(entry));
+}
+
+int64_t AdmissionQueue::returned() const {
+  const auto was_open = [](const auto& entry) { return entry.second.returned; };
+  return std::count_if(waiting_.begin(), waiting_.end(), was_open) +
+         std::count_if(opening_.begin(), opening_.end(), was_open);
 }
 
 void AdmissionQueue::Remove(uint64_t ticket) {

@@ -47,7 +47,8 @@ class AdmissionQueue {
   void Take(uint64_t ticket);
   // All stages have opened it. REQUIRES: it is being opened.
   void Opened(uint64_t ticket, Instant now);
-  // It could not be opened, and waits for another try. REQUIRES: it is being opened.
+  // It could not be opened, or not stay open, and waits for another try. REQUIRES: it does not
+  // wait.
   void PutBack(uint64_t ticket, Why why, Instant now);
   // It ended, or was never here.
   void Remove(uint64_t ticket);
@@ -61,6 +62,8 @@ class AdmissionQueue {
 
   // A sequence waits until all stages of a route have opened it.
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size() + opening_.size()); }
+  // Those of them that were open before.
+  int64_t returned() const;
   // How long one that came now would wait; 0 where that is unknown, since nobody has waited lately.
   Nanoseconds ExpectedWait() const { return interval_ * waiting(); }
 
@@ -68,6 +71,7 @@ class AdmissionQueue {
   struct Entry {
     int refusals = 0;    // for want of memory
     Instant not_before;  // of the next try
+    bool returned = false;
   };
   bool MayOpen(const Entry& next) const;
   void Measure(Instant now);

@@ -6,6 +6,12 @@
 #include "runtime/chain/reached.h"
 
 namespace catena {
+namespace {
+
+// Of the rows that are no decodes, where there are replays.
+constexpr int64_t kShareOfNewPrompts = 4;
+
+}  // namespace
 
 const BatchPlanner::Plan& BatchPlanner::Next(const BatchQueue<StageSequence>& queue,
                                              const SequenceTable<StageSequence>& open,
@@ -78,14 +84,26 @@ void BatchPlanner::AddDecodes(const Ready& ready) {
 }
 
 void BatchPlanner::AddPrefill(const Ready& ready, int64_t rows) {
+  const bool new_ones = std::any_of(ready.begin(), ready.end(), [](const StageSequence* s) {
+    return !s->HasDecodeQueued() && !s->HasReplayQueued() && s->Runnable();
+  });
+  const int64_t kept = new_ones ? std::max<int64_t>(rows / kShareOfNewPrompts, 1) : 0;
+  rows -= AddBulk(ready, true, rows - kept);
+  AddBulk(ready, false, rows);
+}
+
+int64_t BatchPlanner::AddBulk(const Ready& ready, bool replays, int64_t rows) {
+  int64_t all = 0;
   for (StageSequence* s : ready) {
-    if (rows <= 0) break;
-    if (s->HasDecodeQueued()) continue;
-    const int64_t added = Add(s, std::min(rows, s->RunnableRows()));
+    if (all >= rows) break;
+    if (s->HasDecodeQueued() || s->HasReplayQueued() != replays) continue;
+    const int64_t added = Add(s, std::min(rows - all, s->RunnableRows()));
     if (plan_.decode_rows > 0) CATENA_REACHED(kPrefillBesideDecodes);
+    if (replays) CATENA_REACHED(kReplayRuns);
     plan_.prefill_rows += added;
-    rows -= added;
+    all += added;
   }
+  return all;
 }
 
 int64_t BatchPlanner::Add(StageSequence* s, int64_t rows) {

@@ -5,6 +5,9 @@
 // many groups as the route has devices, and waits a little for a group to be complete; later stages
 // keep to the groups.
 //
+// Of prompt rows those come first that were computed before: somebody is in the middle of a text. A
+// part is left for prompts that are new.
+//
 // A batch takes no longer than a given time, as far as can be told. Where decodes alone would fill
 // one after the other, prompts get half of every other batch.
 //
@@ -63,6 +66,8 @@ class BatchPlanner {
   void HoldDecodes(const Ready& ready, const SequenceTable<StageSequence>& open, Instant now);
   void AddDecodes(const Ready& ready);
   void AddPrefill(const Ready& ready, int64_t rows);
+  // Of what is no decode: those whose queue is a replay, or those whose is not.
+  int64_t AddBulk(const Ready& ready, bool replays, int64_t rows);
   // How many of the sequence's rows are in the plan now.
   int64_t Add(StageSequence* s, int64_t rows);
 

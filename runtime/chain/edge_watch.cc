@@ -15,7 +15,6 @@ absl::Status EdgeWatch::Want(Incarnation to, Instant now) {
     }
     Watched edge;
     edge.why = absl::UnavailableError("it does not answer");
-    edge.down_since = now;
     it = edges_.emplace(to, std::move(edge)).first;
   }
   it->second.wanted = now;
@@ -24,9 +23,12 @@ absl::Status EdgeWatch::Want(Incarnation to, Instant now) {
 
 bool EdgeWatch::Up(Incarnation to) {
   auto it = edges_.find(to);
+  // One that was forgotten here a moment before the transport would have given it up.
+  if (it == edges_.end() && static_cast<int64_t>(edges_.size()) < limits::kMaxPeers) {
+    it = edges_.emplace(to, Watched{}).first;
+  }
   if (it == edges_.end() || it->second.state == State::kUp) return false;
   it->second.state = State::kUp;
-  it->second.final = false;
   return true;
 }
 
@@ -35,10 +37,9 @@ bool EdgeWatch::Broke(Incarnation to, const absl::Status& why, Instant now) {
   if (it == edges_.end()) return false;
   Watched& edge = it->second;
   const bool news = edge.state != State::kBroken || edge.why != why;
-  if (edge.state == State::kUp) edge.down_since = edge.wanted = now;
+  if (edge.state == State::kUp) edge.wanted = now;
   edge.state = State::kBroken;
   edge.why = why;
-  edge.final = absl::IsFailedPrecondition(why);
   return news;
 }
 
@@ -48,15 +49,6 @@ std::vector<Edge> EdgeWatch::Broken() const {
     if (edge.state == State::kBroken) broken.push_back({to, edge.why});
   }
   return broken;
-}
-
-std::vector<Edge> EdgeWatch::DownFor(Nanoseconds limit, Instant now) const {
-  std::vector<Edge> down;
-  for (const auto& [to, edge] : edges_) {
-    if (edge.state == State::kUp) continue;
-    if (edge.final || now - edge.down_since >= limit) down.push_back({to, edge.why});
-  }
-  return down;
 }
 
 std::optional<Instant> EdgeWatch::ForgetAt() const {

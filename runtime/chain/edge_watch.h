@@ -37,14 +37,13 @@ class EdgeWatch {
   }
   const absl::Status& why(Incarnation to) const { return edges_.at(to).why; }
 
-  // What the transport says of it. False where that is no news, or it is not watched.
+  // What the transport says of it, from when on it is watched. False where that is no news.
   bool Up(Incarnation to);
+  // The same; one that is not watched does not matter.
   bool Broke(Incarnation to, const absl::Status& why, Instant now);
 
   // All that are broken.
   std::vector<Edge> Broken() const;
-  // Those that have been down for `limit`, or for good, and why.
-  std::vector<Edge> DownFor(Nanoseconds limit, Instant now) const;
 
   // Forgets those that are down and have not been wanted for long, except those for which `in_use`
   // holds. True where a broken one was among them.
@@ -68,8 +67,6 @@ class EdgeWatch {
   struct Watched {
     State state = State::kMaking;
     absl::Status why;  // it is broken, or was last
-    bool final = false;
-    Instant down_since;
     Instant wanted;
   };
   Instant ForgottenAt(const Watched& edge) const { return edge.wanted + give_up_; }

@@ -4,6 +4,7 @@
 
 #include "runtime/chain/error_facts.h"
 #include "runtime/chain/open_messages.h"
+#include "runtime/chain/planted.h"
 #include "runtime/chain/reached.h"
 
 namespace catena {
@@ -12,6 +13,14 @@ namespace {
 // Whether the stage itself is to blame for ending a request so.
 bool IsFailure(const absl::Status& refused) {
   return absl::IsInternal(refused) || absl::IsUnknown(refused) || absl::IsDataLoss(refused);
+}
+
+// Of a text that had ended when its gateway was lost, and its client did not hear of it.
+std::optional<FinishReason> FinishOfGiven(const LoopRequest& request, int64_t context) {
+  if (request.output.empty()) return std::nullopt;
+  const int64_t given = std::ssize(request.prompt) + std::ssize(request.output);
+  if (context > 0 && given > context) return FinishReason::kLength;
+  return FinishAfter(request.params, std::ssize(request.output), request.output.back());
 }
 
 }  // namespace
@@ -23,6 +32,7 @@ GatewayCore::GatewayCore(const GatewayCoreOptions& options)
 
 void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now,
                               std::vector<AbsentReplica> absent) {
+  if (router_.complete().ok()) complete_at_ = now;
   router_.Pass(now);
   watchdog_.Pass(now);
   watchdog_.SetReplicas(replicas);
@@ -35,6 +45,9 @@ void GatewayCore::SetReplicas(std::vector<ReplicaInfo> replicas, Instant now,
   }
   absences_.Set(std::move(absent));
   EndAbsent(now);
+  MoveStranded(now);
+  LeaveBadRoutes(now);
+  EvenLoad(now);
   Admit(now);
 }
 
@@ -56,7 +69,8 @@ absl::Status GatewayCore::MayEnter(const LoopRequest& request, Instant now) cons
     return WithReason(absl::DeadlineExceededError("the deadline passed before the request came"),
                       ErrorReason::kDeadline);
   }
-  if (!router_.complete().ok()) {
+  // What is gone for a moment is waited for.
+  if (!HasRoute(now)) {
     CATENA_REACHED(kNoRouteWhenItComes);
     return router_.complete();
   }
@@ -72,11 +86,16 @@ void GatewayCore::Submit(uint64_t ticket, LoopRequest request,
   s->request = std::move(request);
   s->listener = std::move(listener);
   s->submitted = s->started = s->first_token = now;
+  s->came = (now.time_since_epoch() + options_.unix_epoch).count();
+  s->growth = options_.growth_positions;
   do {
     s->id = options_.draw_id();
   } while (!by_id_.emplace(s->id, s).second);
   sequences_[ticket] = std::move(owned);
   if (!status.ok()) return Fail(s, status, now);
+  if (const auto finish = FinishOfGiven(s->request, router_.model().context_length)) {
+    return End(s, absl::OkStatus(), *finish, now);
+  }
   queue_.Add(ticket, now);
   Admit(now);
 }
@@ -97,34 +116,49 @@ void GatewayCore::Admit(Instant now) {
     absl::StatusOr<Route> route = router_.Choose(s->request.through);
     if (route.ok()) {
       Open(s, *std::move(route), now);
-    } else {
+    } else if (s->request.through) {
       CATENA_REACHED(kNoRouteWhenItsTurnComes);
       Fail(s, route.status(), now);
+    } else {
+      CATENA_REACHED(kWaitsForARoute);
+      return;
     }
   }
 }
 
 void GatewayCore::Open(Sequence* s, Route route, Instant now) {
   const int64_t context = router_.model().context_length;
-  if (s->prompt_length() > context) {  // the replicas are others than when it was accepted
+  if (s->given() > context) {  // the replicas are others than when it was accepted
     return Fail(s,
                 WithReason(absl::InvalidArgumentError(fmt::format(
                                "the prompt has {} tokens and the context {}: shorten it",
-                               s->prompt_length(), context)),
+                               s->given(), context)),
                            ErrorReason::kPromptTooLong),
                 now);
   }
   queue_.Take(s->ticket);
   s->state = State::kOpening;
-  s->key = {.gateway = options_.self, .number = next_number_++};
+  if (s->ids) {  // it was on a route before
+    CATENA_REACHED(kOpensAnew);
+    s->ids->BeginEpoch();
+  } else {
+    s->key = {.gateway = options_.self, .number = next_number_++};
+    s->max_length = MaxLength(s->request, context);
+    const int64_t speculate = s->request.score ? 0 : s->request.params.speculate;
+    std::vector<int32_t> known = s->request.prompt;
+    known.insert(known.end(), s->request.output.begin(), s->request.output.end());
+    s->ids.emplace(s->key, std::move(known), s->prompt_length(), speculate, s->max_length,
+                   route.stages[0].model.rotary_switch);
+  }
+  Take(s, std::move(route), now);
+}
+
+// It is on this route from here on, as soon as all stages say so.
+void GatewayCore::Take(Sequence* s, Route route, Instant now) {
   by_number_[s->key.number] = s;
   router_.AddSequence(route);
   s->route = std::move(route);
-  s->opened.assign(s->route.stages.size(), false);
-  s->max_length = MaxLength(s->request, context);
-  const int64_t speculate = s->request.score ? 0 : s->request.params.speculate;
-  s->ids.emplace(s->key, s->request.prompt, speculate, s->max_length,
-                 s->route.stages[0].model.rotary_switch);
+  s->opened.assign(s->route.stages.size(), std::nullopt);
   watchdog_.Pass(now);
   s->progress = SequenceProgress(s->route.stages.size(), watchdog_.now());
   for (const ReplicaInfo& stage : s->route.stages) Connect(stage.replica);
@@ -150,21 +184,30 @@ void GatewayCore::AskStage(const Sequence& s, size_t stage) {
 void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
   Sequence* s = Find(opened.sequence);
   if (s == nullptr || opened.life.epoch != s->ids->life().epoch) return;
+  // A stage that it waited for has failed meanwhile: there will be another epoch.
+  if (!s->is_on_route() && !CATENA_PLANTED(kStrandedGoesOn)) {
+    CATENA_REACHED(kOpenedTooLate);
+    return;
+  }
   watchdog_.Pass(now);
   for (size_t i = 0; i < s->opened.size(); ++i) {
     if (s->route.stages[i].replica.incarnation != from) continue;
     if (s->state == State::kRunning) {
       CATENA_REACHED(kStageSaysHowFarItIs);
+      if (opened.waits) {
+        CATENA_REACHED(kGoIsSaidAgain);
+        Send(from, Lane::kControl, s->MakeGo(i));
+      }
       // One that has not seen this round has nothing of it, whatever it had of another.
       const bool of_this_round = opened.life == s->ids->life();
       s->progress.OnAnswer(i, of_this_round ? opened.length : 0, watchdog_.now());
-    } else if (!s->opened[i]) {
-      s->opened[i] = true;
-      s->progress.Moved(watchdog_.now());
+    } else {
+      if (!s->opened[i]) s->progress.Moved(watchdog_.now());
+      s->opened[i] = {opened.life.round, opened.length};
     }
   }
   if (s->state == State::kRunning) return;
-  if (s->is_open()) {
+  if (s->is_open() || CATENA_PLANTED(kGoBeforeAllAnswered)) {
     Run(s, now);
   } else if (queue_.OneByOne(s->ticket)) {
     AskStages(s, now);
@@ -172,10 +215,15 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
 }
 
 void GatewayCore::Run(Sequence* s, Instant now) {
+  if (s->state == State::kOpening) queue_.Opened(s->ticket, now);
   s->state = State::kRunning;
-  queue_.Opened(s->ticket, now);
-  s->started = now;
-  if (!std::exchange(s->told, true)) events_.push_back({s->listener, LoopEvent::Start{s->id}});
+  s->broken_since.reset();
+  s->turned_away = false;
+  if (!std::exchange(s->told, true)) {
+    s->started = s->token_at = now;
+    events_.push_back({s->listener, LoopEvent::Start{s->id}});
+  }
+  if (s->ids->life().epoch > 0) GoOn(s);
   CollectSteps(s);
   SendCollected();
   Admit(now);
@@ -184,56 +232,74 @@ void GatewayCore::Run(Sequence* s, Instant now) {
 void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   Sequence* s = Find(refused.sequence);
   // A stage may be a round behind.
-  if (s == nullptr || refused.life.epoch != s->ids->life().epoch) return;
+  if (s == nullptr || !s->is_on_route() || refused.life.epoch != s->ids->life().epoch) return;
   const auto& stages = s->route.stages;
   const auto stage = std::find_if(stages.begin(), stages.end(), [from](const ReplicaInfo& r) {
     return r.replica.incarnation == from;
   });
   if (stage == stages.end()) return;
-  if (s->state == State::kOpening && absl::IsResourceExhausted(refused.status)) {
+  router_.Pass(now);
+  if (absl::IsResourceExhausted(refused.status) &&
+      (s->state == State::kOpening || !s->request.through)) {
+    if (s->state != State::kOpening) MadePlace(s, refused.status, now);
     return TryAgain(s, AdmissionQueue::Why::kNoMemory, now);
   }
-  router_.Pass(now);
+  if (ReasonOf(refused.status) == ErrorReason::kDiverged) return Diverged(s, stage, refused, now);
   if (refused.draining) {
     CATENA_REACHED(kRefusedByDraining);
     router_.Drains(from);
+    s->turned_away = true;
   } else if (IsFailure(refused.status)) {
     router_.Failed(*stage);
   } else if (absl::IsUnavailable(refused.status) && stage + 1 != stages.end()) {
     CATENA_REACHED(kRefusedForItsEdge);
     router_.EdgeFailed(*stage, *(stage + 1));
   }
-  if (absl::IsUnavailable(refused.status) && TryElsewhere(s, now)) return;
-  Fail(s, WithStage(Annotate(refused.status, StageName(*stage)), StageName(*stage)), now);
+  const std::string name = StageName(*stage);
+  const absl::Status why = WithStage(Annotate(refused.status, name), name);
+  if (IsFailure(refused.status)) {
+    Fell(s, why, now);
+  } else if (absl::IsUnavailable(refused.status)) {
+    SetBack(s, why, now);
+  } else {
+    Fail(s, why, now);
+  }
   Admit(now);
 }
 
-// Back to its place in the queue: whoever came first is served first.
+// One of the two stages computes other bits than it did, and which is not known: both are passed by
+// for a while, and all of it is computed anew from its ids.
+void GatewayCore::Diverged(Sequence* s, StageOf stage, const Refused& refused, Instant now) {
+  router_.Failed(*stage);
+  std::string who = StageName(*stage);
+  if (stage != s->route.stages.begin()) {
+    router_.Failed(*(stage - 1));
+    who = fmt::format("{} and {}", StageName(*(stage - 1)), who);
+  }
+  s->why = WithStage(Annotate(refused.status, "between " + who), who);
+  if (++s->failures > limits::kMaxFailures) return Fail(s, s->why, now);
+  BeginMove(s, Message(s->why), now);
+  if (!s->broken_since) s->broken_since = now;
+  TryAgain(s, AdmissionQueue::Why::kBroken, now);
+}
+
+// It will want more pages at once, so that it does not come and go with each page that is free.
+void GatewayCore::MadePlace(Sequence* s, const absl::Status& why, Instant now) {
+  CATENA_REACHED(kMakesPlace);
+  s->growth = std::min(2 * s->growth, s->max_length);
+  BeginMove(s, Message(why), now);
+}
+
+// Back to its place in the queue: whoever came first is served first. What it has of a text stays.
 void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
   LeaveRoute(s);
-  if (s->state == State::kOpening) {
-    queue_.PutBack(s->ticket, why, now);
-  } else {
-    queue_.Add(s->ticket, now);
-  }
+  queue_.PutBack(s->ticket, why, now);
   s->state = State::kWaiting;
 }
 
-// On another route, where there is one, as long as nothing has come of it. False where it tried
-// often enough.
-bool GatewayCore::TryElsewhere(Sequence* s, Instant now) {
-  if (s->last_token > 0 || !s->MayTryAgain()) {
-    CATENA_REACHED(kCannotTryElsewhere);
-    return false;
-  }
-  CATENA_REACHED(kTriesElsewhere);
-  TryAgain(s, AdmissionQueue::Why::kBroken, now);
-  Admit(now);
-  return true;
-}
-
-void GatewayCore::On(Incarnation from, Edges& edges, Instant now) {
-  router_.SetBrokenEdges(from, std::move(edges.broken));
+void GatewayCore::On(Incarnation from, Condition& condition, Instant now) {
+  router_.SetBrokenEdges(from, std::move(condition.broken));
+  if (condition.draining) router_.Drains(from);
   // What is only being opened need not wait for an edge to heal.
   std::vector<Sequence*> hit;
   for (const auto& [number, s] : by_number_) {
@@ -241,8 +307,10 @@ void GatewayCore::On(Incarnation from, Edges& edges, Instant now) {
   }
   for (Sequence* s : hit) {
     CATENA_REACHED(kEdgeBreaksWhileOpening);
-    if (s->MayTryAgain()) TryAgain(s, AdmissionQueue::Why::kBroken, now);
+    SetBack(s, absl::UnavailableError("an edge of its route broke"), now);
   }
+  MoveStranded(now);
+  if (condition.draining) LeaveBadRoutes(now);
   Admit(now);
 }
 
@@ -250,29 +318,31 @@ void GatewayCore::On(Incarnation from, Edges& edges, Instant now) {
 
 void GatewayCore::On(Incarnation from, Unknown& unknown, Instant now) {
   Sequence* s = Find(unknown.sequence);
-  if (s == nullptr || s->state != State::kRunning) return;
-  const ReplicaInfo* stage = s->route.Find(from);
-  if (stage == nullptr) return;
-  CATENA_REACHED(kStageHasLostIt);
-  Fail(s,
-       WithStage(WithReason(absl::UnavailableError(fmt::format(
-                                "{} no longer has the request; send it again", StageName(*stage))),
-                            ErrorReason::kStageLost),
-                 StageName(*stage)),
-       now);
+  if (s == nullptr || !s->is_on_route() || unknown.life.epoch != s->ids->life().epoch) return;
+  const auto& stages = s->route.stages;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    if (stages[i].replica.incarnation != from || !s->opened[i]) continue;
+    CATENA_REACHED(kStageHasLostIt);
+    return SetBack(s, StageError(stages[i], ErrorReason::kStageLost, "no longer has the request"),
+                   now);
+  }
 }
 
+// What a head has sampled is a function of what came before it: it is the same in any life.
 void GatewayCore::On(Incarnation from, Tokens& tokens, Instant now) {
   watchdog_.Pass(now);
   for (Token& token : tokens.tokens) {
     Sequence* s = Find(token.sequence);
-    const bool ours = s != nullptr && s->state == State::kRunning && token.life == s->ids->life() &&
+    const bool of_life = !CATENA_PLANTED(kTokensOfOneLifeOnly) ||
+                         (s != nullptr && s->ids && token.life == s->ids->life());
+    const bool ours = s != nullptr && s->state != State::kOpening && of_life &&
                       s->route.head().replica.incarnation == from;
-    if (ours) {
-      TakeToken(s, token, now);
-    } else {
-      CATENA_REACHED(kTokenOfAnotherLife);
+    if (!ours) {
+      CATENA_REACHED(kTokenOfAnotherHead);
+      continue;
     }
+    if (s->state != State::kRunning) CATENA_REACHED(kTokenWhileMoving);
+    TakeToken(s, token, now);
   }
   SendCollected();
   Admit(now);
@@ -293,8 +363,12 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   if (token.position < expected) CATENA_REACHED(kTokenIsRepeated);
   if (token.position > expected) CATENA_REACHED(kTokenBeforeItWasLost);  // and will be repeated
   if (token.position != expected) return;
-  if (expected == (score ? 1 : s->prompt_length())) s->first_token = now;
+  if (expected == (score ? 1 : s->given())) s->first_token = now;
   s->last_token = expected;
+  s->setbacks = s->failures = 0;
+  Acquit(*s);
+  EndMove(s, now);
+  s->token_at = now;
   s->progress.Moved(watchdog_.now());
   trail_.Add(s->route, now);
   std::optional<FinishReason> finish;
@@ -364,27 +438,39 @@ void GatewayCore::On(Incarnation from, NeedFrom& need, Instant) {
 void GatewayCore::Tick(Instant now) {
   router_.Pass(now);
   watchdog_.Pass(now);
+  if (router_.complete().ok()) complete_at_ = now;
   EndLate(now);
-  if (now >= heartbeat_at_) {
-    heartbeat_at_ = now + options_.detection.heartbeat;
-    for (const auto& [number, s] : by_number_) {
-      if (s->state != State::kOpening || now - s->asked_at < limits::kRetry) continue;
-      CATENA_REACHED(kOpenIsSentAgain);
-      AskStages(s, now);
-    }
-    Watch(now);
-    EndAbsent(now);
-    SendAll(MakeHeartbeats(by_number_, next_number_ - 1));
-    SendAll(MakeSentLengths(by_number_));
-  }
+  if (now >= heartbeat_at_) Beat(now);
+  MoveStranded(now);
   Admit(now);
+}
+
+void GatewayCore::Beat(Instant now) {
+  heartbeat_at_ = now + options_.detection.heartbeat;
+  for (const auto& [number, s] : by_number_) {
+    const bool asks = s->state == State::kOpening || s->state == State::kMoving;
+    if (!asks || now - s->asked_at < limits::kRetry) continue;
+    CATENA_REACHED(kOpenIsSentAgain);
+    AskStages(s, now);
+  }
+  Watch(now);
+  EndAbsent(now);
+  LeaveBadRoutes(now);
+  SendAll(
+      MakeHeartbeats(by_number_, next_number_ - 1, router_.replicas(), [this](const Sequence& s) {
+        return s.state == State::kRunning && watchdog_.InDoubt(s.progress);
+      }));
+  SendAll(MakeSentLengths(by_number_));
 }
 
 std::optional<Instant> GatewayCore::WakeAt() const {
   if (sequences_.empty()) return std::nullopt;
-  Instant wake = std::min(heartbeat_at_, queue_.NextAt().value_or(heartbeat_at_));
+  Instant wake = heartbeat_at_;
+  // Without a route nobody's turn comes.
+  if (router_.complete().ok()) wake = std::min(wake, queue_.NextAt().value_or(wake));
   for (const auto& [ticket, s] : sequences_) {
     if (s->request.deadline) wake = std::min(wake, *s->request.deadline);
+    if (s->state == State::kStranded && s->move_at) wake = std::min(wake, *s->move_at);
   }
   return wake;
 }
@@ -402,7 +488,7 @@ std::vector<SequenceSummary> GatewayCore::Sequences(size_t most, Instant now) co
 
 std::optional<SequenceAtGateway> GatewayCore::View(PublicId id) const {
   const auto it = by_id_.find(id);
-  if (it == by_id_.end() || it->second->state == State::kWaiting) return std::nullopt;
+  if (it == by_id_.end() || !it->second->ids) return std::nullopt;
   return SequenceAtGateway{it->second->key, it->second->ids->View()};
 }
 

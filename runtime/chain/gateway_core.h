@@ -1,5 +1,14 @@
 // The core of a gateway: admits sequences in order, opens each on all stages of a route or none,
-// feeds tokens back to the first stage, ends them.
+// feeds tokens back to the first stage, takes them to other stages when one fails, ends them.
+//
+//   kWaiting ─ Open ─▶ kOpening ─ all Opened ─▶ kRunning ─▶ the end
+//      ▲                  │                      ▲    │
+//      ├── no memory, ────┘                      │    │ a stage is lost, stuck, draining
+//      │   or a stage failed             all Opened   ▼
+//      └────── no memory ──────────── kMoving ◀─ kStranded ─ no route for too long ─▶ the end
+//
+// gateway_core_moving.cc has the way from kRunning back to it (DESIGN section 4, rule 4), and
+// gateway_core_ending.cc all ends but the good one.
 //
 // Thread rules: see Core.
 #pragma once
@@ -30,6 +39,8 @@ struct GatewayCoreOptions {
   int64_t max_waiting = 1024;  // sequences in the queue; past it, RESOURCE_EXHAUSTED
   uint64_t jitter_seed = 1;    // of the pauses after a refusal
   std::function<PublicId()> draw_id = DrawPublicId;
+  Nanoseconds unix_epoch{};  // what to add to an Instant for the time since 1970
+  int64_t growth_positions = limits::kGrowthPositions;
   limits::DetectionLimits detection = {};
 };
 
@@ -56,6 +67,8 @@ class GatewayCore : public Core {
 
   const Router& router() const { return router_; }
   int64_t waiting() const { return queue_.waiting(); }
+  // Those of them that ran before: they made place for others.
+  int64_t returned() const { return queue_.returned(); }
   int64_t running() const { return static_cast<int64_t>(sequences_.size()) - waiting(); }
   // Of one that is on a route.
   std::optional<SequenceAtGateway> View(PublicId id) const;
@@ -72,7 +85,7 @@ class GatewayCore : public Core {
   void On(Incarnation from, Opened& opened, Instant now);
   void On(Incarnation from, Refused& refused, Instant now);
   void On(Incarnation from, Unknown& unknown, Instant now);
-  void On(Incarnation from, Edges& edges, Instant now);
+  void On(Incarnation from, Condition& condition, Instant now);
   void On(Incarnation from, Tokens& tokens, Instant now);
   void On(Incarnation from, Lengths& lengths, Instant now);
   void On(Incarnation from, NeedFrom& need, Instant now);
@@ -86,29 +99,49 @@ class GatewayCore : public Core {
   void AskStages(Sequence* s, Instant now);
   void AskStage(const Sequence& s, size_t stage);
   void Run(Sequence* s, Instant now);
+  using StageOf = std::vector<ReplicaInfo>::const_iterator;
+  void Diverged(Sequence* s, StageOf stage, const Refused& refused, Instant now);
+  void MadePlace(Sequence* s, const absl::Status& why, Instant now);
   void TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now);
-  bool TryElsewhere(Sequence* s, Instant now);
+
+  // Moving.
+  void SetBack(Sequence* s, const absl::Status& why, Instant now);
+  // From its last token to the next it moves, once or several times.
+  void BeginMove(Sequence* s, std::string_view why, Instant now);
+  void EndMove(Sequence* s, Instant now);
+  void Fell(Sequence* s, const absl::Status& why, Instant now);
+  void Strand(Sequence* s, Instant now);
+  bool AwaitsTrial(const Sequence& s);
+  void Acquit(const Sequence& s);
+  void MoveStranded(Instant now);
+  void MoveTo(Sequence* s, Route route, Instant now);
+  void LeaveBadRoutes(Instant now);
+  void EvenLoad(Instant now);
+  void GoOn(Sequence* s);
 
   // Running.
   Sequence* Find(const SequenceKey& key);
   void TakeToken(Sequence* s, Token& token, Instant now);
+  void Beat(Instant now);
   void CollectSteps(Sequence* s);
   void SendCollected();
   void SendAll(std::vector<Envelope> envelopes);
 
   // Ending.
+  void Take(Sequence* s, Route route, Instant now);
   void LeaveRoute(Sequence* s);
   void End(Sequence* s, const absl::Status& status, FinishReason reason, Instant now);
   void Fail(Sequence* s, const absl::Status& status, Instant now) {
     End(s, status, FinishReason::kLength, now);
   }
   void EndLate(Instant now);
+  bool WaitsInVain(const Sequence& s, Instant now) const;
+  bool HasRoute(Instant now) const;
   void EndAbsent(Instant now);
   void FailReplica(Incarnation replica, const absl::Status& why, Instant now);
 
   // Watching (see Watchdog).
   void Watch(Instant now);
-  void EndStuck(Sequence* s, size_t stage, Instant now);
 
   GatewayCoreOptions options_;
   Router router_;
@@ -122,6 +155,8 @@ class GatewayCore : public Core {
   Instant heartbeat_at_{};
   Watchdog watchdog_;
   Absences absences_;
+  std::optional<uint64_t> trial_;       // ticket of the suspect that is tried
+  std::optional<Instant> complete_at_;  // when there was a route for new sequences, last
   TokenTrail trail_;
 };
 

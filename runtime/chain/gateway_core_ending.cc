@@ -13,13 +13,6 @@ namespace {
 // When what failed for want of a stage is to be sent again at the earliest.
 constexpr std::chrono::seconds kLeastRetryAfter{1};
 
-// Of a request that ends for want of a stage; `what` follows the stage's name.
-absl::Status Lost(const ReplicaInfo& stage, ErrorReason reason, std::string_view what) {
-  const std::string name = StageName(stage);
-  const absl::Status status = absl::UnavailableError(fmt::format("{} {}", name, what));
-  return WithStage(WithReason(status, reason), name);
-}
-
 }  // namespace
 
 // --- ending ---
@@ -35,13 +28,14 @@ void GatewayCore::LeaveRoute(Sequence* s) {
 
 void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reason, Instant now) {
   queue_.Remove(s->ticket);
-  if (s->state == State::kWaiting) {
-    s->started = s->first_token = now;
-  } else {
+  Acquit(*s);
+  if (!s->told) s->started = now;
+  if (s->state != State::kWaiting) {
     LeaveRoute(s);
     // Its pages are free by the time an Open that is sent now arrives.
     queue_.MemoryWasFreed(now);
   }
+  EndMove(s, now);
   if (s->last_token == 0) s->first_token = now;
   LoopStats stats = s->Stats(now);
   if (absl::IsUnavailable(status) || absl::IsResourceExhausted(status)) {
@@ -69,6 +63,7 @@ void GatewayCore::EndAbsent(Instant now) {
 
 void GatewayCore::Connected(Incarnation peer, Instant now) {
   router_.Connected(peer);
+  MoveStranded(now);
   Admit(now);
 }
 
@@ -77,37 +72,36 @@ void GatewayCore::Disconnected(Incarnation peer, const absl::Status& why, Instan
   FailReplica(peer, why, now);
 }
 
-// All that needs it ends, or tries elsewhere where it was only being opened: what runs may be what
-// made it fail.
+// All that needs it goes on elsewhere.
 void GatewayCore::FailReplica(Incarnation replica, const absl::Status& why, Instant now) {
   std::vector<Sequence*> hit;
   for (const auto& [number, s] : by_number_) {
-    if (s->route.Find(replica) != nullptr) hit.push_back(s);
+    if (s->is_on_route() && s->route.Find(replica) != nullptr) hit.push_back(s);
   }
   router_.Pass(now);
   if (!hit.empty()) router_.Failed(*hit[0]->route.Find(replica));
   for (Sequence* s : hit) {
-    if (s->state == State::kOpening && s->MayTryAgain()) {
-      CATENA_REACHED(kReplicaFailsWhileOpening);
-      TryAgain(s, AdmissionQueue::Why::kBroken, now);
-      continue;
-    }
     CATENA_REACHED(kReplicaFails);
-    Fail(s,
-         Lost(*s->route.Find(replica), ErrorReason::kStageLost,
-              fmt::format("has failed ({}); send the request again", Message(why))),
+    Fell(s,
+         StageError(*s->route.Find(replica), ErrorReason::kStageLost,
+                    fmt::format("has failed ({}); send the request again", Message(why))),
          now);
   }
+  MoveStranded(now);
   Admit(now);
 }
 
 void GatewayCore::EndLate(Instant now) {
-  std::vector<Sequence*> late;
+  std::vector<Sequence*> late, routeless;
   for (const auto& [ticket, s] : sequences_) {
-    if (s->request.deadline && *s->request.deadline <= now) late.push_back(s.get());
+    if (s->request.deadline && *s->request.deadline <= now) {
+      late.push_back(s.get());
+    } else if (WaitsInVain(*s, now)) {
+      routeless.push_back(s.get());
+    }
   }
   for (Sequence* s : late) {
-    const bool running = s->state == State::kRunning;
+    const bool running = s->is_on_route();
     running ? CATENA_REACHED(kLateWhileRunning) : CATENA_REACHED(kLateWhileWaiting);
     const char* where = running ? "running" : "waiting for a place";
     Fail(s,
@@ -116,6 +110,24 @@ void GatewayCore::EndLate(Instant now) {
              ErrorReason::kDeadline),
          now);
   }
+  for (Sequence* s : routeless) {
+    CATENA_REACHED(kRouteIsAwaitedInVain);
+    Fail(s, s->why.ok() ? router_.complete() : s->why, now);
+  }
+}
+
+// Whether no stage has come for so long that none is to be expected.
+bool GatewayCore::WaitsInVain(const Sequence& s, Instant now) const {
+  const Nanoseconds limit = options_.detection.wait_for_route;
+  if (s.state == State::kWaiting && !HasRoute(now)) return true;
+  const bool waits = s.state == State::kWaiting || s.state == State::kStranded;
+  return waits && s.broken_since && now - *s.broken_since >= limit;
+}
+
+// Whether there is one, or was a moment ago.
+bool GatewayCore::HasRoute(Instant now) const {
+  return router_.complete().ok() ||
+         (complete_at_ && now - *complete_at_ < options_.detection.wait_for_route);
 }
 
 // --- watching ---
@@ -123,13 +135,7 @@ void GatewayCore::EndLate(Instant now) {
 void GatewayCore::Watch(Instant now) {
   std::vector<std::pair<Sequence*, size_t>> stuck;
   for (const auto& [number, s] : by_number_) {
-    if (s->state == State::kRunning && watchdog_.InDoubt(s->progress) &&
-        now - s->asked_at >= limits::kRetry) {
-      CATENA_REACHED(kSequenceIsInDoubt);
-      s->asked_at = now;
-      for (size_t i = 0; i < s->route.stages.size(); ++i) AskStage(*s, i);
-    }
-    if (!watchdog_.StandsStill(s->progress)) continue;
+    if (!s->is_on_route() || !watchdog_.StandsStill(s->progress)) continue;
     const size_t stage = s->StandsAt();
     const Incarnation replica = s->route.stages[stage].replica.incarnation;
     if (watchdog_.Works(replica)) {
@@ -139,18 +145,16 @@ void GatewayCore::Watch(Instant now) {
       stuck.emplace_back(s, stage);
     }
   }
-  for (const auto& [s, stage] : stuck) EndStuck(s, stage, now);
-}
-
-void GatewayCore::EndStuck(Sequence* s, size_t stage, Instant now) {
-  const ReplicaInfo& at = s->route.stages[stage];
-  router_.Failed(at);
-  if (s->state == State::kOpening && TryElsewhere(s, now)) return;
-  Fail(s,
-       Lost(at, ErrorReason::kStageStalled,
-            fmt::format("has made no progress with the request for {:.3g} s; send it again",
-                        ToSeconds(watchdog_.limit()))),
-       now);
+  for (const auto& [s, stage] : stuck) {
+    const ReplicaInfo& at = s->route.stages[stage];
+    router_.Failed(at);
+    SetBack(
+        s,
+        StageError(at, ErrorReason::kStageStalled,
+                   fmt::format("has made no progress with the request for {:.3g} s; send it again",
+                               ToSeconds(watchdog_.limit()))),
+        now);
+  }
 }
 
 }  // namespace catena

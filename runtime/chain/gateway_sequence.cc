@@ -2,6 +2,7 @@
 
 #include "runtime/chain/limits.h"
 #include "runtime/chain/open_messages.h"
+#include "runtime/chain/planted.h"
 
 namespace catena {
 
@@ -10,6 +11,9 @@ ChainMessage GatewaySequence::MakeOpen(size_t stage) const {
   if (stage < route.shards()) {
     OpenStage open = MakeOpenStage(key, life, request, max_length, route, stage);
     open.public_id = id;
+    open.reserve = std::min(max_length, ids->known() + growth);
+    open.came = came;
+    open.started = told;
     return open;
   }
   OpenHead open = MakeOpenHead(key, life, request, max_length, route);
@@ -17,14 +21,33 @@ ChainMessage GatewaySequence::MakeOpen(size_t stage) const {
   // A head that has lost the sequence goes on where it was: what it sampled before was perhaps of
   // another round, with other rotary factors. At first all ids come with the steps.
   open.first_token = next_token();
-  if (last_token > 0) open.ids = ids->First(open.first_token - 1);
+  if (last_token == 0) return open;
+  open.ids = ids->First(open.first_token - (CATENA_PLANTED(kHeadGetsOneIdMore) ? 0 : 1));
   return open;
 }
 
 size_t GatewaySequence::StandsAt() const {
   if (state == State::kRunning) return progress.StandsAt(ids->size());
-  const auto unopened = std::find(opened.begin(), opened.end(), false);
+  const auto unopened = std::find(opened.begin(), opened.end(), std::nullopt);
   return static_cast<size_t>(unopened - opened.begin());
+}
+
+void GatewaySequence::SetLengths() {
+  lengths.clear();
+  for (const std::optional<Answer>& answer : opened) {
+    // (Not all have answered where that fault is planted.)
+    const Answer a = answer.value_or(Answer{});
+    const uint32_t round = CATENA_PLANTED(kOldRoundsCount) ? ids->life().round : a.round;
+    lengths.push_back(ids->ValidLength(round, a.length));
+  }
+}
+
+Go GatewaySequence::MakeGo(size_t stage) const {
+  return {.sequence = key,
+          .life = ids->life(),
+          .length = lengths[stage],
+          .next_length = lengths[stage + 1],
+          .replay_end = ids->known()};
 }
 
 SequenceSummary GatewaySequence::Summary(Instant now, WatchTime watched) const {
@@ -48,16 +71,26 @@ LoopStats GatewaySequence::Stats(Instant now) const {
   LoopStats stats{
       .queue = started - submitted, .prefill = first_token - started, .decode = now - first_token};
   if (!ids) return stats;
+  stats.moves = moves;
   stats.drafted = ids->drafted();
   stats.accepted = ids->accepted();
   return stats;
 }
 
-std::vector<Envelope> MakeHeartbeats(const SequencesOnRoutes& sequences, uint64_t newest) {
+std::vector<Envelope> MakeHeartbeats(const SequencesOnRoutes& sequences, uint64_t newest,
+                                     const std::vector<ReplicaInfo>& all,
+                                     const std::function<bool(const GatewaySequence&)>& doubt) {
   std::map<Incarnation, Heartbeat> heartbeats;
+  for (const ReplicaInfo& stage : all) {
+    if (!CATENA_PLANTED(kHeartbeatsOnRoutesOnly)) heartbeats[stage.replica.incarnation];
+  }
   for (const auto& [number, s] : sequences) {
+    const Heartbeat::Entry entry{.sequence = s->key,
+                                 .life = s->ids->life(),
+                                 .next_token = s->next_token(),
+                                 .tell = doubt(*s)};
     for (const ReplicaInfo& stage : s->route.stages) {
-      heartbeats[stage.replica.incarnation].open.push_back({s->key, s->next_token()});
+      heartbeats[stage.replica.incarnation].open.push_back(entry);
     }
   }
   std::vector<Envelope> envelopes;

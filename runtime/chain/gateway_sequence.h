@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,14 +27,20 @@ struct SequenceAtGateway {
 
 // A sequence in a list of all.
 struct SequenceSummary {
-  enum class State { kWaiting, kOpening, kRunning };
+  enum class State {
+    kWaiting,   // for a place
+    kOpening,   // for all stages of a route to open it
+    kRunning,   //
+    kMoving,    // for all stages of its new route to be in the epoch
+    kStranded,  // for a route on which it can go on
+  };
   struct Stage {
     Role role = Role::kShard;
     LayerRange layers;  // a shard's
     std::string address;
   };
   PublicId id{};
-  State state = State::kWaiting;  // for a place; for its stages; for its end
+  State state = State::kWaiting;
   Nanoseconds age{};
   int64_t prompt_tokens = 0;
   int64_t output_tokens = 0;
@@ -50,29 +57,53 @@ struct GatewaySequence {
   std::shared_ptr<LoopListener> listener;
   State state = State::kWaiting;
   bool told = false;  // that it has started
-  int breaks = 0;     // of links and the like, before it has a token
   Instant submitted, started, first_token;
+  int64_t came = 0;    // ns since 1970
+  int64_t growth = 0;  // positions beyond those that it has that it wants set aside
 
-  // While it is on a route.
+  // From when it was on a route for the first time.
   SequenceKey key;
-  Route route;
-  std::vector<bool> opened;  // by stage of the route
-  Instant asked_at;          // when Opens were last sent
   int64_t max_length = 0;
   std::optional<SequenceIds> ids;
+
+  // While it is on a route.
+  Route route;
+  // What a stage has said when it came into the epoch.
+  struct Answer {
+    uint32_t round = 0;
+    int64_t length = 0;
+  };
+  std::vector<std::optional<Answer>> opened;  // by stage of the route
+  std::vector<int64_t> lengths;               // valid positions of each, when it went on
+  Instant asked_at;                           // when Opens were last sent
+
+  // When it cannot go on where it is.
+  absl::Status why;                     // as its end would say
+  std::optional<Instant> broken_since;  // until it goes on
+  std::optional<Instant> move_at;       // not before, so that moves do not come in storms
+  int setbacks = 0;                     // since the newest token,
+  int failures = 0;                     // and those of them that it may be to blame for
+  bool turned_away = false;             // by a stage that drains
+  Moves moves;                          // that are over
+  std::optional<Moved> move;            // until the next token
+  Instant token_at;                     // when the newest came, or it started
+
   int64_t last_token = 0;  // the newest that came (scored: the newest score); 0: none
   SequenceProgress progress;
 
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
+  // Positions that the request comes with.
+  int64_t given() const { return prompt_length() + std::ssize(request.output); }
   // The first position whose token (scored: whose score) has not come.
   int64_t next_token() const { return request.score ? last_token + 1 : ids->known(); }
-  // A stage failed it before it had a token: whether it may try another. One that finds no stage
-  // which stays is ended.
-  bool MayTryAgain() { return ++breaks <= kMaxBreaks; }
-  static constexpr int kMaxBreaks = 5;
   bool is_open() const {
-    return std::all_of(opened.begin(), opened.end(), [](bool o) { return o; });
+    return std::all_of(opened.begin(), opened.end(), [](const auto& o) { return o.has_value(); });
   }
+  // It waits for the stages of its route, or for their tokens.
+  bool is_on_route() const { return state != State::kWaiting && state != State::kStranded; }
+  // All stages have told: what of their lengths holds.
+  void SetLengths();
+  Go MakeGo(size_t stage) const;
   // What a stage of the route is asked to open. One that has it open already answers how far it has
   // come.
   ChainMessage MakeOpen(size_t stage) const;
@@ -86,7 +117,11 @@ struct GatewaySequence {
 using SequencesOnRoutes = std::map<uint64_t, GatewaySequence*>;
 
 // What all stages are told from time to time: which sequences are open, of those up to `newest`.
-std::vector<Envelope> MakeHeartbeats(const SequencesOnRoutes& sequences, uint64_t newest);
+// Of those that `doubt` names, stages are to tell how far they have come. Where nothing is open any
+// more, that is said too: a Close may have been lost.
+std::vector<Envelope> MakeHeartbeats(const SequencesOnRoutes& sequences, uint64_t newest,
+                                     const std::vector<ReplicaInfo>& all,
+                                     const std::function<bool(const GatewaySequence&)>& doubt);
 // What first stages are told from time to time: what was sent, where it is not acknowledged.
 std::vector<Envelope> MakeSentLengths(const SequencesOnRoutes& sequences);
 

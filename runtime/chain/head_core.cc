@@ -23,6 +23,7 @@ void HeadCore::Receive(Incarnation from, Lane lane, ChainMessage message, Instan
     receiving_.Receive(from, *beat, now, [&](HeadSequence* s, const Heartbeat::Entry& entry) {
       s->Confirm(entry.next_token);
       Repeat(s, now);
+      if (entry.tell) Announce(*s);
     });
     SendTokens();
   }
@@ -36,15 +37,33 @@ void HeadCore::On(Incarnation from, OpenHead& open, Instant now) {
   receiving_.Renew(from, now);
   const SequenceKey key = open.sequence;
   const Life life = open.life;
-  const HeadSequence* s = receiving_.Find(key);
+  HeadSequence* s = receiving_.Find(key);
   if (s != nullptr && life.epoch < s->intake.life.epoch) return;
-  if (s == nullptr || life.epoch > s->intake.life.epoch) {
-    receiving_.Close(key);
-    const absl::Status status = Admit(std::move(open), now);
-    if (!status.ok()) return receiving_.Refuse(key, life, status);
-    s = receiving_.Find(key);
+  absl::Status status;
+  if (s == nullptr) {
+    status = Admit(std::move(open), now);
+  } else if (life.epoch > s->intake.life.epoch) {
+    status = CheckOpen(open);
+    if (status.ok()) Install(s, open, now);
   }
-  Send(from, Lane::kControl, Opened{key, s->intake.life, s->Length()});
+  if (!status.ok()) return receiving_.Refuse(key, life, status);
+  Announce(*receiving_.Find(key));
+}
+
+// What was on its way to the gateway when the route broke may not have come.
+void HeadCore::Install(HeadSequence* s, const OpenHead& open, Instant now) {
+  receiving_.EnterEpoch(s, open.life.epoch, open.upstream);
+  s->Confirm(open.first_token);
+  for (HeadSequence::Result& result : s->results) {
+    Collect(result.token);
+    result.sent = now;
+  }
+  SendTokens();
+}
+
+void HeadCore::Announce(const HeadSequence& s) {
+  Send(s.intake.key.gateway, Lane::kControl,
+       Opened{.sequence = s.intake.key, .life = s.intake.life, .length = s.Length()});
 }
 
 absl::Status HeadCore::CheckOpen(const OpenHead& open) const {
@@ -141,14 +160,17 @@ void HeadCore::Take(HeadSequence* s, int64_t position, const float* logits, Inst
   if (intake.closed || stale || s->rejected()) return;
   absl::StatusOr<std::optional<Token>> token =
       s->TakeRow(position, {logits, static_cast<size_t>(options_.vocab_size)}, &scratch_);
-  if (!token.ok()) return receiving_.Refuse(intake.key, intake.life, token.status());
+  if (!token.ok()) return receiving_.End(intake.key, intake.life, token.status());
   if (!token->has_value()) return;
   Collect(**token);
   s->results.push_back({**std::move(token), now});
 }
 
-void HeadCore::EndAll(const absl::Status& why) {
-  receiving_.RefuseIf([](const HeadSequence&) { return true; }, why);
+void HeadCore::Drain() {
+  receiving_.Drain();
+  receiving_.table().ForEachGateway([&](Incarnation gateway) {
+    Send(gateway, Lane::kControl, Condition{.broken = {}, .draining = true});
+  });
 }
 
 // --- messages being put together ---

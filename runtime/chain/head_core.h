@@ -41,11 +41,11 @@ class HeadCore final : public Core {
   // Their logits, (rows, vocab_size).
   void Complete(const float* logits, Instant now);
 
-  // From here on no new sequences are taken.
-  void Drain() { receiving_.Drain(); }
+  // From here on no new sequences are taken, and those that are here had better leave.
+  void Drain();
   bool draining() const { return receiving_.draining(); }
   // Ends all sequences, telling their gateways why.
-  void EndAll(const absl::Status& why);
+  void EndAll(const absl::Status& why) { receiving_.EndAll(why); }
 
   int64_t row_bytes() const { return options_.row_bytes; }
   // Nothing that has come could be run now.
@@ -61,6 +61,8 @@ class HeadCore final : public Core {
   void On(Incarnation from, OpenHead& open, Instant now);
   absl::Status CheckOpen(const OpenHead& open) const;
   absl::Status Admit(OpenHead open, Instant now);
+  void Install(HeadSequence* s, const OpenHead& open, Instant now);
+  void Announce(const HeadSequence& s);
   void Repeat(HeadSequence* s, Instant now);
 
   // Results.

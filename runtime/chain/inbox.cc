@@ -4,6 +4,7 @@
 
 #include <xxhash.h>
 
+#include "runtime/chain/planted.h"
 #include "runtime/chain/reached.h"
 
 namespace catena {
@@ -26,6 +27,16 @@ bool Inbox::Agrees(const Step& step) const {
   return true;
 }
 
+bool Inbox::IsWhole(const Step& step, const RowPayload& payload, size_t offset,
+                    int64_t first_row) const {
+  for (int64_t p = first_row; p < step.end() && !CATENA_PLANTED(kHashesAreNotCompared); ++p) {
+    const size_t i = static_cast<size_t>(p - step.first_row());
+    const char* row = payload->data() + offset + i * static_cast<size_t>(options_.row_bytes);
+    if (HashRow(row, options_.row_bytes) != step.row_hashes[i]) return false;
+  }
+  return true;
+}
+
 Inbox::Result Inbox::Take(const Step& step, const RowPayload& payload, size_t offset,
                           uint64_t batch, Lane lane, Instant now) {
   if (!WellFormed(step)) return Result::kMalformed;
@@ -35,9 +46,11 @@ Inbox::Result Inbox::Take(const Step& step, const RowPayload& payload, size_t of
   if (step.position < end_) CATENA_REACHED(kStepOverlaps);
   if (step.end() > begin_ + options_.window) return Result::kMalformed;
   const int64_t first_row = std::max(step.first_row(), end_);
+  if (!IsWhole(step, payload, offset, first_row)) return Result::kCorrupt;
   pieces_.push_back(
       {.position = end_,
-       .ids = {step.ids.begin() + (end_ - step.position), step.ids.end()},
+       .ids = {step.ids.begin() + (CATENA_PLANTED(kOverlapCountsTwice) ? 0 : end_ - step.position),
+               step.ids.end()},
        .first_row = first_row,
        .payload = first_row < step.end() ? payload : nullptr,
        .offset = offset + static_cast<size_t>((first_row - step.first_row()) * options_.row_bytes),

@@ -48,6 +48,7 @@ class Inbox {
     kDuplicate,
     kGap,        // rows before it are missing: ask
     kDiverged,   // a duplicate with other bits
+    kCorrupt,    // rows are not those whose hashes came with them: ask
     kMalformed,  // wrong shape, or past a bound: a hostile or broken peer
   };
   // `offset`: of the step's first row in `payload`, whose size the caller has checked.
@@ -89,6 +90,8 @@ class Inbox {
   };
 
   bool WellFormed(const Step& step) const;
+  // The rows of positions from `first_row` on are those that the sender hashed.
+  bool IsWhole(const Step& step, const RowPayload& payload, size_t offset, int64_t first_row) const;
   // Where the step's rows overlap what came before, they are the same.
   bool Agrees(const Step& step) const;
 

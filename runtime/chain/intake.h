@@ -19,7 +19,8 @@ namespace catena {
 class ToldLength {
  public:
   ToldLength(int64_t length, int64_t window)
-      : length_(length), every_(std::max<int64_t>(1, window / 2)) {}
+      : length_(length), window_(window), every_(std::max<int64_t>(1, window / 2)) {}
+  int64_t window() const { return window_; }
 
   // Rows came, and upstream waits to hear of their end.
   void OweNews() { owed_ = true; }
@@ -36,6 +37,7 @@ class ToldLength {
 
  private:
   int64_t length_;
+  int64_t window_;
   int64_t every_;
   bool owed_ = false;
 };
@@ -52,8 +54,8 @@ struct Intake {
         told(options.begin, options.window) {}
 
   const SequenceKey key;
-  const PublicId public_id;    // what the log calls it
-  const Incarnation upstream;  // who sends the steps
+  const PublicId public_id;  // what the log calls it
+  Incarnation upstream;      // who sends the steps
   Life life;
   std::optional<int32_t> rotary;  // of the round, as its steps say
   Inbox inbox;                    // begin(): positions given to a batch

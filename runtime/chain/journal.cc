@@ -47,6 +47,16 @@ void Journal::Read(int64_t from, int64_t to, std::string* bytes,
   }
 }
 
+std::optional<int64_t> Journal::FirstCorrupt(int64_t from, int64_t to) const {
+  CATENA_CHECK(begin_ <= from && to <= end_);
+  for (int64_t p = from; p < to; ++p) {
+    const Block& block = blocks_[(p - begin_) / kBlockRows];
+    const int64_t at = (p - begin_) % kBlockRows;
+    if (HashRow(block.rows.get() + at * row_bytes_, row_bytes_) != block.hashes[at]) return p;
+  }
+  return std::nullopt;
+}
+
 void Journal::Restart(int64_t position) {
   PopBlocks(0);
   begin_ = end_ = position;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,10 @@ class Journal {
 
   // Appends the rows of [from, to) to `bytes` and their hashes. REQUIRES: begin <= from, to <= end.
   void Read(int64_t from, int64_t to, std::string* bytes, std::vector<uint64_t>* hashes) const;
+
+  // The first of the rows of [from, to) that is not what was appended: memory that failed.
+  // REQUIRES: as Read.
+  std::optional<int64_t> FirstCorrupt(int64_t from, int64_t to) const;
 
   // Forgets all, and goes on at `position`.
   void Restart(int64_t position);

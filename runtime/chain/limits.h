@@ -31,20 +31,28 @@ inline constexpr size_t kMaxMailboxBytes = 256 << 20;  // and the rows in them
 inline constexpr int64_t kMaxOpenSequences = 4096;     // open at a stage
 // That a gateway's heartbeat names: what a stage has open, and what it is being asked to open.
 inline constexpr int64_t kMaxHeartbeat = 2 * kMaxOpenSequences;
+// A sequence has KV pages set aside for so many positions more than it comes with, and twice as
+// many each time that it had to make place for another.
+inline constexpr int64_t kGrowthPositions = 256;
 inline constexpr int64_t kMaxWindowRows = 4096;     // that a gateway may grant a hop
 inline constexpr int64_t kDefaultWindowRows = 512;  // rows in flight past the receiver's length
+// A sequence ends where more stages fail in a row while they compute it, without a new token: it
+// may be what makes them fail.
+inline constexpr int kMaxFailures = 8;
+// After so many it is suspected, and of the suspects one is tried at a time.
+inline constexpr int kFailuresToSuspect = 4;
 
 // --- time ---
 // By what failures are noticed. Operators choose them, by flags of the roles and of `up`.
 struct DetectionLimits {
-  milliseconds heartbeat{500};        // of a gateway to stages, of a sender to the next stage
-  milliseconds lease{10'000};         // a sequence whose gateway is silent for so long is closed
-  milliseconds no_progress{10'000};   // a sequence that should move and does not has failed
-  milliseconds broken_edge{10'000};   // a link is down for so long before what needs it ends
-  milliseconds probe_every{1'000};    // a gateway asks each replica how it is,
-  milliseconds probe_timeout{1'000};  // waits so long,
-  int probes_to_lose = 2;             // and takes so many in vain for an absence
-  milliseconds keepalive{5'000};      // a silent connection is asked after that,
+  milliseconds heartbeat{500};          // of a gateway to stages, of a sender to the next stage
+  milliseconds lease{10'000};           // a sequence whose gateway is silent for so long is closed
+  milliseconds no_progress{10'000};     // a sequence that should move and does not has failed
+  milliseconds wait_for_route{30'000};  // a request waits so long for stages that are gone
+  milliseconds probe_every{1'000};      // a gateway asks each replica how it is,
+  milliseconds probe_timeout{1'000};    // waits so long,
+  int probes_to_lose = 2;               // and takes so many in vain for an absence
+  milliseconds keepalive{5'000};        // a silent connection is asked after that,
   milliseconds keepalive_timeout{5'000};  // and closed where no answer comes in time
   milliseconds longest_batch{1'000};      // that a stage puts together, by measured time a row
   milliseconds hello{5'000};              // who opens a stream says by then who it is

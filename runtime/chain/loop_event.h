@@ -21,7 +21,7 @@ struct LoopEvent {
     LoopStats stats;
   };
   std::shared_ptr<LoopListener> listener;
-  std::variant<Start, Token, End> what;
+  std::variant<Start, Token, Moved, End> what;
 };
 
 inline void Deliver(const LoopEvent& event) {
@@ -29,6 +29,7 @@ inline void Deliver(const LoopEvent& event) {
   if (const auto* start = std::get_if<LoopEvent::Start>(&event.what))
     listener.OnStart(start->sequence);
   if (const auto* token = std::get_if<Token>(&event.what)) listener.OnToken(*token);
+  if (const auto* moved = std::get_if<Moved>(&event.what)) listener.OnMoved(*moved);
   if (const auto* end = std::get_if<LoopEvent::End>(&event.what)) {
     listener.OnEnd(end->status, end->reason, end->stats);
   }

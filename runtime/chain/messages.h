@@ -2,10 +2,10 @@
 // them into the messages of proto/catena/v1/chain.proto and back, and checks what came from
 // outside.
 //
-//   gateway ─ Open, Close, Heartbeat ─▶ every stage of a route       (control)
+//   gateway ─ Open, Go, Close, Heartbeat ─▶ every stage of a route   (control)
 //   gateway ─ Steps, SentLengths ─▶ first shard ─ the same ─▶ … ─▶ head   (decode and bulk)
 //   stage ─ NeedFrom, Lengths ─▶ whoever sends it steps
-//   stage ─ Opened, Refused, Unknown, Edges, head also Tokens ─▶ gateway
+//   stage ─ Opened, Refused, Unknown, Condition, head also Tokens ─▶ gateway
 //
 // Every message may be lost, or come twice; within one lane of one link, order is kept.
 // Thread rules: plain values.
@@ -60,8 +60,11 @@ struct Life {
 
 // --- control: from the gateway ---
 
-// Makes a sequence at a shard and reserves KV pages for all its positions. Again with the same
-// life: answered again.
+// Makes a sequence at a shard and sets KV pages aside for its first positions, or takes one that is
+// there into a newer epoch: it keeps what it has computed, forgets what is queued, and sends
+// nothing on until it hears Go. In the first epoch, where nobody has anything, there is no Go.
+// Again with the same epoch: answered again. Where pages run short as sequences grow, those that
+// came last make place (Refused with RESOURCE_EXHAUSTED).
 struct OpenStage {
   SequenceKey sequence;
   Life life;
@@ -74,10 +77,13 @@ struct OpenStage {
   int64_t window_rows = 0;    // it may send so many past next's length
   int32_t decode_groups = 1;  // stages of the route with a device of their own
   PublicId public_id{};       // what the log calls it
+  int64_t reserve = 0;        // positions that pages are set aside for; 0: all
+  int64_t came = 0;           // to its gateway, ns since 1970
+  bool started = false;       // it ran elsewhere before
 };
 
-// Makes a sequence at a head. `ids`: those it has already (a Move), of which none is sampled again
-// below `first_token`.
+// The same at a head. `ids`: those that one that is made begins with (a Move), of which none is
+// sampled again below `first_token`; a head that has the sequence keeps its own.
 struct OpenHead {
   SequenceKey sequence;
   Life life;
@@ -94,17 +100,32 @@ struct OpenHead {
   PublicId public_id{};   // what the log calls it
 };
 
+// All stages of the route are in this epoch. Of what a shard has computed `length` positions hold
+// in this round; it sends on from the position that the next stage has come to. Again: does
+// nothing.
+struct Go {
+  SequenceKey sequence;
+  Life life;
+  int64_t length = 0;
+  int64_t next_length = 0;
+  // Positions below were computed before, by whomever: to compute them is a replay.
+  int64_t replay_end = 0;
+};
+
 struct Close {
   SequenceKey sequence;
 };
 
 // Renews the leases of the sequences it names; what the gateway opened up to number `newest` and
-// does not name is closed. `next_token`: results below this position have come.
+// does not name is closed. `next_token`: results below this position have come. `tell`: how far the
+// stage has come is to be said (Opened).
 struct Heartbeat {
   uint64_t newest = 0;
   struct Entry {
     SequenceKey sequence;
+    Life life = {};
     int64_t next_token = 0;
+    bool tell = false;
   };
   std::vector<Entry> open;
 };
@@ -113,12 +134,13 @@ struct Heartbeat {
 
 struct Opened {
   SequenceKey sequence;
-  Life life;
+  Life life;           // its round is the one that the stage is in
   int64_t length = 0;  // positions that it has computed
+  bool waits = false;  // for Go
 };
 
-// An Open that cannot be (RESOURCE_EXHAUSTED: no KV pages now), or a sequence that cannot go on. Of
-// the status' facts (error_facts.h) its reason goes with it.
+// An Open that cannot be (RESOURCE_EXHAUSTED: no KV pages now), or a sequence that cannot go on
+// here. Of the status' facts (error_facts.h) its reason goes with it.
 struct Refused {
   SequenceKey sequence;
   Life life;
@@ -126,18 +148,20 @@ struct Refused {
   bool draining = false;  // the stage is about to stop: no failure of it, nor of its edges
 };
 
-// Steps came for a sequence that is not open here.
+// A message came for a sequence that is not open here; `life` is the message's.
 struct Unknown {
   SequenceKey sequence;
+  Life life;
 };
 
-// The links of a stage that are broken, all of them: said anew whenever that changes.
+// How a stage is: said anew whenever that changes.
 struct Edge {
   Incarnation to = 0;
   absl::Status why;
 };
-struct Edges {
-  std::vector<Edge> broken;
+struct Condition {
+  std::vector<Edge> broken;  // its links to next stages that are, all of them
+  bool draining = false;     // it takes no new sequences, and those that it has had better leave
 };
 
 // The token for `position`, or, for positions of the prompt, what the model expected there.
@@ -206,8 +230,9 @@ struct NeedFrom {
   int64_t position = 0;
 };
 
-using ChainMessage = std::variant<OpenStage, OpenHead, Close, Heartbeat, Opened, Refused, Unknown,
-                                  Edges, Tokens, Steps, SentLengths, Lengths, NeedFrom>;
+using ChainMessage =
+    std::variant<OpenStage, OpenHead, Go, Close, Heartbeat, Opened, Refused, Unknown, Condition,
+                 Tokens, Steps, SentLengths, Lengths, NeedFrom>;
 
 // Each lane of a link is a stream of its own, so that bulk rows never delay a decode.
 enum class Lane : uint8_t { kControl, kDecode, kBulk };

@@ -13,7 +13,7 @@ int64_t PromptLength(const LoopRequest& request) {
 
 // The first position whose logits are wanted.
 int64_t FirstWanted(const LoopRequest& request) {
-  return request.score ? 0 : PromptLength(request) - 1;
+  return request.score ? 0 : PromptLength(request) + std::ssize(request.output) - 1;
 }
 
 // Shards that share a host share its cores.

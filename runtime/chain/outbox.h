@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
+#include <optional>
 
 #include "runtime/chain/messages.h"
+#include "runtime/chain/planted.h"
 #include "runtime/chain/reached.h"
+#include "runtime/chain/rounds.h"
 
 namespace catena {
 
@@ -20,16 +22,33 @@ class Outbox {
 
   int64_t cursor() const { return cursor_; }            // first position not sent
   int64_t peer_length() const { return peer_length_; }  // positions the next stage has computed
+  int64_t sent() const { return sent_; }                // positions that were sent once at least
   int64_t window_end() const { return peer_length_ + window_; }
   // As Step says: what the next stage has from there on may be of a round that is no more.
-  int64_t round_begin() const {
-    int64_t begin = rounds_.empty() ? 0 : rounds_.front().begin;
-    for (const Round& r : rounds_) begin = std::min(begin, r.begin);
-    return begin;
+  int64_t round_begin() const { return rounds_.begin(); }
+
+  // The route is about to change: nothing is sent until Start.
+  void Stop() {
+    stopped_ = true;
+    asked_.reset();
+  }
+  bool stopped() const { return stopped_; }
+  // Whoever is next now has computed `length` positions; what comes from there on may be new to it,
+  // as may be `round`, the one that this end is in.
+  void Start(uint32_t round, int64_t length) {
+    stopped_ = false;
+    cursor_ = peer_length_ = bulk_end_ = length;
+    rounds_.Restart(round, length);
+    answered_ = 0;
+    if (asked_) {
+      CATENA_REACHED(kQuestionBeforeGo);
+      Rewind(*asked_);
+    }
   }
 
   // How many of the positions [cursor, available) may be sent now.
   int64_t Sendable(int64_t available) const {
+    if (stopped_) return 0;
     return std::max<int64_t>(0, std::min(available, window_end()) - cursor_);
   }
 
@@ -41,14 +60,15 @@ class Outbox {
   }
   void Sent(int64_t end, Lane lane) {
     cursor_ = end;
+    sent_ = std::max(sent_, end);
     if (lane == Lane::kBulk) bulk_end_ = end;
   }
 
   // What the next stage says of its length; `available` exist here. False where it is of no
   // interest. A stage that is still in an earlier round missed the first steps of this one.
   bool OnLength(const Length& said, const Life& life, int64_t available) {
-    if (said.life.epoch != life.epoch || said.life.round > life.round) return false;
-    std::erase_if(rounds_, [&](const Round& r) { return r.round <= said.life.round; });
+    if (stopped_ || said.life.epoch != life.epoch || said.life.round > life.round) return false;
+    rounds_.Seen(said.life.round);
     if (said.life.round < life.round) {
       CATENA_REACHED(kPeerIsInOlderRound);
       if (rounds_.empty())
@@ -56,46 +76,45 @@ class Outbox {
       cursor_ = std::min(cursor_, round_begin());
       return true;
     }
-    peer_length_ = std::clamp<int64_t>(said.length, 0, available);
+    // It may have come further than this stage, which is one that was lost and is made again.
+    peer_length_ = std::clamp<int64_t>(said.length, 0, std::max(available, cursor_));
     return true;
   }
 
-  // The next stage asks for positions from `need.position` on. False where the question is an old
-  // one: each rewinds once.
+  // The next stage asks for positions from `need.position` on. False where nothing comes of it now:
+  // the question is an old one, which rewinds once, or it came before Go.
   bool Rewind(const NeedFrom& need) {
+    if (stopped_) {
+      asked_ = need;
+      return false;
+    }
     if (need.number <= answered_) {
       CATENA_REACHED(kQuestionWasAnswered);
       return false;
     }
     answered_ = need.number;
-    cursor_ = bulk_end_ = need.position;
+    cursor_ = bulk_end_ = need.position + (CATENA_PLANTED(kRewoundOneTooFar) ? 1 : 0);
     peer_length_ = std::min(peer_length_, need.position);
     return true;
   }
 
   // A new round, in which positions from `begin` on may be others.
   void BeginRound(uint32_t round, int64_t begin) {
-    rounds_.push_back({round, begin});
-    if (rounds_.size() > kMaxRounds) {  // the oldest two become one that begins where either does
-      rounds_[1].begin = std::min(rounds_[0].begin, rounds_[1].begin);
-      rounds_.pop_front();
-    }
+    rounds_.Begin(round, begin);
     cursor_ = std::min(cursor_, begin);
     bulk_end_ = std::min(bulk_end_, begin);
     peer_length_ = std::min(peer_length_, begin);
   }
 
  private:
-  static constexpr size_t kMaxRounds = 64;
-  struct Round {
-    uint32_t round;
-    int64_t begin;
-  };
   int64_t window_;
+  bool stopped_ = false;
+  std::optional<NeedFrom> asked_;  // while it was stopped
   int64_t cursor_ = 0;
+  int64_t sent_ = 0;
   int64_t peer_length_ = 0;
-  int64_t bulk_end_ = 0;      // what the bulk lane carries ends here
-  std::deque<Round> rounds_;  // that the next stage has not been in, as far as it has said
+  int64_t bulk_end_ = 0;  // what the bulk lane carries ends here
+  Rounds rounds_;         // that the next stage has not been in, as far as it has said
   uint64_t answered_ = 0;
 };
 

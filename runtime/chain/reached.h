@@ -13,10 +13,13 @@
 
 #define CATENA_BRANCHES(X)     \
   X(kQueueIsFull)              \
+  X(kMakesPlaceForGrowth)      \
+  X(kMakesPlaceForAMove)       \
   X(kWaitIsOverTheDeadline)    \
   X(kOpenFindsNoMemory)        \
   X(kGuessIsRight)             \
   X(kGuessIsWrong)             \
+  X(kGuessesAreDropped)        \
   X(kTextPassesTheSwitch)      \
   X(kDecodeStaysOnBulkLane)    \
   X(kPeerIsInOlderRound)       \
@@ -24,6 +27,13 @@
   X(kWindowHoldsRowsBack)      \
   X(kClosedWhileRunning)       \
   X(kHeartbeatForgets)         \
+  X(kHeartbeatOfUnknown)       \
+  X(kQuestionBeforeGo)         \
+  X(kEpochWhileRunning)        \
+  X(kGoBeginsARound)           \
+  X(kGoFindsLess)              \
+  X(kGoAgain)                  \
+  X(kGoIsAwaited)              \
   X(kQuestionIsOpenAtTick)     \
   X(kLeaseExpires)             \
   X(kStepOfUnknown)            \
@@ -37,16 +47,20 @@
   X(kLengthOfNewerRound)       \
   X(kLengthShowsLoss)          \
   X(kGoesBackAfterTheBatch)    \
+  X(kRowsAreCorrupt)           \
+  X(kReplayRuns)               \
+  X(kSuspectWaits)             \
   X(kStepOverlaps)             \
   X(kDecodesAwaitCompany)      \
   X(kGroupsStayApart)          \
   X(kPrefillBesideDecodes)     \
   X(kOpenAgain)                \
   X(kOpenAwaitsItsEdge)        \
+  X(kOpenedTooLate)            \
   X(kJournalLacksRows)         \
   X(kOpenOverABrokenEdge)      \
+  X(kEdgeIsTriedAgain)         \
   X(kEdgeHeals)                \
-  X(kEdgeStaysBroken)          \
   X(kBatchOfOldRound)          \
   X(kJournalDropsRows)         \
   X(kTruncatedPastTheWindow)   \
@@ -58,27 +72,35 @@
   X(kDeadlinePassedBefore)     \
   X(kNoRouteWhenItComes)       \
   X(kCancelled)                \
-  X(kNoRouteWhenItsTurnComes)  \
   X(kStagesAreAskedInTurn)     \
   X(kStageSaysHowFarItIs)      \
   X(kRefusedByDraining)        \
   X(kRefusedForItsEdge)        \
-  X(kCannotTryElsewhere)       \
-  X(kTriesElsewhere)           \
   X(kEdgeBreaksWhileOpening)   \
   X(kStageHasLostIt)           \
-  X(kTokenOfAnotherLife)       \
   X(kTokenIsRepeated)          \
   X(kTokenBeforeItWasLost)     \
   X(kTextFillsTheContext)      \
   X(kIdsAreAskedFor)           \
   X(kQuestionOfAnotherLife)    \
   X(kReplicaIsAbsentForLong)   \
-  X(kReplicaFailsWhileOpening) \
   X(kReplicaFails)             \
+  X(kTokenOfAnotherHead)       \
+  X(kTokenWhileMoving)         \
+  X(kGoIsSaidAgain)            \
+  X(kNoRouteWhenItsTurnComes)  \
+  X(kWaitsForARoute)           \
+  X(kOpensAnew)                \
+  X(kMakesPlace)               \
+  X(kBreaksWhileOpening)       \
+  X(kFailsEverywhere)          \
+  X(kMoves)                    \
+  X(kStrandedWithoutRoute)     \
+  X(kMovesToEvenTheLoad)       \
+  X(kLeavesInTime)             \
+  X(kRouteIsAwaitedInVain)     \
   X(kLateWhileRunning)         \
   X(kLateWhileWaiting)         \
-  X(kSequenceIsInDoubt)        \
   X(kSlowIsNotStuck)           \
   X(kSequenceIsStuck)          \
   X(kOpenIsSentAgain)          \

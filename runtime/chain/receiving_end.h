@@ -23,6 +23,7 @@
 #include "runtime/chain/error_facts.h"
 #include "runtime/chain/intake.h"
 #include "runtime/chain/limits.h"
+#include "runtime/chain/planted.h"
 #include "runtime/chain/reached.h"
 #include "runtime/chain/replica_info.h"
 #include "runtime/chain/sequence_table.h"
@@ -77,16 +78,25 @@ class ReceivingEnd {
     return table_.Insert(key, std::move(s), now);
   }
   void Renew(Incarnation gateway, Instant now) { table_.Renew(gateway, now); }
+  // A newer round of it: positions from `begin` on may be others than those that are here.
+  void EnterRound(S* s, uint32_t round, int64_t begin);
+  // It is of another route from here on: its steps come from `upstream`. What it has computed
+  // stays, what is queued will come again.
+  void EnterEpoch(S* s, uint32_t epoch, Incarnation upstream);
   // Again, or for one that is not open: does nothing.
   void Close(const SequenceKey& key);
-  // Ends a sequence, or says that it cannot be, telling its gateway why.
+  // Tells the gateway that a sequence cannot be, or not go on so. What is open stays so: whether to
+  // close it is the gateway's to say.
   void Refuse(const SequenceKey& key, const Life& life, const absl::Status& why) {
     output_->Send(key.gateway, Lane::kControl, Refused{key, life, why, draining_});
+  }
+  // Tells it that one is no more.
+  void End(const SequenceKey& key, const Life& life, const absl::Status& why) {
+    Refuse(key, life, why);
     Close(key);
   }
-  // Ends all those that `which` chooses.
-  template <class Fn>
-  void RefuseIf(const Fn& which, const absl::Status& why);
+  // Ends all.
+  void EndAll(const absl::Status& why);
   template <class Fn>
   void ForEach(const Fn& fn) {
     table_.ForEach(fn);
@@ -96,7 +106,8 @@ class ReceivingEnd {
   void Receive(Incarnation from, const catena::Close& close) {
     if (close.sequence.gateway == from) Close(close.sequence);
   }
-  // Closes what it does not name, and calls `named` for each entry whose sequence is open.
+  // Closes what it does not name, and calls `named` for each entry whose sequence is open, which it
+  // says of those that are not.
   template <class Fn>
   void Receive(Incarnation from, const Heartbeat& heartbeat, Instant now, const Fn& named);
   void Receive(Incarnation from, Lane lane, const Steps& steps, Instant now);
@@ -167,13 +178,22 @@ absl::Status ReceivingEnd<S>::CheckRoom() const {
 }
 
 template <ReceivingSequence S>
-template <class Fn>
-void ReceivingEnd<S>::RefuseIf(const Fn& which, const absl::Status& why) {
-  std::vector<std::pair<SequenceKey, Life>> chosen;
-  table_.ForEach([&](const S* s) {
-    if (which(*s)) chosen.emplace_back(s->intake.key, s->intake.life);
-  });
-  for (const auto& [key, life] : chosen) Refuse(key, life, why);
+void ReceivingEnd<S>::EndAll(const absl::Status& why) {
+  std::vector<std::pair<SequenceKey, Life>> all;
+  table_.ForEach([&](const S* s) { all.emplace_back(s->intake.key, s->intake.life); });
+  for (const auto& [key, life] : all) End(key, life, why);
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::EnterEpoch(S* s, uint32_t epoch, Incarnation upstream) {
+  Intake& intake = s->intake;
+  intake.life.epoch = epoch;
+  intake.upstream = upstream;
+  // Whoever sends from here on is to hear soon which round was seen, and how far it came.
+  intake.told = ToldLength(s->Length(), intake.told.window());
+  intake.told.OweNews();
+  if (intake.running()) CATENA_REACHED(kEpochWhileRunning);
+  GoBack(s, intake.inbox.begin());
 }
 
 template <ReceivingSequence S>
@@ -186,8 +206,13 @@ void ReceivingEnd<S>::Receive(Incarnation from, const Heartbeat& heartbeat, Inst
     Close(key);
   }
   for (const Heartbeat::Entry& entry : heartbeat.open) {
-    S* s = table_.Find(entry.sequence);
-    if (s != nullptr && entry.sequence.gateway == from) named(s, entry);
+    if (entry.sequence.gateway != from) continue;
+    if (S* s = table_.Find(entry.sequence)) {
+      named(s, entry);
+    } else {
+      CATENA_REACHED(kHeartbeatOfUnknown);
+      output_->Send(from, Lane::kControl, Unknown{entry.sequence, entry.life});
+    }
   }
 }
 
@@ -200,6 +225,7 @@ void ReceivingEnd<S>::Tick(Instant now) {
     Ask(s, now);
   });
   for (const SequenceKey& key : table_.Expired(now, options_.lease)) {
+    if (CATENA_PLANTED(kLeaseNeverEnds)) continue;
     CATENA_REACHED(kLeaseExpires);
     Close(key);
   }
@@ -227,7 +253,7 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
   S* s = table_.Find(step.sequence);
   if (s == nullptr) {
     CATENA_REACHED(kStepOfUnknown);
-    return output_->Send(step.sequence.gateway, Lane::kControl, Unknown{step.sequence});
+    return output_->Send(step.sequence.gateway, Lane::kControl, Unknown{step.sequence, step.life});
   }
   Intake& intake = s->intake;
   if (from != intake.upstream || !HasKnownIds(step) || !EnterLife(s, step)) return;
@@ -253,6 +279,16 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
                                .from = from,
                                .begin = step.position,
                                .end = step.end()};
+      Refuse(intake.key, intake.life,
+             WithReason(absl::DataLossError(fmt::format(
+                            "the rows of positions {} to {} came twice, with other bits",
+                            step.position, step.end())),
+                        ErrorReason::kDiverged));
+      break;
+    case Inbox::Result::kCorrupt:
+      CATENA_REACHED(kRowsAreCorrupt);
+      ++counters_.corrupt_steps;
+      Ask(s, now);
       break;
     case Inbox::Result::kDuplicate:
       CATENA_REACHED(kStepIsDuplicate);
@@ -272,7 +308,9 @@ bool ReceivingEnd<S>::HasKnownIds(const Step& step) const {
 template <ReceivingSequence S>
 bool ReceivingEnd<S>::EnterLife(S* s, const Step& step) {
   Intake& intake = s->intake;
-  if (step.life.epoch != intake.life.epoch || step.life.round < intake.life.round) {
+  const bool old_round =
+      step.life.round < intake.life.round && !CATENA_PLANTED(kStepsOfOldRoundsCount);
+  if (step.life.epoch != intake.life.epoch || old_round) {
     CATENA_REACHED(kStepOfOldRound);
     return false;
   }
@@ -284,12 +322,18 @@ bool ReceivingEnd<S>::EnterLife(S* s, const Step& step) {
   if (!newer) return true;
   if (other_rotary) CATENA_REACHED(kRoundOfOtherRotary);
   if (begin < step.position) CATENA_REACHED(kRoundBeginsBeforeItsStep);
-  intake.life.round = step.life.round;
+  EnterRound(s, step.life.round, begin);
+  return true;
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::EnterRound(S* s, uint32_t round, int64_t begin) {
+  Intake& intake = s->intake;
+  intake.life.round = round;
   // Until upstream hears that this round was seen, the next ones go back to its beginning.
   intake.told.OweNews();
   s->BeginRound(begin);
   GoBack(s, begin);
-  return true;
 }
 
 template <ReceivingSequence S>
@@ -298,7 +342,7 @@ void ReceivingEnd<S>::Receive(Incarnation from, const SentLengths& sent, Instant
     S* s = table_.Find(key);
     if (s == nullptr) {
       CATENA_REACHED(kLengthOfUnknown);
-      output_->Send(key.gateway, Lane::kControl, Unknown{key});
+      output_->Send(key.gateway, Lane::kControl, Unknown{key, life});
       continue;
     }
     Intake& intake = s->intake;

@@ -18,6 +18,12 @@ constexpr double kHopCost = 0.1;
 // fail is worse, for a while.
 constexpr double kFullCost = 1e6;
 static_assert(kFullCost < Penalties::kMost);
+// Of a layer that holds nothing of a sequence that moves: more than any load, less than a full
+// cache.
+constexpr double kRebuildCost = 1e3;
+// By so many sequences, for each layer that is computed again, a replica must be less loaded than
+// another, before what runs moves there.
+constexpr double kLeastGain = 1;
 // Edges that a message names.
 constexpr size_t kMaxNamedEdges = 3;
 
@@ -48,6 +54,12 @@ std::string StageName(const ReplicaInfo& stage) {
   if (stage.role == Role::kHead) return fmt::format("the head at {}", stage.replica.address);
   return fmt::format("the shard of blocks [{}, {}) at {}", stage.layers.begin, stage.layers.end,
                      stage.replica.address);
+}
+
+absl::Status StageError(const ReplicaInfo& stage, ErrorReason reason, std::string_view what) {
+  const std::string name = StageName(stage);
+  const absl::Status status = absl::UnavailableError(fmt::format("{} {}", name, what));
+  return WithStage(WithReason(status, reason), name);
 }
 
 // --- which replicas there are ---
@@ -114,6 +126,13 @@ bool Router::HasBrokenEdge(const Route& route) const {
   return false;
 }
 
+bool Router::HasDraining(const Route& route) const {
+  return std::any_of(route.stages.begin(), route.stages.end(), [this](const ReplicaInfo& stage) {
+    const ReplicaInfo* now = Find(stage.replica.incarnation);
+    return now != nullptr && now->draining;
+  });
+}
+
 void Router::Changed() {
   complete_ = Choose().status();
   ++version_;
@@ -121,7 +140,7 @@ void Router::Changed() {
 
 // An edge that breaks for a while does not change what is served.
 bool Router::Holds(const Kind& kind) const {
-  return ChooseOf({.kind = kind, .through = {}, .mind_edges = false}).ok();
+  return ChooseOf({.kind = kind, .mind_edges = false}).ok();
 }
 
 // What is in use stays in use while it is complete; then whatever is complete, then whatever has
@@ -170,7 +189,8 @@ std::vector<const ReplicaInfo*> Router::Usable(const Wish& wish, Role role) cons
       CATENA_REACHED(kOtherModelIsPassedBy);
       continue;
     }
-    if (r.draining) {
+    const bool held = wish.before != nullptr && wish.before->Find(r.replica.incarnation) != nullptr;
+    if (r.draining && !(held && wish.draining_too)) {
       CATENA_REACHED(kDrainingIsPassedBy);
       continue;
     }
@@ -188,23 +208,35 @@ std::vector<const ReplicaInfo*> Router::Usable(const Wish& wish, Role role) cons
   return usable;
 }
 
-double Router::Cost(const ReplicaInfo& r) const {
+int64_t Router::OwnSequences(const ReplicaInfo& r) const {
   const auto it = own_sequences_.find(r.replica.incarnation);
-  const int64_t own = it == own_sequences_.end() ? 0 : it->second;
-  const auto sequences = static_cast<double>(std::max(own, r.load.sequences));
+  return it == own_sequences_.end() ? 0 : it->second;
+}
+
+// With so many sequences.
+double Router::CostWith(const ReplicaInfo& r, int64_t sequences) const {
   const bool full = r.role == Role::kShard && r.load.kv_pages_used >= r.load.kv_pages;
   if (full) CATENA_REACHED(kFullCacheCosts);
   const int layers = r.role == Role::kShard ? r.layers.size() : 1;
   const double penalty = penalties_.Of(PlaceOf(r), now_);
   if (penalty > 0) CATENA_REACHED(kFailedReplicaCosts);
-  return kHopCost + sequences * layers + (full ? kFullCost : 0) + penalty;
+  return kHopCost + static_cast<double>(sequences * layers) + (full ? kFullCost : 0) + penalty;
+}
+
+double Router::Cost(const Wish& wish, const ReplicaInfo& r) const {
+  const int64_t own = OwnSequences(r);
+  const bool held = wish.before != nullptr && wish.before->Find(r.replica.incarnation) != nullptr;
+  if (wish.to_even) return CostWith(r, own - (held ? 1 : 0));
+  const bool fresh = wish.before != nullptr && !held;
+  return CostWith(r, std::max(own, r.load.sequences)) +
+         (fresh ? kRebuildCost * std::max(r.layers.size(), 1) : 0);
 }
 
 absl::StatusOr<Route> Router::ChooseOf(const Wish& wish) const {
   const std::vector<const ReplicaInfo*> shards = Usable(wish, Role::kShard);
   const std::vector<const ReplicaInfo*> heads = Usable(wish, Role::kHead);
   RouteCosts costs;
-  costs.replica = [this](const ReplicaInfo& r) { return Cost(r); };
+  costs.replica = [&](const ReplicaInfo& r) { return Cost(wish, r); };
   costs.edge = [&](const ReplicaInfo& from, const ReplicaInfo& to) -> std::optional<double> {
     const std::pair edge(from.replica.incarnation, to.replica.incarnation);
     if (wish.mind_edges && broken_.contains(edge)) {
@@ -316,6 +348,28 @@ absl::StatusOr<Route> Router::Choose(std::optional<Incarnation> through) const {
                       ErrorReason::kModelMismatch);
   }
   return route;
+}
+
+absl::StatusOr<Route> Router::ChooseAgain(const Route& before, bool draining_too) const {
+  return ChooseOf(
+      {.kind = KindOf(before.stages[0]), .before = &before, .draining_too = draining_too});
+}
+
+// A sequence that leaves a replica makes room there for whatever it leaves: what counts is how many
+// others each has.
+std::optional<Route> Router::MoreEven(const Route& now) const {
+  const Wish wish{.kind = KindOf(now.stages[0]), .before = &now, .to_even = true};
+  absl::StatusOr<Route> best = ChooseOf(wish);
+  if (!best.ok()) return std::nullopt;
+  double gain = 0, moved_layers = 0;
+  for (const ReplicaInfo& r : now.stages) gain += Cost(wish, r);
+  for (const ReplicaInfo& r : best->stages) {
+    gain -= Cost(wish, r);
+    if (now.Find(r.replica.incarnation) == nullptr) moved_layers += std::max(r.layers.size(), 1);
+  }
+  constexpr double kRounding = 1e-6;
+  if (moved_layers == 0 || gain < kLeastGain * moved_layers - kRounding) return std::nullopt;
+  return *std::move(best);
 }
 
 std::string Router::WhyRefused(Incarnation replica) const {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/base/status.h"
+#include "runtime/chain/error_facts.h"
 #include "runtime/chain/instant.h"
 #include "runtime/chain/penalties.h"
 #include "runtime/chain/replica_info.h"
@@ -28,6 +29,8 @@ struct Route {
 };
 // "the shard of blocks [0, 16) at HOST:PORT"
 std::string StageName(const ReplicaInfo& stage);
+// UNAVAILABLE, for want of a stage; `what` follows its name.
+absl::Status StageError(const ReplicaInfo& stage, ErrorReason reason, std::string_view what);
 
 class Router {
  public:
@@ -44,11 +47,19 @@ class Router {
   // Replicas to which our own link is broken.
   std::vector<Replica> Unreachable() const;
   bool HasBrokenEdge(const Route& route) const;
+  bool HasDraining(const Route& route) const;
 
   // The cheapest complete route, or the cheapest that goes through `through`. UNAVAILABLE that
   // names the missing blocks, or the edges that are broken; FAILED_PRECONDITION where all is there,
   // but of another model or format.
   absl::StatusOr<Route> Choose(std::optional<Incarnation> through = {}) const;
+  // For a sequence that is on `before` and cannot stay there: what it holds on replicas of that
+  // route that are well weighs more than any load. Of the same model and arithmetic. Those of
+  // `before` that drain do only where `draining_too`.
+  absl::StatusOr<Route> ChooseAgain(const Route& before, bool draining_too) const;
+  // For a sequence of this gateway's that is on `now`: a route on which it is beside fewer others,
+  // by so many that it is worth a Move; nullopt where there is none.
+  std::optional<Route> MoreEven(const Route& now) const;
   // OK where Choose finds a route.
   const absl::Status& complete() const { return complete_; }
   // Raised whenever something above may have changed.
@@ -56,6 +67,7 @@ class Router {
 
   // What is served. REQUIRES: some replica was ever seen; otherwise all is empty.
   const ModelInfo& model() const { return model_; }
+  std::string numerics_id() const { return kind_ ? kind_->numerics_id : ""; }
   // Why a replica is not used: "" where it is.
   std::string WhyRefused(Incarnation replica) const;
   // Which others a replica cannot reach, or that we cannot reach it: "" where all is well.
@@ -85,8 +97,11 @@ class Router {
   // What a route is to be like.
   struct Wish {
     Kind kind;
-    std::optional<Incarnation> through;
+    std::optional<Incarnation> through = {};
     bool mind_edges = true;
+    const Route* before = nullptr;
+    bool draining_too = false;
+    bool to_even = false;  // only this gateway's own sequences count, without the one that moves
   };
 
   bool Holds(const Kind& kind) const;
@@ -99,7 +114,9 @@ class Router {
   std::string BrokenEdges(const Kind& kind) const;
   std::vector<const ReplicaInfo*> Usable(const Wish& wish, Role role) const;
   const ReplicaInfo* Find(Incarnation replica) const;
-  double Cost(const ReplicaInfo& info) const;
+  int64_t OwnSequences(const ReplicaInfo& replica) const;
+  double CostWith(const ReplicaInfo& replica, int64_t sequences) const;
+  double Cost(const Wish& wish, const ReplicaInfo& replica) const;
 
   std::vector<ReplicaInfo> replicas_;
   std::map<std::pair<Incarnation, Incarnation>, absl::Status> broken_;  // edges: from, to

@@ -8,14 +8,14 @@
 
 namespace catena {
 
-SequenceIds::SequenceIds(const SequenceKey& key, std::vector<int32_t> prompt, int64_t speculate,
-                         int64_t max_length, int64_t rotary_switch)
+SequenceIds::SequenceIds(const SequenceKey& key, std::vector<int32_t> known, int64_t prompt_length,
+                         int64_t speculate, int64_t max_length, int64_t rotary_switch)
     : key_(key),
-      prompt_length_(static_cast<int64_t>(prompt.size())),
+      prompt_length_(prompt_length),
       max_length_(max_length),
       rotary_switch_(rotary_switch),
-      rotary_(rotary_switch > 0 && prompt_length_ > rotary_switch ? 1 : 0),
-      ids_(std::move(prompt)),
+      rotary_(rotary_switch > 0 && std::ssize(known) > rotary_switch ? 1 : 0),
+      ids_(std::move(known)),
       lookup_(speculate),
       outbox_(max_length) {}
 
@@ -45,7 +45,19 @@ void SequenceIds::Append(int32_t id) {
 
 void SequenceIds::BeginRound(int64_t position) {
   ++life_.round;
+  rounds_.Begin(life_.round, position);
   outbox_.BeginRound(life_.round, position);
+}
+
+void SequenceIds::BeginEpoch() {
+  if (drafts_ > 0) {
+    CATENA_REACHED(kGuessesAreDropped);
+    ids_.resize(static_cast<size_t>(known()));
+    drafts_ = proposed_ = 0;
+    BeginRound(size());
+  }
+  ++life_.epoch;
+  outbox_.Stop();
 }
 
 int64_t SequenceIds::room_for_rotary() const {

@@ -18,11 +18,11 @@ namespace catena {
 
 class SequenceIds {
  public:
-  // A sequence that guesses up to `speculate` tokens at a time and never has more than `max_length`
-  // positions. Where it has more than `rotary_switch`, if that is not 0, it is computed with the
-  // second rotary factors, all of it.
-  SequenceIds(const SequenceKey& key, std::vector<int32_t> prompt, int64_t speculate,
-              int64_t max_length, int64_t rotary_switch);
+  // A sequence of `known` ids, the prompt's `prompt_length` first, that guesses up to `speculate`
+  // tokens at a time and never has more than `max_length` positions. Where it has more than
+  // `rotary_switch`, if that is not 0, it is computed with the second rotary factors, all of it.
+  SequenceIds(const SequenceKey& key, std::vector<int32_t> known, int64_t prompt_length,
+              int64_t speculate, int64_t max_length, int64_t rotary_switch);
 
   const Life& life() const { return life_; }
   // Positions whose ids are certain, and all, guesses too.
@@ -38,6 +38,15 @@ class SequenceIds {
   void Append(int32_t id);
   // Guesses what follows. Does nothing while older guesses are open.
   void Draft();
+
+  // It goes to another route. Guesses are dropped, and nothing is sent until Start.
+  void BeginEpoch();
+  // What of the positions that a stage has computed, and in which round, are as they are here.
+  int64_t ValidLength(uint32_t round, int64_t length) const {
+    return rounds_.Kept(round, std::min(length, size()));
+  }
+  // All stages of the route are in the epoch; the first one has so many positions.
+  void Start(int64_t first_length) { outbox_.Start(life_.round, first_length); }
 
   // The next part that the first stage may be sent, which is taken as sent.
   std::optional<std::pair<Lane, Step>> NextStep();
@@ -68,6 +77,7 @@ class SequenceIds {
   int64_t drafted_ = 0, accepted_ = 0;
   PromptLookup lookup_;
   Outbox outbox_;
+  Rounds rounds_;                 // of all stages
   std::vector<int32_t> guesses_;  // scratch
 };
 

@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/btree_map.h"
 
 #include "runtime/chain/instant.h"
 #include "runtime/chain/messages.h"
@@ -94,7 +94,8 @@ class SequenceTable {
     int64_t open = 0;  // sequences; never 0
     Instant renewed;   // when it last spoke
   };
-  absl::flat_hash_map<SequenceKey, std::unique_ptr<Sequence>> sequences_;
+  // In order, so that a simulation runs the same way again.
+  absl::btree_map<SequenceKey, std::unique_ptr<Sequence>> sequences_;
   std::map<Incarnation, Gateway> gateways_;
 };
 

@@ -3,12 +3,28 @@
 #include <algorithm>
 #include <memory>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "runtime/chain/error_facts.h"
+#include "runtime/chain/planted.h"
 #include "runtime/chain/reached.h"
 
 namespace catena {
+namespace {
+
+// First come, first served: one order for all gateways' sequences, at all stages.
+std::tuple<int64_t, SequenceKey> OrderOf(const OpenStage& open) {
+  return {open.came, open.sequence};
+}
+
+// Whether it could make place for the other: it came no earlier, and is not in the batch.
+bool IsBehind(const StageSequence& s, const OpenStage& other) {
+  const bool behind = OrderOf(other) <= OrderOf(s.open) || CATENA_PLANTED(kOldestMakesPlace);
+  return !s.intake.running() && behind;
+}
+
+}  // namespace
 
 StageCore::StageCore(const StageCoreOptions& options, StageMemory* memory)
     : options_(options),
@@ -26,18 +42,22 @@ StageCore::StageCore(const StageCoreOptions& options, StageMemory* memory)
 void StageCore::Receive(Incarnation from, Lane lane, ChainMessage message, Instant now) {
   if (auto* close = std::get_if<Close>(&message)) receiving_.Receive(from, *close);
   if (auto* beat = std::get_if<Heartbeat>(&message)) {
-    receiving_.Receive(from, *beat, now, [](StageSequence*, const Heartbeat::Entry&) {});
+    receiving_.Receive(from, *beat, now, [this](StageSequence* s, const Heartbeat::Entry& entry) {
+      Answer(s, entry);
+    });
   }
   if (auto* steps = std::get_if<Steps>(&message)) receiving_.Receive(from, lane, *steps, now);
   if (auto* sent = std::get_if<SentLengths>(&message)) receiving_.Receive(from, *sent, now);
   if (auto* open = std::get_if<OpenStage>(&message)) On(from, *open, now);
+  if (auto* go = std::get_if<Go>(&message)) On(from, *go, now);
   if (auto* lengths = std::get_if<Lengths>(&message)) On(from, *lengths, now);
   if (auto* need = std::get_if<NeedFrom>(&message)) On(from, *need, now);
 }
 
 absl::Status StageCore::CheckOpen(const OpenStage& open) const {
   const bool sane = open.upstream != 0 && open.next.incarnation != 0 && 0 < open.prompt_length &&
-                    open.prompt_length <= open.max_length && 0 <= open.first_wanted &&
+                    open.prompt_length <= open.max_length && 0 <= open.reserve &&
+                    open.reserve <= open.max_length && 0 <= open.first_wanted &&
                     open.first_wanted < open.max_length && 0 < open.window_rows &&
                     open.window_rows <= limits::kMaxWindowRows && open.decode_groups > 0;
   if (!sane) return absl::InvalidArgumentError("an Open with values out of their ranges");
@@ -49,15 +69,32 @@ absl::Status StageCore::CheckOpen(const OpenStage& open) const {
   return absl::OkStatus();
 }
 
+// One that started elsewhere goes before those that came later.
+absl::Status StageCore::OpenMemory(const OpenStage& open, uint64_t id) {
+  const int64_t reserve = open.reserve > 0 ? open.reserve : open.max_length;
+  absl::Status opened = memory_->Open(id, open.max_length, reserve);
+  if (!absl::IsResourceExhausted(opened)) return opened;
+  std::vector<uint64_t> behind;
+  receiving_.ForEach([&](const StageSequence* s) {
+    if (IsBehind(*s, open)) behind.push_back(s->memory_id());
+  });
+  if (!open.started || !memory_->Fits(reserve, behind)) {
+    return WithReason(opened, ErrorReason::kKvCacheFull);
+  }
+  while (absl::IsResourceExhausted(opened)) {
+    CATENA_REACHED(kMakesPlaceForAMove);
+    MakePlace(NewestBehind(open));
+    opened = memory_->Open(id, open.max_length, reserve);
+  }
+  return opened;
+}
+
 absl::Status StageCore::Admit(const OpenStage& open, Instant now) {
   CATENA_RETURN_IF_ERROR(CheckOpen(open));
   CATENA_RETURN_IF_ERROR(receiving_.CheckRoom());
   CATENA_RETURN_IF_ERROR(CheckEdge(open.next, now));
   const uint64_t id = next_memory_id_++;
-  if (const absl::Status opened = memory_->Open(id, open.max_length); !opened.ok()) {
-    return absl::IsResourceExhausted(opened) ? WithReason(opened, ErrorReason::kKvCacheFull)
-                                             : opened;
-  }
+  CATENA_RETURN_IF_ERROR(OpenMemory(open, id));
   receiving_.Insert(
       std::make_unique<StageSequence>(
           open, id, StageSequenceOptions{.first = options_.first, .row_bytes = options_.row_bytes},
@@ -66,23 +103,65 @@ absl::Status StageCore::Admit(const OpenStage& open, Instant now) {
   return absl::OkStatus();
 }
 
+// One that is there goes into the epoch with all that it has computed.
+absl::Status StageCore::Install(StageSequence* s, const OpenStage& open, Instant now) {
+  CATENA_RETURN_IF_ERROR(CheckOpen(open));
+  CATENA_RETURN_IF_ERROR(CheckEdge(open.next, now));
+  receiving_.EnterEpoch(s, open.life.epoch, open.upstream);
+  s->EnterEpoch(open);
+  return absl::OkStatus();
+}
+
 void StageCore::On(Incarnation from, const OpenStage& open, Instant now) {
   if (open.sequence.gateway != from) return;
   receiving_.Renew(from, now);
   StageSequence* s = receiving_.Find(open.sequence);
   if (s != nullptr && open.life.epoch < s->intake.life.epoch) return;
-  if (s == nullptr || open.life.epoch > s->intake.life.epoch) {
-    receiving_.Close(open.sequence);
-    const absl::Status status = Admit(open, now);
-    if (!status.ok()) return receiving_.Refuse(open.sequence, open.life, status);
-    s = receiving_.Find(open.sequence);
+  absl::Status status;
+  if (s == nullptr) {
+    status = Admit(open, now);
+  } else if (open.life.epoch > s->intake.life.epoch) {
+    status = Install(s, open, now);
   } else {
     CATENA_REACHED(kOpenAgain);
   }
+  if (!status.ok()) return receiving_.Refuse(open.sequence, open.life, status);
+  s = receiving_.Find(open.sequence);
   if (edges_.state(s->next()) == EdgeWatch::State::kUp) return Announce(s);
   // The answer follows when it is known whether the next stage can be reached.
   CATENA_REACHED(kOpenAwaitsItsEdge);
   Connect(s->open.next);
+}
+
+void StageCore::On(Incarnation from, const Go& go, Instant now) {
+  StageSequence* s = receiving_.Find(go.sequence);
+  if (go.sequence.gateway != from) return;
+  if (s == nullptr) return Send(from, Lane::kControl, Unknown{go.sequence, go.life});
+  if (go.life.epoch != s->intake.life.epoch) return;
+  if (!s->outbox.stopped()) {
+    CATENA_REACHED(kGoAgain);
+    return;
+  }
+  if (go.life.round > s->intake.life.round && !CATENA_PLANTED(kGoBeginsNoRound)) {
+    CATENA_REACHED(kGoBeginsARound);
+    if (go.length == 0 && !CATENA_PLANTED(kOldRotaryStays)) s->intake.rotary.reset();
+    receiving_.EnterRound(s, go.life.round, std::max<int64_t>(go.length, 0));
+  }
+  s->Go(go);
+  if (s->Length() < go.length) {
+    CATENA_REACHED(kGoFindsLess);  // the beginning of the round had slid out of its window
+    receiving_.RewindTo(s, s->Length(), now);
+  }
+  CollectSteps(s, now);
+  receiving_.queue().Add(s);
+  SendSteps();
+}
+
+// A Go may be lost: whoever waits for it says so when it is named.
+void StageCore::Answer(StageSequence* s, const Heartbeat::Entry& entry) {
+  if (entry.life.epoch != s->intake.life.epoch || !s->announced) return;
+  if (s->outbox.stopped()) CATENA_REACHED(kGoIsAwaited);
+  if (entry.tell || s->outbox.stopped()) Announce(s);
 }
 
 void StageCore::On(Incarnation from, const Lengths& lengths, Instant now) {
@@ -91,6 +170,7 @@ void StageCore::On(Incarnation from, const Lengths& lengths, Instant now) {
     if (s == nullptr || s->next() != from) continue;
     if (!s->outbox.OnLength(l, s->intake.life, s->Length())) continue;
     CollectSteps(s, now);
+    if (CATENA_PLANTED(kWindowOpensUnnoticed)) continue;
     receiving_.queue().Add(s);
   }
   SendSteps();
@@ -98,7 +178,8 @@ void StageCore::On(Incarnation from, const Lengths& lengths, Instant now) {
 
 void StageCore::On(Incarnation from, const NeedFrom& need, Instant now) {
   StageSequence* s = receiving_.Find(need.sequence);
-  if (s == nullptr || need.life != s->intake.life || s->next() != from) return;
+  if (s == nullptr || need.life.epoch != s->intake.life.epoch || s->next() != from) return;
+  if (need.life.round != s->intake.life.round && !s->outbox.stopped()) return;
   if (need.position < 0 || !s->outbox.Rewind(need)) return;
   CollectSteps(s, now);
   SendSteps();
@@ -128,7 +209,11 @@ absl::Status StageCore::CheckEdge(const Replica& next, Instant now) {
 
 void StageCore::Announce(StageSequence* s) {
   s->announced = true;
-  Send(s->intake.key.gateway, Lane::kControl, Opened{s->intake.key, s->intake.life, s->Length()});
+  Send(s->intake.key.gateway, Lane::kControl,
+       Opened{.sequence = s->intake.key,
+              .life = s->intake.life,
+              .length = s->Length(),
+              .waits = s->outbox.stopped()});
 }
 
 void StageCore::Connected(Incarnation peer, Instant) {
@@ -136,41 +221,35 @@ void StageCore::Connected(Incarnation peer, Instant) {
   if (!edges_.Up(peer)) return;
   if (was_broken) {
     CATENA_REACHED(kEdgeHeals);
-    SendEdges();
+    SendCondition();
   }
   receiving_.ForEach([&](StageSequence* s) {
     if (s->next() == peer && !s->announced) Announce(s);
   });
 }
 
+// What runs waits for the link, which is made again; its gateways are told, and may go round it.
 void StageCore::Disconnected(Incarnation peer, const absl::Status& why, Instant now) {
   if (!edges_.Broke(peer, why, now)) return;
-  SendEdges();
-  // What has not begun yet can begin elsewhere; the rest waits for the link.
-  receiving_.RefuseIf([peer](const StageSequence& s) { return s.next() == peer && !s.announced; },
+  SendCondition();
+  receiving_.ForEach([&](const StageSequence* s) {
+    if (s->next() != peer || s->announced) return;
+    receiving_.Refuse(s->intake.key, s->intake.life,
                       WithReason(absl::UnavailableError(fmt::format(
                                      "its link to the next stage broke: {}", Message(why))),
                                  ErrorReason::kEdgeBroken));
-  EndWhatNeedsBrokenEdges(now);
+  });
 }
 
-void StageCore::SendEdges() {
-  const Edges edges{edges_.Broken()};
+void StageCore::SendCondition() {
+  const Condition condition{edges_.Broken(), draining()};
   receiving_.table().ForEachGateway(
-      [&](Incarnation gateway) { Send(gateway, Lane::kControl, edges); });
+      [&](Incarnation gateway) { Send(gateway, Lane::kControl, condition); });
 }
 
-// A link that breaks is made again, and what was lost is asked for; one that stays broken ends the
-// sequences that need it.
-void StageCore::EndWhatNeedsBrokenEdges(Instant now) {
-  for (const Edge& edge : edges_.DownFor(options_.detection.broken_edge, now)) {
-    CATENA_REACHED(kEdgeStaysBroken);
-    receiving_.RefuseIf(
-        [&](const StageSequence& s) { return s.next() == edge.to; },
-        WithReason(absl::UnavailableError(
-                       fmt::format("its link to the next stage is broken: {}", Message(edge.why))),
-                   ErrorReason::kEdgeBroken));
-  }
+void StageCore::Drain() {
+  receiving_.Drain();
+  SendCondition();
 }
 
 // --- time ---
@@ -188,18 +267,21 @@ std::optional<Instant> StageCore::WakeAt() const {
 void StageCore::Tick(Instant now) {
   if (now < tick_at_) return;
   tick_at_ = now + options_.detection.heartbeat;
-  EndWhatNeedsBrokenEdges(now);
   SendSentLengths();
   receiving_.Tick(now);
   std::set<Incarnation> used;
-  receiving_.table().ForEach([&](const StageSequence* s) { used.insert(s->next()); });
-  if (edges_.Forget(now, [&](Incarnation to) { return used.contains(to); })) SendEdges();
+  receiving_.table().ForEach([&](const StageSequence* s) {
+    if (!used.insert(s->next()).second || !edges_.IsBroken(s->next())) return;
+    CATENA_REACHED(kEdgeIsTriedAgain);  // the transport has given it up, perhaps
+    Connect(s->open.next);
+  });
+  if (edges_.Forget(now, [&](Incarnation to) { return used.contains(to); })) SendCondition();
 }
 
 void StageCore::SendSentLengths() {
   std::vector<std::pair<std::pair<Incarnation, Lane>, SentLengths>> sent;
   receiving_.table().ForEach([&](const StageSequence* s) {
-    if (s->outbox.cursor() <= s->outbox.peer_length()) return;
+    if (s->outbox.stopped() || s->outbox.cursor() <= s->outbox.peer_length()) return;
     const std::pair to(s->next(), s->outbox.LaneFor(true));
     auto it = std::find_if(sent.begin(), sent.end(), [&](const auto& e) {
       return e.first == to && e.second.lengths.size() < limits::kMaxMessageSteps;
@@ -222,8 +304,16 @@ const StageBatch* StageCore::NextBatch(Instant now) {
   decode_rows_ = plan.decode_rows;
   prefill_rows_ = plan.prefill_rows;
   std::vector<Refused> failed;
-  for (const BatchPlanner::Part& part : plan.parts) AddSpan(part, &failed);
-  for (const Refused& r : failed) receiving_.Refuse(r.sequence, r.life, r.status);
+  gone_.clear();
+  // Whoever came first takes pages first.
+  parts_ = plan.parts;
+  std::sort(parts_.begin(), parts_.end(), [](const auto& a, const auto& b) {
+    return OrderOf(a.sequence->open) < OrderOf(b.sequence->open);
+  });
+  for (const BatchPlanner::Part& part : parts_) {
+    if (!gone_.contains(part.sequence)) AddSpan(part, &failed);
+  }
+  for (const Refused& r : failed) receiving_.End(r.sequence, r.life, r.status);
   queue.Started(now);
   return batch_.spans.empty() ? nullptr : &batch_;
 }
@@ -231,19 +321,50 @@ const StageBatch* StageCore::NextBatch(Instant now) {
 void StageCore::AddSpan(const BatchPlanner::Part& part, std::vector<Refused>* failed) {
   StageSequence* s = part.sequence;
   const int64_t first = s->intake.inbox.begin();
-  absl::Status status = memory_->Extend(s->memory_id(), first + part.rows);
+  absl::Status status = Extend(s, first + part.rows);
   if (status.ok() && first == 0) {
     status = memory_->ChooseRotary(s->memory_id(), *s->intake.rotary);
   }
   if (!status.ok()) {
-    // Its rotary factors do not exist, or rows that slid out of its window were to be made again
-    // and their pages are taken.
-    failed->push_back({s->intake.key, s->intake.life, status});
+    // Its rotary factors do not exist, or it is the newest, and there is no page for it.
+    failed->push_back({s->intake.key, s->intake.life, status, draining()});
     return;
   }
   batch_.spans.push_back({.id = s->memory_id(), .first_position = first, .rows = part.rows});
   receiving_.queue().Join(s);
   s->intake.inbox.Consume(part.rows, &batch_.ids, &batch_.input);
+}
+
+// Where pages run short those that came last make place: first come, first served, so that whoever
+// came first gets to its end whatever the others do.
+absl::Status StageCore::Extend(StageSequence* s, int64_t length) {
+  while (true) {
+    absl::Status status = memory_->Extend(s->memory_id(), length);
+    if (!absl::IsResourceExhausted(status)) return status;
+    StageSequence* newest = NewestBehind(s->open);
+    if (newest == s) return WithReason(status, ErrorReason::kKvCacheFull);
+    CATENA_REACHED(kMakesPlaceForGrowth);
+    gone_.insert(newest);
+    MakePlace(newest);
+  }
+}
+
+// Who came last of those that are behind it; null where none is.
+StageSequence* StageCore::NewestBehind(const OpenStage& open) {
+  StageSequence* newest = nullptr;
+  receiving_.ForEach([&](StageSequence* s) {
+    if (!IsBehind(*s, open)) return;
+    const bool newer = newest == nullptr || OrderOf(newest->open) < OrderOf(s->open);
+    if (newest == nullptr || newer != CATENA_PLANTED(kOldestMakesPlace)) newest = s;
+  });
+  return newest;
+}
+
+void StageCore::MakePlace(StageSequence* s) {
+  receiving_.End(s->intake.key, s->intake.life,
+                 WithReason(absl::ResourceExhaustedError(
+                                "the KV cache is full, and requests that came earlier go on first"),
+                            ErrorReason::kKvCacheFull));
 }
 
 void StageCore::Complete(const char* rows, Instant now) {
@@ -271,13 +392,9 @@ void StageCore::Complete(const char* rows, Instant now) {
   EvictJournals();
 }
 
-void StageCore::EndAll(const absl::Status& why) {
-  receiving_.RefuseIf([](const StageSequence&) { return true; }, why);
-}
-
 void StageCore::Fail(const absl::Status& why, Instant now) {
   for (StageSequence* s : receiving_.queue().running()) {
-    if (!s->intake.closed) receiving_.Refuse(s->intake.key, s->intake.life, why);
+    if (!s->intake.closed) receiving_.End(s->intake.key, s->intake.life, why);
   }
   receiving_.Finished(0, now);
 }

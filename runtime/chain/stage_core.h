@@ -7,6 +7,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "runtime/chain/batch_planner.h"
@@ -61,11 +62,11 @@ class StageCore final : public Core {
   // It could not be run: its sequences end with `why`.
   void Fail(const absl::Status& why, Instant now);
 
-  // From here on no new sequences are taken.
-  void Drain() { receiving_.Drain(); }
+  // From here on no new sequences are taken, and those that are here had better leave.
+  void Drain();
   bool draining() const { return receiving_.draining(); }
   // Ends all sequences, telling their gateways why.
-  void EndAll(const absl::Status& why);
+  void EndAll(const absl::Status& why) { receiving_.EndAll(why); }
   // The links to next stages that are broken now.
   std::vector<Edge> broken_edges() const { return edges_.Broken(); }
 
@@ -82,24 +83,30 @@ class StageCore final : public Core {
  private:
   // Messages.
   void On(Incarnation from, const OpenStage& open, Instant now);
+  void On(Incarnation from, const Go& go, Instant now);
   void On(Incarnation from, const Lengths& lengths, Instant now);
   void On(Incarnation from, const NeedFrom& need, Instant now);
   absl::Status CheckOpen(const OpenStage& open) const;
+  absl::Status OpenMemory(const OpenStage& open, uint64_t id);
   absl::Status Admit(const OpenStage& open, Instant now);
+  absl::Status Install(StageSequence* s, const OpenStage& open, Instant now);
+  void Answer(StageSequence* s, const Heartbeat::Entry& entry);
   // What the next stage may be sent; what the journal lacks of it is made again first.
   void CollectSteps(StageSequence* s, Instant now);
 
   // Edges.
   absl::Status CheckEdge(const Replica& next, Instant now);
   void Announce(StageSequence* s);
-  void SendEdges();
-  void EndWhatNeedsBrokenEdges(Instant now);
+  void SendCondition();
 
   // Time.
   void SendSentLengths();
 
   // Batches.
   void AddSpan(const BatchPlanner::Part& part, std::vector<Refused>* failed);
+  absl::Status Extend(StageSequence* s, int64_t length);
+  StageSequence* NewestBehind(const OpenStage& open);
+  void MakePlace(StageSequence* s);
   void EvictJournals();
   void SendSteps() { steps_.SendTo(output(), static_cast<uint64_t>(receiving_.queue().batches())); }
 
@@ -113,6 +120,8 @@ class StageCore final : public Core {
   EdgeWatch edges_;
   Instant tick_at_{};
   int64_t decode_rows_ = 0, prefill_rows_ = 0;  // of the batch
+  std::vector<BatchPlanner::Part> parts_;       // planned for it,
+  std::set<const StageSequence*> gone_;         // and those of them that made place
   StageBatch batch_;
 };
 

@@ -54,6 +54,7 @@ struct StageCounters {
   BusyClock clock;
   int64_t replayed_rows = 0;  // computed again, of positions that had been computed
   Divergences divergences;
+  int64_t corrupt_steps = 0;  // whose rows were not what their sender had hashed
 };
 
 }  // namespace catena

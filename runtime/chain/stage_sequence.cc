@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/chain/planted.h"
 #include "runtime/chain/reached.h"
 
 namespace catena {
@@ -19,9 +20,14 @@ StageSequence::StageSequence(const OpenStage& o, uint64_t memory_id,
       journal(rows_from, options.row_bytes, budget),
       memory_id_(memory_id),
       row_bytes_(options.row_bytes),
-      memory_(memory) {}
+      memory_(memory) {
+  if (open.life.epoch > 0) outbox.Stop();
+}
 
-StageSequence::~StageSequence() { memory_->Close(memory_id_); }
+StageSequence::~StageSequence() {
+  if (CATENA_PLANTED(kMemoryIsKept) && intake.closed) return;
+  memory_->Close(memory_id_);
+}
 
 void StageSequence::Queued(const Step&) {
   const Inbox& inbox = intake.inbox;
@@ -38,8 +44,22 @@ int64_t StageSequence::Forget(int64_t position) {
   length_ = to;
   ids_.resize(static_cast<size_t>(to));
   const bool kept = journal.begin() <= to && to <= journal.end();
+  if (CATENA_PLANTED(kJournalOutlivesItsRows) && kept) return to;
   kept ? journal.Truncate(to) : journal.Restart(std::max(to, rows_from));
   return to;
+}
+
+// The request is the same, and whether a head is next follows from the stage's layers.
+void StageSequence::EnterEpoch(const OpenStage& again) {
+  if (!CATENA_PLANTED(kOldRouteStays)) open.next = again.next;
+  open.decode_groups = again.decode_groups;
+  announced = false;
+  outbox.Stop();
+}
+
+void StageSequence::Go(const catena::Go& go) {
+  outbox.Start(intake.life.round, std::clamp<int64_t>(go.next_length, 0, open.max_length));
+  once_ = std::max(once_, std::min(go.replay_end, open.max_length));
 }
 
 bool StageSequence::HasDecodeQueued() const {
@@ -48,8 +68,11 @@ bool StageSequence::HasDecodeQueued() const {
 
 std::optional<int64_t> StageSequence::MissingRow() const {
   const int64_t row = std::max(outbox.cursor(), rows_from);
-  if (row >= sendable_end() || row >= journal.begin()) return std::nullopt;
-  return row;
+  if (row >= sendable_end()) return std::nullopt;
+  if (row < journal.begin()) return row;
+  // What is sent for the first time is looked at by the next stage.
+  const int64_t again = std::min({outbox.sent(), sendable_end(), outbox.window_end()});
+  return row < again ? journal.FirstCorrupt(row, again) : std::nullopt;
 }
 
 int64_t StageSequence::RunnableRows() const {

@@ -46,6 +46,9 @@ struct StageSequence {
     once_ = std::min(once_, position);
   }
   int64_t Forget(int64_t position);
+  // Of another route from here on, which `again` names. Nothing goes on until Go.
+  void EnterEpoch(const OpenStage& again);
+  void Go(const catena::Go& go);
 
   Incarnation next() const { return open.next.incarnation; }
   uint64_t memory_id() const { return memory_id_; }
@@ -55,12 +58,14 @@ struct StageSequence {
   bool decodes() const { return length_ >= open.prompt_length; }
   // What is queued is its next token and guesses.
   bool HasDecodeQueued() const;
+  // What is queued was computed before.
+  bool HasReplayQueued() const { return intake.inbox.begin() < once_; }
   // It decodes, and what it sent has not come round yet.
   bool is_away() const { return decodes() && intake.inbox.empty() && !intake.running(); }
   // Positions that may be sent on: those that are computed, and of this round.
   int64_t sendable_end() const { return std::min(length_, intake.rewind.value_or(length_)); }
-  // The first position whose row the next stage is to be sent and the journal lacks, if any: from
-  // there on they must be made again.
+  // The first position whose row the next stage is to be sent and the journal lacks, or has not
+  // kept as it was, if any: from there on they must be made again.
   std::optional<int64_t> MissingRow() const;
   // Queued rows that the next stage has room for.
   int64_t RunnableRows() const;
@@ -68,14 +73,15 @@ struct StageSequence {
   // had been computed before.
   int64_t Append(absl::Span<const int32_t> ids, const char* rows, Instant now);
   // Forgets some of the oldest rows; false where all are needed: the next stage has yet to receive
-  // them.
+  // them. One that lags behind by more than its window is made again, and gets them made again.
   bool DropOldestRows() {
-    return journal.DropOldest(std::min(outbox.peer_length(), outbox.cursor()));
+    const int64_t received = std::min(outbox.peer_length(), outbox.cursor());
+    return journal.DropOldest(std::max(received, length_ - open.window_rows));
   }
   SequenceView View() const;
 
   Intake intake;
-  const OpenStage open;
+  OpenStage open;           // next and decode_groups are those of its route now
   const int64_t rows_from;  // first position whose row the next stage wants
   Outbox outbox;
   Journal journal;         // from rows_from on
@@ -88,7 +94,7 @@ struct StageSequence {
   const int64_t row_bytes_;
   StageMemory* const memory_;
   int64_t length_ = 0;        // positions computed
-  int64_t once_ = 0;          // positions of this round that ever were
+  int64_t once_ = 0;          // positions of this round that ever were, here or elsewhere
   std::vector<int32_t> ids_;  // of them
 };
 

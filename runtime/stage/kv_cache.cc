@@ -9,19 +9,23 @@ KvCache::KvCache(KvPool* pool, Stream* stream, int64_t window)
   for (int32_t id = pool->pages() - 1; id >= 0; --id) free_.push_back(id);
 }
 
-absl::Status KvCache::Open(SequenceId id, int rotary, int64_t max_length, int64_t max_rows) {
+int64_t KvCache::PagesHeldFor(int64_t positions, int64_t max_rows) const {
+  const int64_t pages = PagesFor(positions);
+  // A page at either end of the window may be held for one position.
+  return window_ == 0 ? pages : std::min(pages, PagesFor(window_ + kRollBack + max_rows) + 2);
+}
+
+absl::Status KvCache::Open(SequenceId id, int rotary, const KvNeed& need) {
   if (sequences_.contains(id)) {
     return absl::AlreadyExistsError(fmt::format("sequence {} is open already", id));
   }
-  int64_t pages = PagesFor(max_length);
-  // A page at either end of the window may be held for one position.
-  if (window_ > 0) pages = std::min(pages, PagesFor(window_ + kRollBack + max_rows) + 2);
-  if (pages > total_pages()) {
+  if (const int64_t all = PagesHeldFor(need.max_length, need.max_rows); all > total_pages()) {
     return absl::InvalidArgumentError(
         fmt::format("{} positions need {} pages of KV cache and there are {} in all; ask for fewer "
                     "tokens, or give the shard more memory",
-                    max_length, pages, total_pages()));
+                    need.max_length, all, total_pages()));
   }
+  const int64_t pages = PagesHeldFor(need.reserve, need.max_rows);
   if (pages > free_pages()) {
     return absl::ResourceExhaustedError(
         fmt::format("the KV cache has {} of {} pages free and {} are needed", free_pages(),
@@ -30,6 +34,15 @@ absl::Status KvCache::Open(SequenceId id, int rotary, int64_t max_length, int64_
   set_aside_ += pages;
   sequences_[id] = {.length = 0, .rotary = rotary, .pages = {}, .held = 0, .promised = pages};
   return absl::OkStatus();
+}
+
+bool KvCache::Fits(const KvNeed& need, absl::Span<const SequenceId> without) const {
+  int64_t pages = free_pages();
+  for (const SequenceId id : without) {
+    const Sequence* s = Find(id);
+    if (s != nullptr) pages += std::max(s->held, s->promised);
+  }
+  return PagesHeldFor(need.reserve, need.max_rows) <= pages;
 }
 
 void KvCache::SetRotary(SequenceId id, int rotary) {

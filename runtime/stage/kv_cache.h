@@ -15,6 +15,13 @@ namespace catena {
 
 using SequenceId = uint64_t;
 
+// What a sequence comes to need, in positions.
+struct KvNeed {
+  int64_t max_length = 0;
+  int64_t reserve = 0;   // the first of them, that pages are set aside for
+  int64_t max_rows = 0;  // written at a time
+};
+
 class KvCache {
  public:
   // So many of the last positions can always be forgotten, window or not (speculation).
@@ -24,11 +31,12 @@ class KvCache {
   // attention, 0 for none.
   KvCache(KvPool* pool, Stream* stream, int64_t window);
 
-  // ALREADY_EXISTS where the id is open. `rotary`: see ChooseRotaryTable. Sets pages aside for
-  // `max_length` positions that are written at most `max_rows` at a time: within them Reserve does
-  // not fail. RESOURCE_EXHAUSTED where they are not free now, INVALID_ARGUMENT where the pool is
-  // too small for them. Without a length nothing is set aside.
-  absl::Status Open(SequenceId id, int rotary, int64_t max_length = 0, int64_t max_rows = 0);
+  // ALREADY_EXISTS where the id is open. `rotary`: see ChooseRotaryTable. Within what is set aside
+  // Reserve does not fail. RESOURCE_EXHAUSTED where that is not free now, INVALID_ARGUMENT where
+  // the pool is too small for all positions.
+  absl::Status Open(SequenceId id, int rotary, const KvNeed& need = {});
+  // Whether Open would find pages if those were closed.
+  bool Fits(const KvNeed& need, absl::Span<const SequenceId> without) const;
   // From here on the sequence's rows are rotated by `rotary`. REQUIRES: the id is open, and has no
   // positions: no row may be rotated by another table than those before it.
   void SetRotary(SequenceId id, int rotary);
@@ -44,7 +52,7 @@ class KvCache {
     int rotary = 0;
     std::vector<int32_t> pages;  // by position / kPagePositions; -1 where given back
     int64_t held = 0;            // pages of it
-    int64_t promised = 0;        // pages that it may come to hold
+    int64_t promised = 0;        // pages that are set aside for it, held or not
   };
   // Null where unknown.
   const Sequence* Find(SequenceId id) const;
@@ -64,6 +72,8 @@ class KvCache {
   // Pages go to or come from a sequence, out of what it was promised while that lasts.
   void Hold(Sequence* s, int64_t pages);
   void GiveBack(Sequence* s, int32_t page);
+  // That so many positions of a sequence take at a time.
+  int64_t PagesHeldFor(int64_t positions, int64_t max_rows) const;
   // First position that a query at `position` sees.
   int64_t FirstVisible(int64_t position) const;
 

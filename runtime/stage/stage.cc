@@ -85,9 +85,13 @@ absl::Status Stage::CheckRotary(SequenceId id, int rotary) const {
       fmt::format("sequence {}: rotary table {} of {}", id, rotary, frequencies_->rows()));
 }
 
-absl::Status Stage::Open(SequenceId id, int rotary, int64_t max_length) {
+absl::Status Stage::Open(SequenceId id, int rotary, int64_t max_length, int64_t reserve) {
   CATENA_RETURN_IF_ERROR(CheckRotary(id, rotary));
-  return cache_->Open(id, rotary, max_length, options_.max_rows);
+  return cache_->Open(id, rotary, {max_length, reserve, options_.max_rows});
+}
+
+bool Stage::Fits(int64_t reserve, absl::Span<const SequenceId> without) const {
+  return cache_->Fits({reserve, reserve, options_.max_rows}, without);
 }
 
 absl::Status Stage::ChooseRotary(SequenceId id, int rotary) {

@@ -74,8 +74,10 @@ class Stage {
   KvCache& cache() { return *cache_; }
 
   // A new sequence. INVALID_ARGUMENT where the model has no such rotary table (ChooseRotaryTable).
-  // `max_length`: see KvCache::Open.
-  absl::Status Open(SequenceId id, int rotary, int64_t max_length = 0);
+  // `max_length`, `reserve`: see KvCache::Open.
+  absl::Status Open(SequenceId id, int rotary, int64_t max_length = 0, int64_t reserve = 0);
+  // Whether Open would find pages if those were closed.
+  bool Fits(int64_t reserve, absl::Span<const SequenceId> without) const;
   // Another table for a sequence that is computed anew. The same error, and NOT_FOUND where the id
   // is not open. REQUIRES: the sequence has no positions (KvCache::Truncate to 0).
   absl::Status ChooseRotary(SequenceId id, int rotary);

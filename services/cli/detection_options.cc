@@ -27,8 +27,8 @@ constexpr Flag kFlags[] = {
      "What a gateway has open ends where it is silent for so long"},
     {"--no-progress", &DetectionLimits::no_progress, kBoth,
      "A stage that has work and makes no progress for so long has failed"},
-    {"--broken-edge", &DetectionLimits::broken_edge, kStage,
-     "A request ends where a stage cannot reach the next for so long"},
+    {"--wait-for-route", &DetectionLimits::wait_for_route, kGateway,
+     "A request whose stages are gone waits so long for others"},
     {"--probe-every", &DetectionLimits::probe_every, kGateway,
      "Each replica is asked how it is so often"},
     {"--probe-timeout", &DetectionLimits::probe_timeout, kGateway,
@@ -112,11 +112,6 @@ absl::Status DetectionOptions::Check() const {
     return absl::InvalidArgumentError(
         fmt::format("--lease {} must be at least twice --heartbeat {}: one may be lost",
                     Text(limits.lease), Text(limits.heartbeat)));
-  }
-  if (!probes_ && limits.broken_edge > limits.give_up) {
-    return absl::InvalidArgumentError(fmt::format(
-        "--give-up {} must be at least --broken-edge {}: what is forgotten ends nothing",
-        Text(limits.give_up), Text(limits.broken_edge)));
   }
   if (probes_ && 2 * (limits.probe_every + limits.probe_timeout) > limits.no_progress) {
     return absl::InvalidArgumentError(fmt::format(

@@ -77,6 +77,8 @@ GatewayCoreOptions CoreOptions(const GatewayRoleOptions& o, Incarnation self) {
   return {.self = self,
           .max_waiting = o.max_waiting,
           .jitter_seed = self,
+          .unix_epoch = std::chrono::system_clock::now().time_since_epoch() -
+                        std::chrono::steady_clock::now().time_since_epoch(),
           .detection = o.detection.limits};
 }
 
@@ -93,6 +95,13 @@ ServerOptions PublicServer(const GatewayRoleOptions& o,
           .keepalive = o.detection.limits.keepalive,
           .keepalive_timeout = o.detection.limits.keepalive_timeout,
           .guard = guard};
+}
+
+// Text waits for a tokenizer as tokens wait for a route.
+TokenizerClientOptions PatienceOf(const limits::DetectionLimits& limits) {
+  TokenizerClientOptions options;
+  options.wait = options.decode.give_up = limits.wait_for_route;
+  return options;
 }
 
 LinkIdentity IdentityOf(Incarnation self) {
@@ -137,7 +146,7 @@ absl::Status RunGateway(GatewayRoleOptions o) {
                            .detection = o.detection.limits},
                           &actor);
   Discovery discovery(o.replicas, &actor);
-  TokenizerClient tokenizer(&discovery);
+  TokenizerClient tokenizer(&discovery, PatienceOf(o.detection.limits));
   WorkerPool pool(2);
   front.loop = &actor;
   front.tokenizer = &tokenizer;
@@ -150,6 +159,7 @@ absl::Status RunGateway(GatewayRoleOptions o) {
       {.gateway = &actor,
        .discovery = &discovery,
        .readiness = &readiness,
+       .metrics = &front.metrics,
        .describe = [&info] { return info; },
        .access = {.operator_keys = RingOf(operator_keys), .has_api_keys = api_keys != nullptr},
        .house = &front.house,

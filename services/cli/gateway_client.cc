@@ -84,6 +84,15 @@ absl::Status GatewayClient::Score(
       options_, [&](grpc::ClientContext* c) { return stub_->Score(c, request); }, take);
 }
 
+absl::Status GatewayClient::AwaitGateway() {
+  grpc::ClientContext context;
+  options_.Prepare(kAnswerBound, &context);
+  context.set_wait_for_ready(true);
+  CancelOnInterrupt cancel(&context);
+  v1::ListModelsResponse response;
+  return options_.ToStatus(stub_->ListModels(&context, {}, &response));
+}
+
 absl::StatusOr<v1::ListModelsResponse> GatewayClient::ListModels() {
   grpc::ClientContext context;
   options_.Prepare(kAnswerBound, &context);

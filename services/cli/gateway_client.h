@@ -22,6 +22,8 @@ class GatewayClient {
   absl::Status Score(const v1::ScoreRequest& request,
                      const std::function<absl::Status(const v1::ScoreResponse&)>& take);
   absl::StatusOr<v1::ListModelsResponse> ListModels();
+  // After a break: waits until a gateway answers again, for a while.
+  absl::Status AwaitGateway();
 
  private:
   GatewayClient(GatewayOptions options, std::unique_ptr<v1::GenerationService::Stub> stub)

@@ -6,10 +6,14 @@
 
 #include "model/sampler/sampling_limits.h"
 #include "model/tokenizer/utf8.h"
+#include "services/cli/text_so_far.h"
 #include "services/common/process.h"
 
 namespace catena::cli {
 namespace {
+
+// Of a text that breaks off again and again, without a new token.
+constexpr int kMostTries = 5;
 
 // `Request` with the prompt's text or ids; only GenerateRequest takes chat. Protobuf takes valid
 // UTF-8 only; the tokenizer would make the same of the rest.
@@ -84,6 +88,11 @@ void AddStats(const v1::GenerateResponse& r, TextStats* stats) {
   if (!r.has_finish()) return;
   stats->drafted_tokens += r.finish().drafted_tokens();
   stats->accepted_tokens += r.finish().accepted_tokens();
+  stats->moves += r.finish().moves();
+  stats->replayed_tokens += r.finish().replayed_tokens();
+  stats->noticed_s =
+      std::max(stats->noticed_s, static_cast<double>(r.finish().noticed_ns()) * 1e-9);
+  stats->paused_s = std::max(stats->paused_s, static_cast<double>(r.finish().paused_ns()) * 1e-9);
   stats->prefill_s =
       std::max(stats->prefill_s, static_cast<double>(r.finish().prefill_ns()) * 1e-9);
   stats->decode_s = std::max(stats->decode_s, static_cast<double>(r.finish().decode_ns()) * 1e-9);
@@ -122,15 +131,26 @@ absl::StatusOr<TextStats> GatewaySource::Generate(const TextPrompt& prompt,
   SetSampling(sampling, request.mutable_sampling());
   TextStats stats;
   const auto sequences = static_cast<uint32_t>(sampling.n.value_or(1));
-  CATENA_RETURN_IF_ERROR(client_.Generate(request, [&](const v1::GenerateResponse& response) {
+  TextSoFar so_far(sequences);
+  const auto take = [&](const v1::GenerateResponse& response) {
     if (response.index() >= sequences) {
       return absl::InternalError(
           fmt::format("the gateway sent a sequence {} of {}", response.index(), sequences));
     }
+    so_far.Take(response);
     AddStats(response, &stats);
     return on_delta(DeltaOf(response));
-  }));
-  return stats;
+  };
+  for (int tries = 0;; ++tries) {
+    const int64_t before = so_far.tokens();
+    const absl::Status status = client_.Generate(request, take);
+    if (status.ok()) return stats;
+    if (so_far.tokens() > before) tries = 0;
+    // A text that has begun goes on with whatever gateway is there next.
+    if (!absl::IsUnavailable(status) || so_far.tokens() == 0 || tries == kMostTries) return status;
+    CATENA_RETURN_IF_ERROR(client_.AwaitGateway());
+    so_far.AskForRest(&request);
+  }
 }
 
 absl::Status GatewaySource::Score(const TextPrompt& prompt, int top,

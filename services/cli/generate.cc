@@ -70,15 +70,21 @@ void PrintStats(const TextStats& s, size_t n) {
   if (s.drafted_tokens > 0) {
     guesses = fmt::format(", {} of {} guesses right", s.accepted_tokens, s.drafted_tokens);
   }
+  std::string moves;
+  if (s.moves > 0) {
+    moves = fmt::format(" | {} moves, {} positions computed again, stood still for {:.2f} s",
+                        s.moves, s.replayed_tokens, s.paused_s);
+  }
   fmt::print(stderr,
              "load {:.2f} s | prompt {} tokens, first token after {:.3f} s ({:.1f} tok/s) | "
-             "{} new tokens, {:.1f} tok/s{} | peak memory {}\n",
+             "{} new tokens, {:.1f} tok/s{}{} | peak memory {}\n",
              s.load_s, s.prompt_tokens, s.prefill_s, s.prompt_tokens / std::max(s.prefill_s, 1e-9),
-             s.completion_tokens, s.decode_s > 0 ? decoded / s.decode_s : 0.0, guesses,
+             s.completion_tokens, s.decode_s > 0 ? decoded / s.decode_s : 0.0, guesses, moves,
              HumanBytes(PeakMemoryBytes()));
 }
 
-// The guesses are counted where they were asked for: other programs read exactly these keys.
+// Guesses where they were asked for, and moves where there were any: other programs read exactly
+// these keys.
 ordered_json StatsJson(const TextStats& s, const Output& o, bool speculated) {
   ordered_json stats = {{"load_s", s.load_s},       {"prompt_tokens", s.prompt_tokens},
                         {"prefill_s", s.prefill_s}, {"completion_tokens", o.ids.size()},
@@ -86,6 +92,12 @@ ordered_json StatsJson(const TextStats& s, const Output& o, bool speculated) {
   if (speculated) {
     stats["drafted_tokens"] = s.drafted_tokens;
     stats["accepted_tokens"] = s.accepted_tokens;
+  }
+  if (s.moves > 0) {
+    stats["moves"] = s.moves;
+    stats["replayed_tokens"] = s.replayed_tokens;
+    stats["noticed_s"] = s.noticed_s;
+    stats["paused_s"] = s.paused_s;
   }
   return stats;
 }

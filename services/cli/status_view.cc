@@ -42,6 +42,10 @@ const char* StateName(v1::SequenceState state) {
       return "opening";
     case v1::SEQUENCE_STATE_RUNNING:
       return "running";
+    case v1::SEQUENCE_STATE_MOVING:
+      return "moving";
+    case v1::SEQUENCE_STATE_STRANDED:
+      return "stranded";
     default:
       return "unknown";
   }
@@ -145,6 +149,15 @@ TableRow ReplicaRow(const ReplicaStatus& s) {
           r.version()};
 }
 
+// What failures and drains have cost texts.
+std::string MovesLine(const v1::GetStatusResponse& status) {
+  if (status.moves() == 0) return "";
+  return fmt::format("\n{} moves to other replicas: {} positions computed again, longest pause "
+                     "{:.2f} s\n",
+                     status.moves(), status.replayed_tokens(),
+                     static_cast<double>(status.longest_pause_ns()) / 1e9);
+}
+
 ordered_json OrNull(const std::string& text) {
   return text.empty() ? ordered_json() : ordered_json(text);
 }
@@ -216,9 +229,9 @@ std::string StatusTable(const v1::GetStatusResponse& status, const std::string& 
   }
   title += fmt::format(" · {} running, {} waiting", status.requests_running(),
                        status.requests_waiting());
-  return fmt::format("{}\n\n{}{}{}", title,
+  return fmt::format("{}\n\n{}{}{}{}", title,
                      Columns(rows, {false, false, false, false, true, true, true, false}),
-                     problems.empty() ? "" : "\n", problems);
+                     MovesLine(status), problems.empty() ? "" : "\n", problems);
 }
 
 ordered_json StatusJson(const v1::GetStatusResponse& status, const std::string& address) {
@@ -229,6 +242,9 @@ ordered_json StatusJson(const v1::GetStatusResponse& status, const std::string& 
           {"problem", OrNull(WhyNotReady(status).value_or(""))},
           {"requests_running", status.requests_running()},
           {"requests_waiting", status.requests_waiting()},
+          {"moves", status.moves()},
+          {"replayed_tokens", status.replayed_tokens()},
+          {"longest_pause_ns", status.longest_pause_ns()},
           {"processes", processes}};
 }
 

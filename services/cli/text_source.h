@@ -44,6 +44,10 @@ struct TextDelta {
 struct TextStats : GenerateStats {
   double load_s = 0;  // 0 where nothing was loaded
   uint64_t seed = 0;
+  // How often the text went on in other processes, what was computed again for that, and how long
+  // it stood still: until that was noticed, and in all.
+  int64_t moves = 0, replayed_tokens = 0;
+  double noticed_s = 0, paused_s = 0;
 };
 
 // A position of a text as the model sees it.

@@ -43,6 +43,10 @@ void FillStatus(const ClusterServiceOptions& o, const GatewayView& view,
   response->set_problem(std::string(Message(ready)));
   response->set_requests_waiting(view.waiting);
   response->set_requests_running(view.running);
+  const GatewayMetrics::MoveTotals moves = o.metrics->moves();
+  response->set_moves(moves.moves);
+  response->set_replayed_tokens(moves.replayed);
+  response->set_longest_pause_ns(moves.longest_pause.count());
   EncodeReplicaInfo(o.describe(), response->mutable_gateway());
   std::vector<KnownReplica> replicas = o.discovery->replicas();
   std::sort(replicas.begin(), replicas.end(), Before);
@@ -130,6 +134,10 @@ v1::SequenceState StateOf(SequenceSummary::State state) {
       return v1::SEQUENCE_STATE_OPENING;
     case SequenceSummary::State::kRunning:
       return v1::SEQUENCE_STATE_RUNNING;
+    case SequenceSummary::State::kMoving:
+      return v1::SEQUENCE_STATE_MOVING;
+    case SequenceSummary::State::kStranded:
+      return v1::SEQUENCE_STATE_STRANDED;
   }
   return v1::SEQUENCE_STATE_UNSPECIFIED;
 }

@@ -11,6 +11,7 @@
 #include "runtime/actor/gateway_actor.h"
 #include "services/common/header_first_service.h"
 #include "services/gateway/discovery.h"
+#include "services/gateway/gateway_metrics.h"
 #include "services/gateway/operator_access.h"
 #include "services/gateway/public_call.h"
 #include "services/gateway/readiness.h"
@@ -22,6 +23,7 @@ struct ClusterServiceOptions {
   GatewayActor* gateway = nullptr;
   Discovery* discovery = nullptr;
   Readiness* readiness = nullptr;
+  const GatewayMetrics* metrics = nullptr;
   std::function<ReplicaInfo()> describe;  // the gateway itself
   OperatorAccess access;
   CallHouse* house = nullptr;

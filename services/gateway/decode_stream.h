@@ -16,6 +16,7 @@
 #include "catena/v1/tokenizer.grpc.pb.h"
 
 #include "kernels/base/status.h"
+#include "runtime/chain/limits.h"
 #include "services/common/worker_pool.h"
 #include "services/gateway/tokenizer_replicas.h"
 
@@ -25,7 +26,7 @@ struct DecodeStreamOptions {
   // A tokenizer that has not answered a message for so long has failed.
   std::chrono::milliseconds answer_timeout{5'000};
   // Without an answer from any tokenizer for so long the sequence fails.
-  std::chrono::milliseconds give_up{15'000};
+  std::chrono::milliseconds give_up = limits::DetectionLimits().wait_for_route;
   std::chrono::milliseconds first_pause{10}, last_pause{1'000};  // between attempts
 };
 

@@ -313,13 +313,22 @@ absl::StatusOr<std::shared_ptr<const ModelFacts>> Discovery::Facts() const {
       why_none = WithReason(absl::FailedPreconditionError(refused), ErrorReason::kModelMismatch);
       continue;
     }
-    if (view.model.context_length <= 0) return member->facts;
+    if (view.model.context_length <= 0) return last_facts_ = member->facts;
     auto facts = std::make_shared<ModelFacts>(*member->facts);
     facts->model.context_length = view.model.context_length;
     facts->model.fingerprint = view.model.fingerprint;
-    return facts;
+    facts->numerics_id = view.numerics_id;
+    return last_facts_ = std::move(facts);
   }
   return why_none;
+}
+
+absl::StatusOr<std::shared_ptr<const ModelFacts>> Discovery::LastFacts() const {
+  auto facts = Facts();
+  if (!absl::IsUnavailable(facts.status())) return facts;
+  const std::lock_guard lock(mutex_);
+  if (last_facts_ == nullptr) return facts;
+  return last_facts_;
 }
 
 std::vector<KnownReplica> Discovery::replicas() const {

@@ -65,6 +65,7 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   // Of a tokenizer that answers now and is of the served model. UNAVAILABLE where none answers,
   // FAILED_PRECONDITION where those that do are of another model.
   absl::StatusOr<std::shared_ptr<const ModelFacts>> Facts() const override;
+  absl::StatusOr<std::shared_ptr<const ModelFacts>> LastFacts() const override;
   std::vector<KnownReplica> replicas() const;
   // Asks all replicas again now, and then calls `done`, once, on its own thread. Where a round is
   // on its way that a frozen replica holds up, and another would take too long, that one will do.
@@ -108,6 +109,8 @@ class Discovery final : public TokenizerReplicas, public ModelFactsSource {
   bool stopped_ = false;
   std::vector<Waiter> waiting_;                             // for the next answers
   std::map<std::string, std::unique_ptr<Member>> members_;  // by address
+  // What Facts last gave.
+  mutable std::shared_ptr<const ModelFacts> last_facts_;
 };
 
 }  // namespace catena

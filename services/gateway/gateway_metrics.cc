@@ -71,6 +71,17 @@ void GatewayMetrics::SequenceEnded(const std::string& finish, const LoopStats& s
   counts_.accepted += stats.accepted;
 }
 
+void GatewayMetrics::Moved(const Moves& moves) {
+  const std::lock_guard lock(mutex_);
+  counts_.moves.moves += moves.count;
+  counts_.moves.replayed += moves.replayed;
+  counts_.moves.longest_pause = std::max<Nanoseconds>(counts_.moves.longest_pause, moves.paused);
+  counts_.noticed.Add(moves.noticed);
+  counts_.paused.Add(moves.paused);
+}
+
+GatewayMetrics::MoveTotals GatewayMetrics::moves() const { return counts().moves; }
+
 GatewayMetrics::Counts GatewayMetrics::counts() const {
   const std::lock_guard lock(mutex_);
   return counts_;
@@ -101,6 +112,14 @@ void GatewayMetrics::Collect(const std::string& model, Exposition& page) const {
                Number(c.drafted));
   page.Counter("catena_gateway_accepted_tokens_total", "Guessed tokens that were right.",
                Number(c.accepted));
+  page.Counter("catena_gateway_moves_total", "Times that a sequence went on in other processes.",
+               Number(c.moves.moves));
+  page.Counter("catena_gateway_replayed_tokens_total",
+               "Positions that were computed again for that.", Number(c.moves.replayed));
+  page.Distribution("catena_gateway_move_noticed_seconds",
+                    "From a token to when it was seen that the sequence must move.", c.noticed);
+  page.Distribution("catena_gateway_move_pause_seconds",
+                    "From a token to the next of a sequence that moved between them.", c.paused);
   Both("catena_gateway_queue_wait_seconds", "vllm:request_queue_time_seconds",
        "Wait of a sequence until a route was reserved.", c.queue, model, page);
   Both("catena_gateway_time_to_first_token_seconds", "vllm:time_to_first_token_seconds",

@@ -32,6 +32,13 @@ class GatewayMetrics {
   // Of one sequence: its first token, since the request came; a further one, since the last.
   void FirstToken(Nanoseconds since);
   void NextToken(Nanoseconds since);
+  // One sequence has gone on elsewhere.
+  void Moved(const Moves& moves);
+  struct MoveTotals {
+    int64_t moves = 0, replayed = 0;
+    Nanoseconds longest_pause{};
+  };
+  MoveTotals moves() const;
   // One sequence is over. `finish`: stop, length or error.
   void SequenceEnded(const std::string& finish, const LoopStats& stats);
 
@@ -44,8 +51,9 @@ class GatewayMetrics {
     std::map<std::string, int64_t> sequences;  // by how they ended
     int64_t prompt_tokens = 0, output_tokens = 0;
     int64_t drafted = 0, accepted = 0;
+    MoveTotals moves;
     Histogram queue{kSecondsBounds}, first_token{kSecondsBounds}, next_token{kSecondsBounds},
-        request{kSecondsBounds};
+        request{kSecondsBounds}, noticed{kSecondsBounds}, paused{kSecondsBounds};
   };
   Counts counts() const;
 

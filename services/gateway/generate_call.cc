@@ -18,10 +18,12 @@ GenerateCall::GenerateCall(Front* front, std::chrono::system_clock::time_point d
     : PublicCall(&front->house), front_(*front), deadline_(deadline), buffered_(&front->buffered) {}
 
 absl::Status GenerateCall::Begin(v1::GenerateRequest request) {
-  CATENA_ASSIGN_OR_RETURN(facts_, front_.facts->Facts());
+  CATENA_ASSIGN_OR_RETURN(facts_, front_.facts->LastFacts());
   CATENA_RETURN_IF_ERROR(CheckModel(request.model(), *facts_));
   CATENA_RETURN_IF_ERROR(CheckText(request, *facts_));
   CATENA_ASSIGN_OR_RETURN(params_, ResolveSampling(request.sampling(), *facts_, DrawSeed()));
+  CATENA_RETURN_IF_ERROR(CheckResume(request, params_, *facts_));
+  resume_.Swap(request.mutable_resume());
   if (request.has_tokens()) {
     OnPrompt({request.tokens().ids().begin(), request.tokens().ids().end()});
     return absl::OkStatus();
@@ -57,6 +59,11 @@ void GenerateCall::OnPrompt(std::vector<int32_t> ids) {
         .params = params_,
         .sequence_index = i,
         .deadline = LoopDeadline(deadline_, std::chrono::system_clock::now(), LoopClock::now())};
+    if (i < static_cast<uint32_t>(resume_.sequences_size())) {
+      const auto& ids = resume_.sequences(static_cast<int>(i)).token_ids();
+      request.output.assign(ids.begin(), ids.end());
+      Resume(sequences_[i], request.output);
+    }
     auto inbox = std::make_shared<LoopInbox>(
         strand(),
         [self = Self<GenerateCall>(), i](LoopInbox::Events events) {
@@ -91,18 +98,46 @@ void GenerateCall::OnEvents(uint32_t index, LoopInbox::Events events) {
   if (!s.stopped) TakeTokens(s, std::move(events.tokens));
   if (s.end && !s.stopped) {
     if (!s.end->status.ok()) return Fail(s.end->status);
-    if (s.decode) {
-      s.decode->End();
-    } else {
-      s.text_ended = true;
-    }
+    EndText(s);
   }
   CheckBuffered();
   Pump();
 }
 
+// All tokens have come.
+void GenerateCall::EndText(Sequence& s) {
+  if (s.resumed > 0) return;  // it ends when those are text
+  if (s.decode) {
+    s.decode->End();
+  } else {
+    s.text_ended = true;
+  }
+}
+
+void GenerateCall::Resume(Sequence& s, const std::vector<int32_t>& output) {
+  s.completion_tokens = std::ssize(output);
+  if (!s.decode || output.empty()) return;
+  s.resumed = std::ssize(output);
+  s.decode->Push(output);
+}
+
+void GenerateCall::DropResumed(Sequence& s, DecodeStream::Progress* progress) {
+  if (s.resumed == 0) return;
+  s.resumed -= progress->ids_used;
+  progress->ids_used = 0;
+  progress->text.clear();
+  if (s.resumed > 0 || progress->ended) return;
+  TakeTokens(s, std::exchange(s.held, {}));
+  if (s.end) EndText(s);
+}
+
 void GenerateCall::TakeTokens(Sequence& s, std::vector<SampledToken> tokens) {
   if (tokens.empty()) return;
+  if (s.resumed > 0) {
+    s.held.insert(s.held.end(), std::make_move_iterator(tokens.begin()),
+                  std::make_move_iterator(tokens.end()));
+    return;
+  }
   std::vector<int32_t> ids;
   for (SampledToken& token : tokens) {
     ids.push_back(token.id);
@@ -117,6 +152,7 @@ void GenerateCall::OnProgress(uint32_t index, absl::StatusOr<DecodeStream::Progr
   if (over()) return;
   if (!progress.ok()) return Fail(progress.status());
   Sequence& s = sequences_[index];
+  DropResumed(s, &*progress);
   buffered_.Add(progress->text.size());
   AddReady(s, std::move(progress->text), progress->ids_used);
   s.text_ended = progress->ended;
@@ -196,6 +232,7 @@ void GenerateCall::ComposeOf(uint32_t index, v1::GenerateResponse* response) {
     start->set_seed(params_.seed);
     start->set_prompt_tokens(prompt_tokens_);
     start->set_sequence_id(ToString(*s.id));
+    start->set_numerics_id(facts_->numerics_id);
   }
   size_t bytes = 0;
   while (!s.ready.empty() && bytes < kMaxResponseBytes && HavePieces(s.ready.front())) {
@@ -217,6 +254,10 @@ void GenerateCall::ComposeOf(uint32_t index, v1::GenerateResponse* response) {
   finish->set_decode_ns(s.end->stats.decode.count());
   finish->set_drafted_tokens(s.end->stats.drafted);
   finish->set_accepted_tokens(s.end->stats.accepted);
+  finish->set_moves(s.end->stats.moves.count);
+  finish->set_replayed_tokens(s.end->stats.moves.replayed);
+  finish->set_paused_ns(s.end->stats.moves.paused.count());
+  finish->set_noticed_ns(s.end->stats.moves.noticed.count());
 }
 
 void GenerateCall::AddTokens(const Piece& piece, v1::GenerateResponse* response) const {

@@ -37,6 +37,10 @@ class GenerateCall final : public PublicCall<v1::GenerateRequest, v1::GenerateRe
     std::deque<SampledToken> waiting;      // for their text
     std::deque<Piece> ready;
     int64_t completion_tokens = 0;
+    // Ids that the client has already: so many are still to become text, which nobody is sent.
+    // Tokens that come meanwhile wait, so that no text is of both.
+    int64_t resumed = 0;
+    std::vector<SampledToken> held;
     bool text_ended = false, stopped = false, finish_sent = false;
     std::optional<LoopInbox::End> end;  // of the loop
   };
@@ -51,6 +55,9 @@ class GenerateCall final : public PublicCall<v1::GenerateRequest, v1::GenerateRe
   void OnEvents(uint32_t index, LoopInbox::Events events);
   void OnProgress(uint32_t index, absl::StatusOr<DecodeStream::Progress> progress);
   void TakeTokens(Sequence& s, std::vector<SampledToken> tokens);
+  void Resume(Sequence& s, const std::vector<int32_t>& output);
+  void DropResumed(Sequence& s, DecodeStream::Progress* progress);
+  void EndText(Sequence& s);
   void AddReady(Sequence& s, std::string text, int64_t n_tokens);
   // Ends the request where too much waits for the client.
   void CheckBuffered();
@@ -66,6 +73,7 @@ class GenerateCall final : public PublicCall<v1::GenerateRequest, v1::GenerateRe
   const std::chrono::system_clock::time_point deadline_;
   std::shared_ptr<const ModelFacts> facts_;
   SamplingParams params_;
+  v1::Resume resume_;
   int64_t prompt_tokens_ = 0;
 
   std::vector<Sequence> sequences_;

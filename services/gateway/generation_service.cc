@@ -17,7 +17,7 @@ class TokenizeCall final : public UnaryCall<v1::TokenizeRequest, v1::TokenizeRes
 
  private:
   absl::Status Begin(v1::TokenizeRequest request) override {
-    CATENA_ASSIGN_OR_RETURN(const auto facts, front_.facts->Facts());
+    CATENA_ASSIGN_OR_RETURN(const auto facts, front_.facts->LastFacts());
     CATENA_RETURN_IF_ERROR(CheckModel(request.model(), *facts));
     CATENA_RETURN_IF_ERROR(CheckText(request, *facts));
     v1::EncodeRequest encode;
@@ -55,7 +55,7 @@ class ListModelsCall final : public UnaryCall<v1::ListModelsRequest, v1::ListMod
 
  private:
   absl::Status Begin(v1::ListModelsRequest) override {
-    CATENA_ASSIGN_OR_RETURN(const auto facts, front_.facts->Facts());
+    CATENA_ASSIGN_OR_RETURN(const auto facts, front_.facts->LastFacts());
     v1::ListModelsResponse response;
     v1::Model* model = response.add_models();
     model->set_name(facts->model.name);

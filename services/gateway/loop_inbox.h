@@ -14,6 +14,7 @@
 #include "runtime/chain/token_loop.h"
 #include "services/common/worker_pool.h"
 #include "services/gateway/gateway_metrics.h"
+#include "services/gateway/request_record.h"
 
 namespace catena {
 
@@ -47,6 +48,10 @@ class LoopInbox final : public LoopListener, public std::enable_shared_from_this
   void OnToken(const Token& token) override {
     Count();
     Add([&](Events& e) { e.tokens.push_back(token.token); });
+  }
+  void OnMoved(const Moved& moved) override {
+    if (clock_.metrics != nullptr) clock_.metrics->Moved(moved.moves);
+    LogMoved(moved);
   }
   void OnEnd(const absl::Status& status, FinishReason reason, const LoopStats& stats) override {
     Add([&](Events& e) { e.end = End{status, reason, stats}; });

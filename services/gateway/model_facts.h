@@ -15,7 +15,8 @@
 namespace catena {
 
 struct ModelFacts {
-  ModelInfo model;  // context_length: positions that the cluster's routes take
+  ModelInfo model;               // context_length: positions that the cluster's routes take
+  std::string numerics_id = {};  // of those routes
   GenerationConfig generation;
   bool has_tokenizer = false;
   bool has_chat_template = false;
@@ -27,8 +28,11 @@ absl::StatusOr<ModelFacts> FactsOf(const v1::TokenizerServiceDescribeResponse& d
 class ModelFactsSource {
  public:
   virtual ~ModelFactsSource() = default;
-  // UNAVAILABLE, with what is missing, while nobody has said.
+  // Of a tokenizer that answers now. UNAVAILABLE, with what is missing, where none does.
   virtual absl::StatusOr<std::shared_ptr<const ModelFacts>> Facts() const = 0;
+  // The same, and where none answers what the last one said: a request that comes meanwhile waits
+  // for a tokenizer as it does for a route.
+  virtual absl::StatusOr<std::shared_ptr<const ModelFacts>> LastFacts() const = 0;
 };
 
 }  // namespace catena

@@ -1,5 +1,6 @@
 #include "services/gateway/request.h"
 
+#include <algorithm>
 #include <random>
 
 #include "model/sampler/sampling_limits.h"
@@ -162,6 +163,40 @@ absl::Status CheckText(const v1::ScoreRequest& request, const ModelFacts& facts)
 absl::Status CheckText(const v1::TokenizeRequest& request, const ModelFacts& facts) {
   CATENA_RETURN_IF_ERROR(WithField(CheckInputSize(request), InputField(request)));
   return CheckTokenizer(facts, request.has_chat());
+}
+
+absl::Status CheckResume(const v1::GenerateRequest& request, const SamplingParams& params,
+                         const ModelFacts& facts) {
+  if (!request.has_resume()) return absl::OkStatus();
+  const v1::Resume& resume = request.resume();
+  if (!resume.numerics_id().empty() && resume.numerics_id() != facts.numerics_id) {
+    return WithReason(absl::FailedPreconditionError(fmt::format(
+                          "the text was begun with the arithmetic {} and here is {}: begin it anew",
+                          Quoted(resume.numerics_id()), Quoted(facts.numerics_id))),
+                      ErrorReason::kModelMismatch);
+  }
+  if (!request.sampling().has_seed()) {
+    return WithField(absl::InvalidArgumentError(
+                         "a request that is resumed needs the seed that its first Start gave"),
+                     "sampling.seed");
+  }
+  if (resume.sequences_size() != params.n) {
+    return WithField(
+        absl::InvalidArgumentError(fmt::format("resume has {} sequences, and the request {}",
+                                               resume.sequences_size(), params.n)),
+        "resume.sequences");
+  }
+  for (const v1::SequenceOutput& output : resume.sequences()) {
+    const auto& ids = output.token_ids();
+    const bool known = std::all_of(
+        ids.begin(), ids.end(), [&](int32_t id) { return 0 <= id && id < facts.model.vocab_size; });
+    if (known && ids.size() <= params.max_tokens) continue;
+    return WithField(
+        absl::InvalidArgumentError("a sequence of resume has ids outside the vocabulary, or more "
+                                   "than max_tokens"),
+        "resume.sequences");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckPromptIds(absl::Span<const int32_t> ids, const ModelFacts& facts) {

@@ -29,6 +29,11 @@ absl::Status CheckText(const v1::GenerateRequest& request, const ModelFacts& fac
 absl::Status CheckText(const v1::ScoreRequest& request, const ModelFacts& facts);
 absl::Status CheckText(const v1::TokenizeRequest& request, const ModelFacts& facts);
 
+// INVALID_ARGUMENT where what a client says that it has cannot be of a request with these
+// parameters.
+absl::Status CheckResume(const v1::GenerateRequest& request, const SamplingParams& params,
+                         const ModelFacts& facts);
+
 // CheckPrompt of runtime/text/prompt.h, for this model.
 absl::Status CheckPromptIds(absl::Span<const int32_t> ids, const ModelFacts& facts);
 

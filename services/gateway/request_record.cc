@@ -66,6 +66,10 @@ void RequestRecord::SequenceEnded(const std::string& finish, const LoopStats& st
   longest_.queue = std::max(longest_.queue, stats.queue);
   longest_.prefill = std::max(longest_.prefill, stats.prefill);
   longest_.decode = std::max(longest_.decode, stats.decode);
+  longest_.moves.count = std::max(longest_.moves.count, stats.moves.count);
+  longest_.moves.replayed = std::max(longest_.moves.replayed, stats.moves.replayed);
+  longest_.moves.noticed = std::max(longest_.moves.noticed, stats.moves.noticed);
+  longest_.moves.paused = std::max(longest_.moves.paused, stats.moves.paused);
   metrics_->SequenceEnded(finish, stats);
 }
 
@@ -88,7 +92,19 @@ void RequestRecord::Ended(const absl::Status& status) {
                        {"queue_s", ToSeconds(longest_.queue)},
                        {"prefill_s", ToSeconds(longest_.prefill)},
                        {"decode_s", ToSeconds(longest_.decode)},
+                       {"moves", longest_.moves.count},
+                       {"replayed_tokens", longest_.moves.replayed},
+                       {"paused_s", ToSeconds(longest_.moves.paused)},
                        {"total_s", ToSeconds(took)}});
+}
+
+void LogMoved(const Moved& moved) {
+  LogFacts("moved", {{"sequence", ToString(moved.sequence)},
+                     {"moves", moved.moves.count},
+                     {"replayed_tokens", moved.moves.replayed},
+                     {"noticed_s", ToSeconds(moved.moves.noticed)},
+                     {"paused_s", ToSeconds(moved.moves.paused)},
+                     {"why", moved.why}});
 }
 
 void RequestRecord::Refused(const absl::Status& status) {

@@ -53,6 +53,9 @@ class RequestRecord {
   LoopStats longest_;  // of the sequences' times, each by itself
 };
 
+// A line in the log for a sequence that goes on elsewhere.
+void LogMoved(const Moved& moved);
+
 // The id that a request with this x-request-id has; "": without one.
 std::string RequestIdFor(std::string_view given);
 

@@ -20,7 +20,7 @@ ScoreCall::ScoreCall(Front* front, std::chrono::system_clock::time_point deadlin
     : PublicCall(&front->house), front_(*front), deadline_(deadline), buffered_(&front->buffered) {}
 
 absl::Status ScoreCall::Begin(v1::ScoreRequest request) {
-  CATENA_ASSIGN_OR_RETURN(facts_, front_.facts->Facts());
+  CATENA_ASSIGN_OR_RETURN(facts_, front_.facts->LastFacts());
   CATENA_RETURN_IF_ERROR(CheckModel(request.model(), *facts_));
   CATENA_RETURN_IF_ERROR(CheckText(request, *facts_));
   top_ = request.top();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -48,10 +49,8 @@ class RetriedCall : public std::enable_shared_from_this<RetriedCall<Request, Res
   void Attempt() {
     if (!done_) return;
     const std::vector<TokenizerReplica> serving = replicas_->Serving();
-    if (serving.empty()) {
-      return TryAgain(WithReason(absl::UnavailableError("no tokenizer serves; is one running?"),
-                                 ErrorReason::kNoTokenizer));
-    }
+    if (serving.empty()) return AwaitReplica();
+    alone_since_.reset();
     const TokenizerReplica& replica = PickReplica(serving, turn_++, address_);
     address_ = replica.address;
     channel_ = replica.channel;
@@ -59,12 +58,26 @@ class RetriedCall : public std::enable_shared_from_this<RetriedCall<Request, Res
     context_ = std::make_unique<grpc::ClientContext>();
     const auto now = std::chrono::system_clock::now();
     context_->set_deadline(std::min(deadline_, now + options_.call_timeout));
+    Watch(attempts_);
     (stub_->async()->*method_)(
         context_.get(), &request_, &response_,
         [self = this->shared_from_this()](grpc::Status status) mutable {
           Strand* strand = self->strand_.get();
           strand->Post([self = std::move(self), status] { self->OnStatus(status); });
         });
+  }
+
+  // Ends an attempt at a replica that is known to have failed meanwhile: one that hangs answers
+  // nothing, not even that.
+  void Watch(int attempt) {
+    strand_->PostAfter(options_.look_every, [weak = this->weak_from_this(), attempt] {
+      const auto self = weak.lock();
+      if (!self || !self->done_ || self->attempts_ != attempt) return;
+      for (const TokenizerReplica& replica : self->replicas_->Serving()) {
+        if (replica.address == self->address_) return self->Watch(attempt);
+      }
+      self->context_->TryCancel();
+    });
   }
 
   void OnStatus(const grpc::Status& status) {
@@ -79,17 +92,27 @@ class RetriedCall : public std::enable_shared_from_this<RetriedCall<Request, Res
   }
 
   void TryAgain(const absl::Status& why) {
-    const bool late = std::chrono::system_clock::now() >= deadline_;
-    if (late) {
+    if (++attempts_ < options_.attempts) return Pause();
+    if (absl::IsResourceExhausted(why)) return Finish(why);
+    Finish(WithReason(absl::UnavailableError(why.message()), ErrorReason::kNoTokenizer));
+  }
+
+  void AwaitReplica() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!alone_since_) alone_since_ = now;
+    if (now - *alone_since_ < options_.wait) return Pause();
+    Finish(WithReason(absl::UnavailableError("no tokenizer serves; is one running?"),
+                      ErrorReason::kNoTokenizer));
+  }
+
+  // Then another attempt.
+  void Pause() {
+    if (std::chrono::system_clock::now() >= deadline_) {
       return Finish(WithReason(absl::DeadlineExceededError("the request's deadline has passed"),
                                ErrorReason::kDeadline));
     }
-    if (++attempts_ >= options_.attempts) {
-      if (absl::IsResourceExhausted(why)) return Finish(why);
-      return Finish(WithReason(absl::UnavailableError(why.message()), ErrorReason::kNoTokenizer));
-    }
-    strand_->PostAfter(attempts_ == 1 ? std::chrono::milliseconds(0) : options_.pause,
-                       [self = this->shared_from_this()] { self->Attempt(); });
+    strand_->PostAfter(pause_, [self = this->shared_from_this()] { self->Attempt(); });
+    pause_ = std::min(2 * pause_, options_.last_pause);
   }
 
   void Finish(absl::StatusOr<Response> result) {
@@ -103,8 +126,10 @@ class RetriedCall : public std::enable_shared_from_this<RetriedCall<Request, Res
   const TokenizerClientOptions options_;
   const std::chrono::system_clock::time_point deadline_;
   const std::shared_ptr<Strand> strand_;
-  Done done_;  // empty: finished
-  int attempts_ = 0;
+  Done done_;                                                         // empty: finished
+  int attempts_ = 0;                                                  // that failed
+  std::optional<std::chrono::steady_clock::time_point> alone_since_;  // without a replica
+  std::chrono::milliseconds pause_ = options_.first_pause;
   std::string address_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::TokenizerService::Stub> stub_;

@@ -13,14 +13,20 @@
 #include <unordered_map>
 #include <vector>
 
+#include "runtime/chain/limits.h"
 #include "services/gateway/decode_stream.h"
 
 namespace catena {
 
 struct TokenizerClientOptions {
   std::chrono::milliseconds call_timeout{20'000};  // of one attempt at Encode or GetPieces
-  int attempts = 4;
-  std::chrono::milliseconds pause{100};  // where no other replica can be asked
+  // A call fails after so many replicas failed it: what ends each of them is not sent for ever.
+  int attempts = 8;
+  // While no replica serves it waits so long for one.
+  std::chrono::milliseconds wait = limits::DetectionLimits().wait_for_route;
+  std::chrono::milliseconds first_pause{10}, last_pause{1'000};  // between attempts
+  // One that no longer serves is not waited for; that is looked at so often.
+  std::chrono::milliseconds look_every{500};
   DecodeStreamOptions decode;
 };
 

@@ -70,12 +70,16 @@ absl::Status Take(const v1::OpenStage& in, OpenStage* out) {
   CATENA_RETURN_IF_ERROR(CheckRange("window_rows", in.window_rows(), 1, limits::kMaxWindowRows));
   CATENA_RETURN_IF_ERROR(
       CheckRange("decode_groups", in.decode_groups(), 1, limits::kMaxOpenSequences));
+  CATENA_RETURN_IF_ERROR(CheckRange("reserve", in.reserve(), 0, in.max_length()));
   out->next = {in.next().address(), in.next().incarnation()};
   out->next_is_head = in.next_is_head();
   out->window_rows = in.window_rows();
   out->decode_groups = in.decode_groups();
   out->upstream = in.upstream();
   out->public_id = PublicId{in.public_id()};
+  out->reserve = in.reserve();
+  out->came = in.came();
+  out->started = in.started();
   return absl::OkStatus();
 }
 
@@ -97,6 +101,16 @@ absl::Status Take(const v1::OpenHead& in, OpenHead* out) {
   return absl::OkStatus();
 }
 
+absl::Status Take(const v1::Go& in, Go* out) {
+  CATENA_RETURN_IF_ERROR(CheckPosition("length", in.length()));
+  CATENA_RETURN_IF_ERROR(CheckPosition("next_length", in.next_length()));
+  CATENA_RETURN_IF_ERROR(CheckPosition("replay_end", in.replay_end()));
+  out->length = in.length();
+  out->next_length = in.next_length();
+  out->replay_end = in.replay_end();
+  return TakeLife(in, out);
+}
+
 absl::Status Take(const v1::Close& in, Close* out) { return Take(in.sequence(), &out->sequence); }
 
 absl::Status Take(const v1::Heartbeat& in, Heartbeat* out) {
@@ -106,9 +120,10 @@ absl::Status Take(const v1::Heartbeat& in, Heartbeat* out) {
   out->newest = in.newest();
   out->open.resize(in.open_size());
   for (int i = 0; i < in.open_size(); ++i) {
-    CATENA_RETURN_IF_ERROR(Take(in.open(i).sequence(), &out->open[i].sequence));
+    CATENA_RETURN_IF_ERROR(TakeLife(in.open(i), &out->open[i]));
     CATENA_RETURN_IF_ERROR(CheckPosition("next_token", in.open(i).next_token()));
     out->open[i].next_token = in.open(i).next_token();
+    out->open[i].tell = in.open(i).tell();
   }
   return absl::OkStatus();
 }
@@ -116,6 +131,7 @@ absl::Status Take(const v1::Heartbeat& in, Heartbeat* out) {
 absl::Status Take(const v1::Opened& in, Opened* out) {
   CATENA_RETURN_IF_ERROR(CheckPosition("length", in.length()));
   out->length = in.length();
+  out->waits = in.waits();
   return TakeLife(in, out);
 }
 
@@ -130,11 +146,10 @@ absl::Status Take(const v1::Refused& in, Refused* out) {
   return TakeLife(in, out);
 }
 
-absl::Status Take(const v1::Unknown& in, Unknown* out) {
-  return Take(in.sequence(), &out->sequence);
-}
+absl::Status Take(const v1::Unknown& in, Unknown* out) { return TakeLife(in, out); }
 
-absl::Status Take(const v1::Edges& in, Edges* out) {
+absl::Status Take(const v1::Condition& in, Condition* out) {
+  out->draining = in.draining();
   CATENA_RETURN_IF_ERROR(CheckRange("the number of edges", in.broken_size(), 0, limits::kMaxPeers));
   for (const v1::BrokenEdge& edge : in.broken()) {
     CATENA_ASSIGN_OR_RETURN(out->broken.emplace_back(), DecodeEdge(edge));
@@ -281,8 +296,10 @@ absl::StatusOr<ChainMessage> Decode(const RowFormat& format, v1::Frame* frame) {
       return Taken<Refused>("Refused", frame->refused());
     case v1::Frame::kUnknown:
       return Taken<Unknown>("Unknown", frame->unknown());
-    case v1::Frame::kEdges:
-      return Taken<Edges>("Edges", frame->edges());
+    case v1::Frame::kCondition:
+      return Taken<Condition>("Condition", frame->condition());
+    case v1::Frame::kGo:
+      return Taken<Go>("Go", frame->go());
     case v1::Frame::kTokens:
       return Taken<Tokens>("Tokens", frame->tokens());
     case v1::Frame::kSteps: {

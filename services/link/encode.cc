@@ -39,6 +39,9 @@ void Put(const OpenStage& m, v1::OpenStage* out) {
   out->set_decode_groups(m.decode_groups);
   out->set_upstream(m.upstream);
   out->set_public_id(static_cast<uint64_t>(m.public_id));
+  out->set_reserve(m.reserve);
+  out->set_came(m.came);
+  out->set_started(m.started);
 }
 
 void Put(const OpenHead& m, v1::OpenHead* out) {
@@ -56,20 +59,29 @@ void Put(const OpenHead& m, v1::OpenHead* out) {
   out->set_public_id(static_cast<uint64_t>(m.public_id));
 }
 
+void Put(const Go& m, v1::Go* out) {
+  PutLife(m, out);
+  out->set_length(m.length);
+  out->set_next_length(m.next_length);
+  out->set_replay_end(m.replay_end);
+}
+
 void Put(const Close& m, v1::Close* out) { Put(m.sequence, out->mutable_sequence()); }
 
 void Put(const Heartbeat& m, v1::Heartbeat* out) {
   out->set_newest(m.newest);
   for (const Heartbeat::Entry& entry : m.open) {
     v1::OpenSequence* open = out->add_open();
-    Put(entry.sequence, open->mutable_sequence());
+    PutLife(entry, open);
     open->set_next_token(entry.next_token);
+    open->set_tell(entry.tell);
   }
 }
 
 void Put(const Opened& m, v1::Opened* out) {
   PutLife(m, out);
   out->set_length(m.length);
+  out->set_waits(m.waits);
 }
 
 void Put(const Refused& m, v1::Refused* out) {
@@ -80,11 +92,12 @@ void Put(const Refused& m, v1::Refused* out) {
   if (const auto reason = ReasonOf(m.status)) out->set_reason(std::string(ReasonName(*reason)));
 }
 
-void Put(const Edges& m, v1::Edges* out) {
+void Put(const Condition& m, v1::Condition* out) {
   for (const Edge& edge : m.broken) EncodeEdge(edge, out->add_broken());
+  out->set_draining(m.draining);
 }
 
-void Put(const Unknown& m, v1::Unknown* out) { Put(m.sequence, out->mutable_sequence()); }
+void Put(const Unknown& m, v1::Unknown* out) { PutLife(m, out); }
 
 void Put(const Tokens& m, v1::Tokens* out) {
   for (const Token& token : m.tokens) {
@@ -149,12 +162,13 @@ void PutSteps(const Steps& m, const RowFormat& format, v1::Steps* out) {
 // The frame's field for each message.
 v1::OpenStage* Field(const OpenStage&, v1::Frame* f) { return f->mutable_open_stage(); }
 v1::OpenHead* Field(const OpenHead&, v1::Frame* f) { return f->mutable_open_head(); }
+v1::Go* Field(const Go&, v1::Frame* f) { return f->mutable_go(); }
 v1::Close* Field(const Close&, v1::Frame* f) { return f->mutable_close(); }
 v1::Heartbeat* Field(const Heartbeat&, v1::Frame* f) { return f->mutable_heartbeat(); }
 v1::Opened* Field(const Opened&, v1::Frame* f) { return f->mutable_opened(); }
 v1::Refused* Field(const Refused&, v1::Frame* f) { return f->mutable_refused(); }
 v1::Unknown* Field(const Unknown&, v1::Frame* f) { return f->mutable_unknown(); }
-v1::Edges* Field(const Edges&, v1::Frame* f) { return f->mutable_edges(); }
+v1::Condition* Field(const Condition&, v1::Frame* f) { return f->mutable_condition(); }
 v1::Tokens* Field(const Tokens&, v1::Frame* f) { return f->mutable_tokens(); }
 v1::SentLengths* Field(const SentLengths&, v1::Frame* f) { return f->mutable_sent_lengths(); }
 v1::Lengths* Field(const Lengths&, v1::Frame* f) { return f->mutable_lengths(); }

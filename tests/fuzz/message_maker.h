@@ -44,7 +44,7 @@ class MessageMaker {
       case 5:
         return Refused{Key(), Lives(), Why()};
       case 6:
-        return Unknown{Key()};
+        return Unknown{Key(), Lives()};
       case 7:
         return TokensOfHead();
       case 8:
@@ -54,7 +54,9 @@ class MessageMaker {
       case 10:
         return NeedFrom{Key(), Lives(), Int<uint64_t>(0, 5), Position()};
       case 11:
-        return BrokenEdges();
+        return State();
+      case 12:
+        return Go{Key(), Lives(), Position(), Position(), Position()};
       default:
         return Rows();
     }
@@ -84,7 +86,10 @@ class MessageMaker {
             .max_length = Position(),
             .first_wanted = Position(),
             .window_rows = Int<int64_t>(0, 30),
-            .decode_groups = Int(0, 3)};
+            .decode_groups = Int(0, 3),
+            .reserve = Int<int64_t>(-1, kMaxPositions),
+            .came = Int<int64_t>(-1, 3),
+            .started = Bool()};
   }
   OpenHead Head() {
     OpenHead open{.sequence = Key(),
@@ -105,7 +110,7 @@ class MessageMaker {
   }
   Heartbeat Beat() {
     Heartbeat beat{.newest = Int<uint64_t>(0, 4), .open = {}};
-    for (int n = Int(0, 3); n > 0; --n) beat.open.push_back({Key(), Position()});
+    for (int n = Int(0, 3); n > 0; --n) beat.open.push_back({Key(), Lives(), Position(), Bool()});
     return beat;
   }
   Tokens TokensOfHead() {
@@ -116,10 +121,10 @@ class MessageMaker {
     }
     return tokens;
   }
-  Edges BrokenEdges() {
-    Edges edges;
-    for (int n = Int(0, 3); n > 0; --n) edges.broken.push_back({Peer(), Why()});
-    return edges;
+  Condition State() {
+    Condition condition{.broken = {}, .draining = Bool()};
+    for (int n = Int(0, 3); n > 0; --n) condition.broken.push_back({Peer(), Why()});
+    return condition;
   }
   std::vector<Length> ManyLengths() {
     std::vector<Length> lengths;

@@ -11,19 +11,31 @@ namespace {
 // Room for two or three sequences; knows which positions each has.
 class SmallMemory final : public StageMemory {
  public:
-  absl::Status Open(uint64_t id, int64_t max_length) override {
+  absl::Status Open(uint64_t id, int64_t max_length, int64_t reserve) override {
     CATENA_CHECK(max_length > 0 && max_length <= MessageMaker::kMaxPositions);
-    if (promised_ + max_length > kRoom) return absl::ResourceExhaustedError("no pages");
-    CATENA_CHECK(open_.emplace(id, Entry{max_length, 0}).second);
-    promised_ += max_length;
+    CATENA_CHECK(reserve > 0 && reserve <= max_length);
+    if (held_ + reserve > kRoom) return absl::ResourceExhaustedError("no pages");
+    CATENA_CHECK(open_.emplace(id, Entry{max_length, reserve, 0}).second);
+    held_ += reserve;
     return absl::OkStatus();
+  }
+  bool Fits(int64_t reserve, absl::Span<const uint64_t> without) const override {
+    int64_t held = held_;
+    for (const uint64_t id : without) held -= open_.at(id).held;
+    CATENA_CHECK(held >= 0);
+    return held + reserve <= kRoom;
   }
   absl::Status ChooseRotary(uint64_t id, int32_t rotary) override {
     CATENA_CHECK(open_.at(id).length == 0);
     return rotary == 0 ? absl::OkStatus() : absl::InvalidArgumentError("no such factors");
   }
   absl::Status Extend(uint64_t id, int64_t length) override {
-    CATENA_CHECK(length <= open_.at(id).promised);
+    Entry& entry = open_.at(id);
+    CATENA_CHECK(length <= entry.max_length);
+    const int64_t more = std::max<int64_t>(0, length - entry.held);
+    if (held_ + more > kRoom) return absl::ResourceExhaustedError("no pages");
+    held_ += more;
+    entry.held += more;
     return absl::OkStatus();
   }
   absl::Status Truncate(uint64_t id, int64_t length) override {
@@ -34,7 +46,7 @@ class SmallMemory final : public StageMemory {
     return absl::OkStatus();
   }
   void Close(uint64_t id) override {
-    promised_ -= open_.at(id).promised;
+    held_ -= open_.at(id).held;
     open_.erase(id);
   }
   // The next positions of a sequence are computed.
@@ -43,15 +55,15 @@ class SmallMemory final : public StageMemory {
     CATENA_CHECK(span.rows > 0 && span.first_position == entry.length);
     entry.length += span.rows;
   }
-  bool empty() const { return open_.empty() && promised_ == 0; }
+  bool empty() const { return open_.empty() && held_ == 0; }
 
  private:
   static constexpr int64_t kRoom = 2 * MessageMaker::kMaxPositions;
   struct Entry {
-    int64_t promised, length;
+    int64_t max_length, held, length;
   };
   std::map<uint64_t, Entry> open_;
-  int64_t promised_ = 0;
+  int64_t held_ = 0;
 };
 
 void Drive(FuzzedDataProvider* data) {

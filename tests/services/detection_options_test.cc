@@ -59,15 +59,15 @@ TEST(DetectionOptions, AreTakenByTheRolesThatUseThem) {
   EXPECT_EQ(Answer(Stage, &stage, {"--hello", "2s", "--give-up", "90s"}), "");
   EXPECT_EQ(stage.limits.hello, milliseconds(2'000));
   EXPECT_EQ(stage.limits.give_up, milliseconds(90'000));
-  EXPECT_EQ(Answer(Gateway, &gateway, {"--give-up", "5s"}), "");  // it has no edges
+  EXPECT_EQ(Answer(Gateway, &gateway, {"--give-up", "5s", "--wait-for-route", "1m"}), "");
+  EXPECT_EQ(gateway.limits.wait_for_route, milliseconds(60'000));
   EXPECT_THAT(Answer(Gateway, &gateway, {"--hello", "1s"}), HasSubstr("--hello"));
   EXPECT_THAT(Answer(Stage, &stage, {"--probe-every", "1s"}), HasSubstr("--probe-every"));
 }
 
 TEST(DetectionOptions, ThatContradictEachOtherAreRefused) {
-  DetectionOptions stage, edge, gateway, text;
+  DetectionOptions stage, gateway, text;
   EXPECT_THAT(Answer(Stage, &stage, {"--lease", "800ms"}), HasSubstr("--lease 800ms"));
-  EXPECT_THAT(Answer(Stage, &edge, {"--give-up", "9s"}), HasSubstr("--broken-edge 10s"));
   EXPECT_THAT(Answer(Gateway, &gateway, {"--no-progress", "2s"}), HasSubstr("--no-progress 2s"));
   EXPECT_THAT(Answer(Gateway, &text, {"--no-progress", "soon"}), HasSubstr("500ms or 10s"));
 }

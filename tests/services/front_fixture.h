@@ -97,6 +97,7 @@ class TestFacts final : public ModelFactsSource {
   absl::StatusOr<std::shared_ptr<const ModelFacts>> Facts() const override {
     return std::make_shared<const ModelFacts>(facts);
   }
+  absl::StatusOr<std::shared_ptr<const ModelFacts>> LastFacts() const override { return Facts(); }
   ModelFacts facts{.model = TestTokenizerInfo().model,
                    .generation = {},
                    .has_tokenizer = true,

@@ -1,21 +1,11 @@
 #include "tests/sim/checkers.h"
 
 #include <algorithm>
-#include <cctype>
 
 #include <fmt/ranges.h>
 
 namespace catena::sim {
 namespace {
-
-// Whether the message names the address, and not one that begins with it.
-bool Names(std::string_view message, std::string_view address) {
-  for (size_t at = message.find(address); at != message.npos; at = message.find(address, at + 1)) {
-    const size_t end = at + address.size();
-    if (end == message.size() || std::isdigit(message[end]) == 0) return true;
-  }
-  return false;
-}
 
 // Of a request that scores its prompt.
 std::string CheckScores(const Outcome& o, int64_t rotary_switch) {
@@ -58,50 +48,44 @@ std::string CheckText(const Outcome& o, int64_t context, int64_t rotary_switch) 
                      whole ? "be" : "begin with", fmt::join(want, ","));
 }
 
-std::string CheckBlame(const Outcome& o, const std::vector<Happened>& faults,
-                       const Processes& processes) {
+std::string CheckBlame(const Outcome& o, const std::vector<Happened>& faults, bool hasty) {
   if (o.lost || !o.ended || o.status.ok()) return "";
   if (o.cancelled && absl::IsCancelled(o.status)) return "";
   if (o.request.deadline &&
       (absl::IsDeadlineExceeded(o.status) || absl::IsResourceExhausted(o.status))) {
     return "";
   }
-  const std::string_view message = Message(o.status);
-  // A link that healed meanwhile, or a process that another has replaced, may still be told of.
-  constexpr Nanoseconds kAfterwards = std::chrono::seconds(30);
+  const std::vector<int32_t>& prompt = o.request.prompt;
+  const auto poison =
+      std::find_if(prompt.begin(), prompt.end(), [](int32_t id) { return id != kPoison; });
+  if (poison - prompt.begin() >= kPoisonLength && absl::IsInternal(o.status)) return "";
   // No route, or one only with the stages of another model.
-  const bool unserved = absl::IsUnavailable(o.status) || absl::IsFailedPrecondition(o.status);
-  bool any = false;
-  for (const Happened& h : faults) {
-    if (!h.fault.may_end_requests()) continue;
-    if (h.from > o.moved_at || h.until + kAfterwards < o.submitted_at) continue;
-    any = true;
-    // To a gateway that hung all others did.
-    if (h.fault.process == o.gateway && unserved) return "";
-    for (const size_t process : {h.fault.process, h.fault.other}) {
-      if (unserved && Names(message, processes[process]->address())) return "";
-    }
-  }
-  const bool no_route = message.starts_with("no ") || message.starts_with("the replica that");
-  if (any && no_route && unserved) return "";
-  return fmt::format("it failed, and no fault explains it: {}", o.status.ToString());
+  const bool refused = (!o.started || o.probe || hasty) &&
+                       (absl::IsUnavailable(o.status) || absl::IsFailedPrecondition(o.status));
+  const auto before = [&](const Happened& h) {
+    return h.fault.may_hide_stages() && h.from <= o.moved_at;
+  };
+  if (refused && std::any_of(faults.begin(), faults.end(), before)) return "";
+  return fmt::format("it failed, and nothing explains it: {}", o.status.ToString());
 }
 
-std::string CheckProgress(const Outcomes& outcomes, Instant now, Nanoseconds limit) {
-  std::optional<Instant> last;
+std::string CheckProgress(const Outcomes& outcomes, Instant now, Instant well_since,
+                          Nanoseconds limit) {
+  Instant last = well_since;
   bool waiting = false;
   for (const auto& o : outcomes) {
     if (!o->submitted) continue;
-    last = std::max(o->moved_at, last.value_or(o->moved_at));
+    last = std::max(o->moved_at, last);
     if (!o->open()) continue;
     waiting = true;
-    if (o->started && now - o->moved_at > limit) {
+    const Nanoseconds still = now - std::max({o->moved_at, o->waited_at, well_since});
+    if (o->started && still > limit) {
       return fmt::format("a request that runs has stood still for {} s after {} tokens",
-                         ToSeconds(now - o->moved_at), o->tokens.size());
+                         ToSeconds(still), o->tokens.size());
     }
   }
-  if (!waiting || now - *last <= limit) return "";
-  return fmt::format("requests wait, and nothing has moved for {} s", ToSeconds(now - *last));
+  if (!waiting || now - last <= limit) return "";
+  return fmt::format("requests wait, and nothing has moved for {} s", ToSeconds(now - last));
 }
 
 std::string CheckLimits(const Processes& processes) {
@@ -111,7 +95,8 @@ std::string CheckLimits(const Processes& processes) {
     };
     std::string problem;
     if (p->gateway() != nullptr) {
-      problem = over("requests that wait", p->gateway()->waiting(), p->options().max_waiting);
+      const int64_t fresh = p->gateway()->waiting() - p->gateway()->returned();
+      problem = over("requests that wait", fresh, p->options().max_waiting);
     } else if (p->stage() != nullptr) {
       const ReplicaLoad load = p->stage()->load({});
       const int64_t window = limits::kDefaultWindowRows;

@@ -25,14 +25,15 @@ struct Happened {
   Fault fault;
   Instant from, until;
 };
-// A request fails only for what its client did, or for a fault that was while it ran and of which
-// its status names a process.
-std::string CheckBlame(const Outcome& outcome, const std::vector<Happened>& faults,
-                       const Processes& processes);
+// Whether what happened explains how a request ended: it fails for what its client did, or with its
+// gateway. It is refused at the door where a fault has left a gateway that is new without a route.
+// `hasty`: it ends where a route is gone for long. What makes each stage fail ends for that.
+std::string CheckBlame(const Outcome& outcome, const std::vector<Happened>& faults, bool hasty);
 
-// No request that has started stands still for longer than `limit`, nor all that wait while none
-// runs.
-std::string CheckProgress(const Outcomes& outcomes, Instant now, Nanoseconds limit);
+// No request that runs stands still for longer than `limit`, nor all that wait while none runs, in
+// a world that has been well since `well_since`.
+std::string CheckProgress(const Outcomes& outcomes, Instant now, Instant well_since,
+                          Nanoseconds limit);
 
 // Every queue, cache and journal is within its bounds, now.
 std::string CheckLimits(const Processes& processes);

@@ -29,8 +29,8 @@ struct Fault {
   double factor = 1;
 
   bool of_edge() const { return kind >= Kind::kRefuse && kind <= Kind::kBreak; }
-  // Whether requests may end for it: what only takes longer comes to a good end.
-  bool may_end_requests() const { return kind != Kind::kSlow && kind != Kind::kDelay; }
+  // Whether a gateway may not see a stage for it.
+  bool may_hide_stages() const { return kind != Kind::kSlow && kind != Kind::kDelay; }
   Nanoseconds end() const { return at + lasts; }
 };
 

@@ -2,6 +2,8 @@
 
 #include <optional>
 
+#include "tests/runtime/chain/message_text.h"
+
 namespace catena::sim {
 namespace {
 
@@ -190,6 +192,9 @@ void Network::Report(Incarnation to, Incarnation about, const absl::Status& why)
   clock_->After(Nanoseconds(0), [this, to, about, why] {
     const Host* host = Find(to);
     if (host == nullptr) return;
+    if (options_.story != nullptr) {
+      Tell(fmt::format("{} hears of its link to {}: {}", to, about, why.ToString()));
+    }
     why.ok() ? host->receiver->OnConnect(about) : host->receiver->OnDisconnect(about, why);
   });
 }
@@ -197,6 +202,7 @@ void Network::Report(Incarnation to, Incarnation about, const absl::Status& why)
 // --- messages ---
 
 void Network::Send(Incarnation self, Envelope envelope) {
+  const Nanoseconds late = options_.late ? options_.late(messages_) : Nanoseconds(0);
   ++messages_;
   auto it = links_.find({self, envelope.to});
   if (it == links_.end()) it = links_.find({envelope.to, self});
@@ -210,19 +216,20 @@ void Network::Send(Incarnation self, Envelope envelope) {
     return;
   }
   for (int copies = random_->Chance(options_.duplicate) ? 2 : 1; copies > 1; --copies) {
-    Transmit(link, self, envelope.lane, envelope.message);
+    Transmit(link, self, envelope.lane, envelope.message, late);
   }
-  Transmit(link, self, envelope.lane, std::move(envelope.message));
+  Transmit(link, self, envelope.lane, std::move(envelope.message), late);
 }
 
 // Within a lane order is kept; lanes overtake one another.
 void Network::Transmit(const std::shared_ptr<Link>& link, Incarnation from, Lane lane,
-                       ChainMessage message) {
+                       ChainMessage message, Nanoseconds late) {
   if (random_->Chance(options_.loss)) return;
+  if (options_.corrupt > 0) Corrupt(&message);
   const double factor = (lane == Lane::kBulk ? kBulkDelay : 1) * Fault(*link).delay;
   const auto most = std::chrono::duration_cast<Nanoseconds>(options_.delay * factor);
   Instant& last = link->last_arrival[from == link->maker ? 0 : 1][static_cast<size_t>(lane)];
-  last = std::max(last, clock_->now() + random_->UpTo(most));
+  last = std::max(last, clock_->now() + random_->UpTo(most) + late);
   // Shared, since std::function copies what it captures.
   auto carried = std::make_shared<ChainMessage>(std::move(message));
   clock_->At(last, [this, link, from, lane, outages = link->outages, carried] {
@@ -232,14 +239,32 @@ void Network::Transmit(const std::shared_ptr<Link>& link, Incarnation from, Lane
       return;
     }
     const Host* host = Find(from == link->maker ? link->peer.incarnation : link->maker);
-    if (host != nullptr) host->receiver->OnMessage(from, lane, std::move(*carried));
+    if (host == nullptr) return;
+    if (options_.story != nullptr) {
+      Tell(fmt::format("{} -> {}: {}", from, host->self.incarnation, TextOf(*carried)));
+    }
+    host->receiver->OnMessage(from, lane, std::move(*carried));
   });
+}
+
+void Network::Corrupt(ChainMessage* message) {
+  auto* steps = std::get_if<Steps>(message);
+  if (steps == nullptr || steps->rows == nullptr || !random_->Chance(options_.corrupt)) return;
+  std::string rows = *steps->rows;
+  rows[static_cast<size_t>(random_->Below(static_cast<int64_t>(rows.size())))] ^= 4;
+  steps->rows = std::make_shared<const std::string>(std::move(rows));
+}
+
+void Network::Tell(const std::string& what) {
+  if (options_.story == nullptr) return;
+  const double s = std::chrono::duration<double>(clock_->now().time_since_epoch()).count();
+  *options_.story += fmt::format("{:.4f} {}\n", s, what);
 }
 
 // It was made, or heard of again: what waited goes.
 void Network::Released(const std::shared_ptr<Link>& link) {
   for (Link::Held& held : std::exchange(link->held, {})) {
-    Transmit(link, held.from, held.lane, std::move(held.message));
+    Transmit(link, held.from, held.lane, std::move(held.message), {});
   }
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -35,9 +36,13 @@ struct NetworkOptions {
   std::chrono::microseconds delay{300};              // of a message, at most; bulk ten times that
   double loss = 0;                                   // of messages
   double duplicate = 0;                              // of messages
+  double corrupt = 0;                                // of messages with rows: a bit flips
   Nanoseconds keepalive = std::chrono::seconds(10);  // a silent link breaks after that
   Nanoseconds connect_timeout = std::chrono::seconds(5);  // an attempt over a silent edge
   Nanoseconds give_up = limits::DetectionLimits{}.give_up;
+  // Called with each message that is sent, counted from 0: how much later it comes. Where wanted.
+  std::function<Nanoseconds(int64_t number)> late = {};
+  std::string* story = nullptr;  // gets a line for all that arrives, where it is wanted
 };
 
 class Network {
@@ -62,6 +67,9 @@ class Network {
   void Break(const std::string& from, const std::string& to);
   // Whether a question over it would be answered, were somebody there.
   EdgeState edge(const std::string& from, const std::string& to) const;
+
+  // Adds a line to the story, where one is told.
+  void Tell(const std::string& what);
 
   int64_t messages() const { return messages_; }
   // Messages that wait for a link: to be made, or to be heard of again.
@@ -92,7 +100,8 @@ class Network {
   void BreakLink(const std::shared_ptr<Link>& link, const absl::Status& why);
   void Report(Incarnation to, Incarnation about, const absl::Status& why);
   void Transmit(const std::shared_ptr<Link>& link, Incarnation from, Lane lane,
-                ChainMessage message);
+                ChainMessage message, Nanoseconds late);
+  void Corrupt(ChainMessage* message);
   void WatchSilence(const std::shared_ptr<Link>& link);
   void Released(const std::shared_ptr<Link>& link);
   template <class Fn>

@@ -15,8 +15,9 @@ struct Outcome final : LoopListener {
   // `gateway`: the process that is asked.
   Outcome(LoopRequest r, size_t g, const Clock* c) : request(std::move(r)), gateway(g), clock(c) {}
 
-  void OnStart(PublicId) override {
+  void OnStart(PublicId sequence) override {
     CATENA_CHECK(!ended);
+    id = sequence;
     started = true;
     moved_at = clock->now();
   }
@@ -35,16 +36,26 @@ struct Outcome final : LoopListener {
   // Whether something should come of it soon.
   bool open() const { return submitted && !ended && !lost && !stalled; }
 
+  // It goes on with another gateway, behind what it has.
+  void Resume(size_t other) {
+    gateway = other;
+    lost = started = false;
+    ++resumed;
+  }
   const LoopRequest request;
-  const size_t gateway;
+  size_t gateway;
   const Clock* const clock;
   bool submitted = false;
+  bool probe = false;      // through one stage, or not at all
   bool cancelled = false;  // somebody asked for it
   bool lost = false;       // with its gateway: nobody will say how it ended
   bool stalled = false;    // its gateway hangs
   bool started = false;    // a route was reserved
+  PublicId id{};           // then
+  int resumed = 0;         // times that its client sent it again, with what it had
   bool ended = false;
   Instant submitted_at{}, moved_at{};
+  Instant waited_at{};  // when it was last seen to wait for a place, in which others go first
   absl::Status status;
   FinishReason reason = FinishReason::kLength;
   std::vector<Token> tokens;

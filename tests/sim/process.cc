@@ -60,7 +60,9 @@ void Process::Start(Incarnation incarnation) {
         .self = incarnation,
         .max_waiting = options_.max_waiting,
         .jitter_seed = options_.jitter_seed + incarnation,
-        .draw_id = [random = random_] { return static_cast<PublicId>(random->Bits()); }});
+        .draw_id = [random = random_] { return static_cast<PublicId>(random->Bits()); },
+        .growth_positions = options_.growth_positions,
+        .detection = options_.detection});
     run.core = run.gateway.get();
   }
   network_->Attach(run.self, this);
@@ -169,7 +171,15 @@ void Process::WorkNext() {
     const StageBatch* batch = run_->stage->NextBatch(clock_->now());
     if (batch == nullptr) return;
     rows = batch->rows();
-    output = RunToyStage(*batch, options_.layers.begin == 0, run_->memory.get());
+    std::optional<std::string> made =
+        RunToyStage(*batch, options_.layers.begin == 0, run_->memory.get());
+    if (!made) {
+      run_->working = true;
+      return clock_->After(Nanoseconds(0), [this, run = run_] {
+        if (run == run_) on_crash_();
+      });
+    }
+    output = *std::move(made);
   } else {
     const std::vector<RowRun>* batch = run_->head->NextBatch(clock_->now());
     if (batch == nullptr) return;

@@ -33,6 +33,7 @@ struct ProcessOptions {
   int64_t max_batch_rows = 32;
   // Of a gateway.
   int64_t max_waiting = 1024;
+  int64_t growth_positions = 256;
   uint64_t jitter_seed = 1;
   limits::DetectionLimits detection;
 };
@@ -52,6 +53,8 @@ class Process final : public Receiver {
   // Nothing moves until Resume, then it goes on with what has come.
   void Hang();
   void Resume();
+  // What happens when it dies of what it computes.
+  void OnCrash(std::function<void()> fn) { on_crash_ = std::move(fn); }
   // Batches take so many times as long from now on.
   void SetSlowness(double factor) { slowness_ = factor; }
 
@@ -105,6 +108,7 @@ class Process final : public Receiver {
   Network* const network_;
   Random* const random_;
   std::shared_ptr<Run> run_;  // shared with the events that are meant for it alone
+  std::function<void()> on_crash_;
   bool hung_ = false;
   double slowness_ = 1;
   std::deque<std::function<void()>> postponed_;  // while it hangs

@@ -8,6 +8,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// Nobody gives up while something is broken.
+constexpr seconds kLongerThanFaults{180};
 // A message's delay between processes that are far from each other.
 constexpr milliseconds kFar{150};
 
@@ -38,18 +40,27 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
   world.heads = random->Chance(0.3) ? 2 : 1;
   world.gateways = random->Chance(0.3) ? 2 : 1;
   world.slow = random->Chance(0.2) ? 0.4 : 0;
+  world.resume = random->Chance(0.7);
   world.network.loss = OneOf(random, {0.0, 0.0, 0.01, 0.04});
   world.network.duplicate = OneOf(random, {0.0, 0.0, 0.03});
-  world.network.give_up = seconds(20);
+  world.network.corrupt = OneOf(random, {0.0, 0.0, 0.02});
   world.network.keepalive = OneOf<Nanoseconds>(random, {seconds(10), seconds(10), seconds(20)});
   ProcessOptions& process = world.process;
+  process.detection.wait_for_route = kLongerThanFaults;
+  process.detection.give_up = seconds(20);
+  world.network.give_up = process.detection.give_up;
   process.context = 128;
   process.rotary_switch = OneOf<int64_t>(random, {0, 64, 64});
-  process.kv_positions = OneOf<int64_t>(random, {4096, 4096, 300});
+  process.kv_positions = OneOf<int64_t>(random, {4096, 4096, 300, 150});
+  process.growth_positions = OneOf<int64_t>(random, {256, 8, 8, 1});
   // Under the smallest, a wrong guess goes back further than the window keeps.
   process.sliding_window = OneOf<int64_t>(random, {0, 0, 0, 32, 8});
   process.journal_bytes = OneOf<int64_t>(random, {1 << 20, 1 << 20, 0, 512});
   process.max_batch_rows = OneOf<int64_t>(random, {32, 32, 8});
+  if (random->Chance(0.05)) {
+    process.detection.wait_for_route = seconds(2);
+    world.hasty = true;
+  }
   if (random->Chance(0.05)) {
     process.max_waiting = 2;
     world.may_refuse = true;
@@ -67,6 +78,9 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
     process.context = 1500;
     process.kv_positions = 1 << 14;
   }
+  // What was lost is missed within a few heartbeats: long before anything counts as failed.
+  const bool swift = world.slow == 0 && world.network.delay != kFar && process.kv_positions >= 4096;
+  if (swift) world.patience = seconds(8);
   return world;
 }
 
@@ -130,6 +144,11 @@ Scenario ScenarioOf(uint64_t seed) {
       r.through = static_cast<size_t>(random.Below(shards - (scenario.world.stranger ? 1 : 0)));
     }
     scenario.requests.push_back(std::move(r));
+  }
+  if (random.Chance(0.02)) {
+    std::vector<int32_t>& prompt = scenario.requests.back().request.prompt;
+    prompt.insert(prompt.begin(), kPoisonLength, kPoison);
+    prompt.resize(std::min<size_t>(prompt.size(), 30));
   }
   if (random.Chance(0.6)) {
     for (int64_t n = random.Between(1, 3); n > 0; --n) {
@@ -195,10 +214,10 @@ std::string ToString(const Scenario& s) {
   if (s.world.stranger) out += " (of another model)";
   out += fmt::format(
       ", {} heads, {} gateways, slow {}, loss {}, duplicate {}, rotary switch {}, KV {}, "
-      "sliding window {}, journal {}, batch {}\n",
+      "growth {}, sliding window {}, journal {}, batch {}\n",
       s.world.heads, s.world.gateways, s.world.slow, s.world.network.loss,
-      s.world.network.duplicate, p.rotary_switch, p.kv_positions, p.sliding_window, p.journal_bytes,
-      p.max_batch_rows);
+      s.world.network.duplicate, p.rotary_switch, p.kv_positions, p.growth_positions,
+      p.sliding_window, p.journal_bytes, p.max_batch_rows);
   for (const Scenario::Request& r : s.requests) {
     out += fmt::format(
         "  request at {} ms of gateway {}: prompt {}, max tokens {}, drafts {}{}{}{}{}\n", ms(r.at),

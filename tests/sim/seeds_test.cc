@@ -3,7 +3,7 @@
 // protocol's code (runtime/chain/reached.h): what was never reached was never tested.
 //
 // SIM_SEEDS  how many (20000)
-// SIM_SEED   this one alone, which is made smaller if it fails
+// SIM_SEED   this one alone, which is made smaller if it fails, and its story told
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
@@ -45,18 +45,23 @@ void RunSeeds(uint64_t count, std::atomic<uint64_t>* next, Findings* findings) {
   for (size_t i = 0; i < kBranches; ++i) findings->reached[i] += reached[i];
 }
 
-void ExpectGood(uint64_t seed) {
+void ExpectGood(uint64_t seed, bool with_story) {
   const Scenario scenario = ScenarioOf(seed);
-  if (const std::string problems = Run(scenario); !problems.empty()) {
-    const Scenario smallest = Shrink(scenario);
-    ADD_FAILURE() << "SIM_SEED=" << seed << "\n"
-                  << ToString(scenario) << problems << "\nand smaller:\n"
-                  << ToString(smallest) << Run(smallest);
-  }
+  const std::string problems = Run(scenario);
+  if (problems.empty()) return;
+  Scenario smallest = Shrink(scenario);
+  std::string story;
+  if (with_story) smallest.world.network.story = &story;
+  const std::string smaller = Run(smallest);
+  ADD_FAILURE() << "SIM_SEED=" << seed << "\n"
+                << ToString(scenario) << problems << "\nand smaller:\n"
+                << story << ToString(smallest) << smaller;
 }
 
 TEST(Seeds, EveryClusterKeepsItsPromisesAndEveryBranchIsReached) {
-  if (const uint64_t seed = FromEnvironment("SIM_SEED", 0); seed != 0) return ExpectGood(seed);
+  if (const uint64_t seed = FromEnvironment("SIM_SEED", 0); seed != 0) {
+    return ExpectGood(seed, true);
+  }
   const uint64_t count = FromEnvironment("SIM_SEEDS", kSeeds);
   std::atomic<uint64_t> next = 0;
   Findings findings;
@@ -65,7 +70,7 @@ TEST(Seeds, EveryClusterKeepsItsPromisesAndEveryBranchIsReached) {
     threads.emplace_back(RunSeeds, count, &next, &findings);
   }
   for (std::thread& thread : threads) thread.join();
-  for (const uint64_t seed : findings.failures) ExpectGood(seed);
+  for (const uint64_t seed : findings.failures) ExpectGood(seed, false);
   for (size_t i = 0; i < kBranches; ++i) {
     std::printf("%12llu  %s\n", static_cast<unsigned long long>(findings.reached[i]),
                 kBranchNames[i].data());

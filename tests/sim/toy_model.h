@@ -2,6 +2,7 @@
 // twice-written position shows in every later token. Thread rules: one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -38,6 +39,10 @@ inline int ToyRotary(int64_t length, int64_t rotary_switch) {
   return rotary_switch > 0 && length > rotary_switch ? 1 : 0;
 }
 
+// A text that begins so makes every stage that computes it fail.
+inline constexpr int32_t kPoison = 7;
+inline constexpr int64_t kPoisonLength = 6;
+
 // Layers [begin, end) of one sequence: by layer and position the hash of all rows so far.
 class ToyCache {
  public:
@@ -51,7 +56,14 @@ class ToyCache {
   }
   int64_t length() const { return static_cast<int64_t>(hashes_[0].size()); }
   void Truncate(int64_t length) {
+    poison_ = std::min(poison_, length);
     for (auto& layer : hashes_) layer.resize(static_cast<size_t>(length));
+  }
+  // The id of the position that was computed last. Whether it completes the poison.
+  bool Swallow(int32_t id) {
+    const bool poison = id == kPoison && poison_ == length() - 1;
+    if (poison) ++poison_;
+    return poison && poison_ == kPoisonLength;
   }
   ToyRow Run(ToyRow x) {
     for (int i = 0; i < layers_.size(); ++i) {
@@ -66,6 +78,7 @@ class ToyCache {
  private:
   LayerRange layers_;
   int rotary_ = 0;
+  int64_t poison_ = 0;  // positions from the beginning on that have the poison's id
   std::vector<std::vector<uint64_t>> hashes_;
 };
 
@@ -82,19 +95,28 @@ class ToyMemory : public StageMemory {
  public:
   ToyMemory(LayerRange layers, int64_t positions, int64_t window)
       : layers_(layers), positions_(positions), window_(window) {}
-  absl::Status Open(uint64_t id, int64_t max_length) override {
+  absl::Status Open(uint64_t id, int64_t max_length, int64_t reserve) override {
     if (max_length > positions_) return absl::InvalidArgumentError("never");
-    if (used_ + max_length > positions_) return absl::ResourceExhaustedError("full");
-    used_ += max_length;
-    entries_.emplace(id, Entry{ToyCache(layers_), max_length});
+    if (used_ + reserve > positions_) return absl::ResourceExhaustedError("full");
+    used_ += reserve;
+    entries_.emplace(id, Entry{ToyCache(layers_), reserve});
     return absl::OkStatus();
+  }
+  bool Fits(int64_t reserve, absl::Span<const uint64_t> without) const override {
+    int64_t used = used_;
+    for (const uint64_t id : without) used -= entries_.at(id).held;
+    return used + reserve <= positions_;
   }
   absl::Status ChooseRotary(uint64_t id, int32_t rotary) override {
     entries_.at(id).cache.ChooseRotary(rotary);
     return absl::OkStatus();
   }
   absl::Status Extend(uint64_t id, int64_t length) override {
-    CATENA_CHECK(length <= entries_.at(id).promised);
+    Entry& e = entries_.at(id);
+    const int64_t more = std::max<int64_t>(0, length - e.held);
+    if (used_ + more > positions_) return absl::ResourceExhaustedError("full");
+    used_ += more;
+    e.held += more;
     return absl::OkStatus();
   }
   absl::Status Truncate(uint64_t id, int64_t length) override {
@@ -106,7 +128,7 @@ class ToyMemory : public StageMemory {
     return absl::OkStatus();
   }
   void Close(uint64_t id) override {
-    used_ -= entries_.at(id).promised;
+    used_ -= entries_.at(id).held;
     entries_.erase(id);
   }
   ToyCache& cache(uint64_t id) { return entries_.at(id).cache; }
@@ -117,15 +139,16 @@ class ToyMemory : public StageMemory {
  private:
   struct Entry {
     ToyCache cache;
-    int64_t promised;
+    int64_t held;  // positions, with those that are set aside
   };
   LayerRange layers_;
   int64_t positions_, window_, used_ = 0;
   std::map<uint64_t, Entry> entries_;
 };
 
-// What a batch's rows become.
-inline std::string RunToyStage(const StageBatch& batch, bool first, ToyMemory* memory) {
+// What a batch's rows become; nullopt: the process dies of it.
+inline std::optional<std::string> RunToyStage(const StageBatch& batch, bool first,
+                                              ToyMemory* memory) {
   std::string input;
   for (const RowRun& run : batch.input) {
     input.append(*run.payload, run.offset, static_cast<size_t>(run.rows * kRowBytes));
@@ -144,6 +167,7 @@ inline std::string RunToyStage(const StageBatch& batch, bool first, ToyMemory* m
         std::memcpy(&x, input.data() + at * kRowBytes, sizeof x);
       }
       x = cache.Run(x);
+      if (cache.Swallow(batch.ids[at])) return std::nullopt;
       output.append(reinterpret_cast<const char*>(&x), sizeof x);
     }
   }

@@ -33,6 +33,7 @@ void World::Add(Role role, LayerRange layers) {
   if (options_.stranger && last_shard) options.model = "another";
   processes_.push_back(std::make_unique<Process>(options, &clock_, &network_, &random_));
   processes_.back()->Start(next_incarnation_++);
+  processes_.back()->OnCrash([this, i = processes_.size() - 1] { Crash(i); });
   if (role != Role::kGateway && random_.Chance(options_.slow)) {
     processes_.back()->SetSlowness(kSlow);
   }
@@ -43,24 +44,53 @@ void World::Add(Role role, LayerRange layers) {
 std::shared_ptr<Outcome> World::Submit(LoopRequest request, Nanoseconds at, size_t gateway,
                                        std::optional<size_t> through) {
   auto outcome = std::make_shared<Outcome>(std::move(request), stages() + gateway, &clock_);
+  outcome->probe = through.has_value();
   outcomes_.push_back(outcome);
   const size_t index = asked_.size();
-  asked_.push_back({.outcome = outcome, .ticket = next_ticket_++});
+  asked_.push_back({.outcome = outcome});
   clock_.After(at, [this, index, through] {
     Asked& asked = asked_[index];
-    Process& gateway = *processes_[asked.outcome->gateway];
     asked.outcome->submitted = true;
-    asked.outcome->submitted_at = asked.outcome->moved_at = clock_.now();
-    asked.outcome->lost = !gateway.runs();
-    asked.outcome->stalled = gateway.runs() && !gateway.answers();
-    asked.incarnation = gateway.incarnation();
-    LoopRequest request = asked.outcome->request;
-    if (through) request.through = processes_[*through]->incarnation();
-    gateway.OnGateway([asked, request](GatewayCore* core, Instant now) {
-      core->Submit(asked.ticket, request, asked.outcome, now);
-    });
+    asked.outcome->submitted_at = clock_.now();
+    if (through) asked.through = processes_[*through]->incarnation();
+    Ask(index);
   });
   return outcome;
+}
+
+void World::Ask(size_t index) {
+  Asked& asked = asked_[index];
+  Outcome& outcome = *asked.outcome;
+  Process& gateway = *processes_[outcome.gateway];
+  outcome.moved_at = clock_.now();
+  outcome.lost = !gateway.runs();
+  outcome.stalled = gateway.runs() && !gateway.answers();
+  asked.incarnation = gateway.incarnation();
+  asked.ticket = next_ticket_++;
+  LoopRequest request = outcome.request;
+  request.through = asked.through;
+  for (const Token& token : outcome.tokens) request.output.push_back(token.token.id);
+  gateway.OnGateway([asked, request](GatewayCore* core, Instant now) {
+    core->Submit(asked.ticket, request, asked.outcome, now);
+  });
+}
+
+// Clients of a gateway that died send again what they had, to another one where there is one.
+void World::ResumeLost(size_t gateway) {
+  constexpr std::chrono::milliseconds kPause{50};
+  clock_.After(kPause, [this, gateway] {
+    size_t other = gateway;
+    for (size_t i = stages(); i < processes_.size(); ++i) {
+      if (processes_[i]->answers()) other = i;
+    }
+    if (!processes_[other]->answers()) return ResumeLost(gateway);
+    for (size_t i = 0; i < asked_.size(); ++i) {
+      Outcome& o = *asked_[i].outcome;
+      if (o.gateway != gateway || !o.lost || o.ended || o.request.score || o.probe) continue;
+      o.Resume(other);
+      Ask(i);
+    }
+  });
 }
 
 void World::CancelAt(const std::shared_ptr<Outcome>& outcome, Nanoseconds at) {
@@ -97,6 +127,7 @@ void World::ForEachOf(size_t gateway, const Fn& fn) {
 }
 
 void World::Begin(const Fault& fault) {
+  network_.Tell("begins: " + ToString(fault));
   Process& process = *processes_[fault.process];
   const std::string& from = process.address();
   const std::string& to = processes_[fault.other]->address();
@@ -106,7 +137,9 @@ void World::Begin(const Fault& fault) {
         o->lost = true;
         o->stalled = false;
       });
-      return process.Kill();
+      process.Kill();
+      if (options_.resume && process.role() == Role::kGateway) ResumeLost(fault.process);
+      return;
     case Fault::Kind::kDrain:
       if (process.role() != Role::kGateway) process.Drain();
       return;
@@ -127,6 +160,7 @@ void World::Begin(const Fault& fault) {
 }
 
 void World::End(const Fault& fault) {
+  network_.Tell("is over: " + ToString(fault));
   Process& process = *processes_[fault.process];
   const std::string& from = process.address();
   const std::string& to = processes_[fault.other]->address();
@@ -156,6 +190,18 @@ void World::End(const Fault& fault) {
   }
 }
 
+// It is started again at once, as a supervisor does.
+void World::Crash(size_t process) {
+  constexpr std::chrono::milliseconds kRestart{100};
+  network_.Tell(fmt::format("process {} dies of what it computes", process));
+  const Fault fault{.kind = Fault::Kind::kKill, .process = process, .lasts = kRestart};
+  happened_.push_back({.fault = fault, .from = now(), .until = now() + kRestart});
+  processes_[process]->Kill();
+  clock_.After(kRestart, [this, process] {
+    if (!processes_[process]->runs()) processes_[process]->Start(next_incarnation_++);
+  });
+}
+
 // --- running ---
 
 bool World::Busy() const {
@@ -171,9 +217,34 @@ void World::Note(const std::string& problem) {
                   std::chrono::duration<double>(now().time_since_epoch()).count(), problem);
 }
 
+// When the last fault was over, or will be.
+Instant World::WellSince() const {
+  Instant since{};
+  for (const Happened& h : happened_) {
+    if (h.from <= now()) since = std::max(since, h.until);
+  }
+  return since;
+}
+
+// One that made place for others waits like those that have not started.
+void World::NoteWaiting() {
+  for (size_t i = stages(); i < processes_.size(); ++i) {
+    const GatewayCore* gateway = processes_[i]->gateway();
+    if (gateway == nullptr || gateway->returned() == 0) continue;
+    for (const SequenceSummary& s : gateway->Sequences(outcomes_.size(), now())) {
+      const bool waits = s.state == SequenceSummary::State::kWaiting ||
+                         s.state == SequenceSummary::State::kOpening;
+      ForEachOf(i, [&](Outcome* o) {
+        if (waits && o->started && o->id == s.id) o->waited_at = now();
+      });
+    }
+  }
+}
+
 void World::Look() {
+  NoteWaiting();
   Note(CheckLimits(processes_));
-  Note(CheckProgress(outcomes_, now(), options_.patience));
+  Note(CheckProgress(outcomes_, now(), WellSince(), options_.patience));
 }
 
 std::string World::Run(Nanoseconds limit) {
@@ -199,8 +270,9 @@ std::string World::Run(Nanoseconds limit) {
       if (!problem.empty()) Note(fmt::format("request {}: {}", i, problem));
     };
     of_request(CheckText(o, options_.process.context, options_.process.rotary_switch));
-    const bool refused = options_.may_refuse && absl::IsResourceExhausted(o.status);
-    if (!refused) of_request(CheckBlame(o, happened_, processes_));
+    const bool may_refuse = options_.may_refuse || o.probe;  // which makes place for all others
+    const bool refused = may_refuse && absl::IsResourceExhausted(o.status);
+    if (!refused) of_request(CheckBlame(o, happened_, options_.hasty));
   }
   if (problems_.empty()) Note(CheckLeaks(processes_, network_));
   Note(CheckDivergences(processes_));

@@ -27,6 +27,8 @@ struct WorldOptions {
   ProcessOptions process;  // what all have in common
   double slow = 0;         // share of the stages whose batches take 50 times as long
   bool stranger = false;   // the last of the shards is of another model
+  bool resume = false;     // clients whose gateway dies go on with another
+  bool hasty = false;      // requests do not wait until faults are over
   // Whether requests may fail for want of a place, which are otherwise an error.
   bool may_refuse = false;
   // No request stands still for longer.
@@ -59,8 +61,13 @@ class World {
   void Add(Role role, LayerRange layers);
   template <class Fn>
   void ForEachOf(size_t gateway, const Fn& fn);  // that is not over
+  void Crash(size_t process);
+  void Ask(size_t index);
+  void ResumeLost(size_t gateway);
   void Begin(const Fault& fault);
   void End(const Fault& fault);
+  Instant WellSince() const;
+  void NoteWaiting();
   void Look();
   bool Busy() const;
   void Note(const std::string& problem);
@@ -76,7 +83,8 @@ class World {
   struct Asked {
     std::shared_ptr<Outcome> outcome;
     Incarnation incarnation = 0;
-    uint64_t ticket;
+    uint64_t ticket = 0;
+    std::optional<Incarnation> through = {};
   };
   std::vector<Asked> asked_;
   Outcomes outcomes_;

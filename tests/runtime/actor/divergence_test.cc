@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/actor/head_actor.h"
+#include "runtime/chain/inbox.h"
 #include "tests/runtime/tiny_checkpoint.h"
 
 namespace catena {
@@ -34,13 +35,16 @@ TEST(DivergenceTest, IsToldWithTheSequencesPublicId) {
   open.window_rows = 8;
   open.public_id = PublicId{77};
   head->OnMessage(kGateway, Lane::kControl, open);
-  for (const uint64_t bits : {5, 5, 6}) {
+  const std::string zeros(static_cast<size_t>(head->row_bytes()), '\0');
+  for (const char bits : {5, 5, 6}) {
+    const std::string row(zeros.size(), bits);
     Steps steps;
     Step& step = steps.steps.emplace_back();
     step.sequence = kKey;
     step.ids = {1, 2};
-    step.row_hashes = {4, bits};
-    steps.rows = std::make_shared<const std::string>(2 * head->row_bytes(), '\0');
+    step.row_hashes = {HashRow(zeros.data(), head->row_bytes()),
+                       HashRow(row.data(), head->row_bytes())};
+    steps.rows = std::make_shared<const std::string>(zeros + row);
     head->OnMessage(kUpstream, Lane::kDecode, std::move(steps));
   }
   const Divergences seen = told.get_future().get();

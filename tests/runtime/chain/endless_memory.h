@@ -10,7 +10,8 @@ namespace catena {
 // Has room for all, and one kind of rotary factors.
 class EndlessMemory final : public StageMemory {
  public:
-  absl::Status Open(uint64_t, int64_t) override { return absl::OkStatus(); }
+  absl::Status Open(uint64_t, int64_t, int64_t) override { return absl::OkStatus(); }
+  bool Fits(int64_t, absl::Span<const uint64_t>) const override { return true; }
   absl::Status ChooseRotary(uint64_t, int32_t rotary) override {
     return rotary == 0 ? absl::OkStatus() : absl::InvalidArgumentError("no such factors");
   }

@@ -1,5 +1,6 @@
 #include "runtime/chain/gateway_core.h"
 
+#include <map>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -9,6 +10,7 @@ namespace catena {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -71,10 +73,12 @@ class Gateway {
   // The numbers of the sequences that the shard has been asked to open since the last call.
   std::vector<uint64_t> Asked() { return std::exchange(asked_, {}); }
   void Open(uint64_t number) {
-    for (const Incarnation from : {kShard, kHead}) Receive(from, Opened{Key(number), {}, 0});
+    for (const Incarnation from : {kShard, kHead}) {
+      Receive(from, Opened{Key(number), life_[number], 0});
+    }
   }
   void Refuse(uint64_t number) {
-    Receive(kShard, Refused{Key(number), {}, absl::ResourceExhaustedError("no pages")});
+    Receive(kShard, Refused{Key(number), life_[number], absl::ResourceExhaustedError("no pages")});
   }
   void Disconnect() {
     core_.Disconnected(kShard, absl::UnavailableError("broke"), now_);
@@ -103,6 +107,7 @@ class Gateway {
     for (const Envelope& e : core_.TakeOutput().send) {
       if (const auto* open = std::get_if<OpenStage>(&e.message)) {
         asked_.push_back(open->sequence.number);
+        life_[open->sequence.number] = open->life;
       }
     }
     for (const LoopEvent& event : core_.TakeEvents()) Deliver(event);
@@ -112,6 +117,7 @@ class Gateway {
   Instant now_{std::chrono::hours(1)};
   uint64_t next_ticket_ = 1;
   std::vector<uint64_t> asked_;
+  std::map<uint64_t, Life> life_;  // in which each was asked for last
 };
 
 TEST(GatewayCore, SleepsWhileAsManyAreOpenedAsMayBe) {
@@ -135,9 +141,9 @@ TEST(GatewayCore, WhatWasRefusedIsOpenedAloneAndFirst) {
   gateway.Pass(milliseconds(200));  // past the pause
   EXPECT_THAT(gateway.Asked(), IsEmpty());
   gateway.Open(2);
-  EXPECT_THAT(gateway.Asked(), ElementsAre(3));  // the first request, under a new number
-  gateway.Open(3);
-  EXPECT_THAT(gateway.Asked(), ElementsAre(4));
+  EXPECT_THAT(gateway.Asked(), ElementsAre(1));
+  gateway.Open(1);
+  EXPECT_THAT(gateway.Asked(), ElementsAre(3));
 }
 
 TEST(GatewayCore, APromptThatNoLongerFitsTheContextEnds) {
@@ -171,7 +177,7 @@ TEST(GatewayCore, ClientsKnowASequenceByANumberThatWasDrawn) {
   EXPECT_EQ(gateway.View(PublicId{5})->key.number, 2u);
   EXPECT_FALSE(gateway.View(PublicId{2}));
   gateway.Disconnect();
-  EXPECT_FALSE(gateway.View(PublicId{5}));
+  EXPECT_TRUE(gateway.View(PublicId{5})) << "it waits for another stage";
 }
 
 TEST(PublicId, IsReadAsItIsWritten) {
@@ -189,7 +195,7 @@ TEST(GatewayCore, ADeadlineThatHasPassedIsCalledThat) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(outcome->status)) << outcome->status;
 }
 
-TEST(GatewayCore, AReplicaThatIsMissingForLongEndsWhatNeedsIt) {
+TEST(GatewayCore, WhatNeedsAReplicaThatIsMissingForLongWaitsForAnother) {
   Gateway gateway;
   const auto outcome = gateway.Submit();
   gateway.Open(1);
@@ -197,8 +203,11 @@ TEST(GatewayCore, AReplicaThatIsMissingForLongEndsWhatNeedsIt) {
   gateway.Pass(kDetection.no_progress - milliseconds(1));
   EXPECT_FALSE(outcome->ended);
   gateway.Pass(kDetection.heartbeat);
+  gateway.Pass(kDetection.wait_for_route - milliseconds(1));
+  EXPECT_FALSE(outcome->ended);
+  gateway.Pass(milliseconds(1));
   EXPECT_TRUE(absl::IsUnavailable(outcome->status)) << outcome->status;
-  EXPECT_THAT(std::string(outcome->status.message()), HasSubstr("does not answer"));
+  EXPECT_THAT(std::string(outcome->status.message()), HasSubstr("no shard"));
 }
 
 TEST(GatewayCore, AReplicaThatComesBackIsNotHeldToItsAbsence) {
@@ -215,12 +224,33 @@ TEST(GatewayCore, AReplicaThatComesBackIsNotHeldToItsAbsence) {
 TEST(GatewayCore, ALinkThatBreaksEachTimeEndsTheRequest) {
   Gateway gateway;
   const auto outcome = gateway.Submit();
-  for (int i = 0; i < 20 && !outcome->ended; ++i) {
+  for (int i = 0; i < 400 && !outcome->ended; ++i) {
     gateway.Disconnect();
     gateway.SetReplicas({kShard, kHead});
     gateway.Pass(milliseconds(200));
   }
   EXPECT_TRUE(absl::IsUnavailable(outcome->status)) << outcome->status;
+}
+
+// They came while there was one: a stage that starts again is back soon.
+TEST(GatewayCore, RequestsWaitForARouteThatWasThereAMomentAgo) {
+  Gateway gateway;
+  gateway.SetReplicas({kHead});
+  const auto outcome = gateway.Submit();
+  gateway.Pass(seconds(5));
+  EXPECT_FALSE(outcome->ended) << outcome->status;
+  EXPECT_FALSE(gateway.WantsWork()) << "it waits, and does nothing else";
+  gateway.SetReplicas({kShard, kHead});
+  EXPECT_THAT(gateway.Asked(), ElementsAre(1));
+}
+
+TEST(GatewayCore, ARouteThatIsGoneForLongIsNotWaitedFor) {
+  Gateway gateway;
+  gateway.SetReplicas({kHead});
+  const auto waits = gateway.Submit();
+  gateway.Pass(kDetection.wait_for_route);
+  EXPECT_TRUE(absl::IsUnavailable(waits->status)) << waits->status;
+  EXPECT_TRUE(absl::IsUnavailable(gateway.Submit()->status)) << "refused at the door";
 }
 
 }  // namespace

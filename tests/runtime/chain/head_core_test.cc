@@ -183,10 +183,10 @@ TEST_F(HeadCoreTest, AResultIsRepeatedUntilItIsKnownToHaveCome) {
   Run();
   EXPECT_THAT(Tokens(), ElementsAre(Pair(2, 3)));
   now_ += limits::kRetry;
-  core_.Receive(kGateway, Lane::kControl, Heartbeat{1, {{kKey, 2}}}, now_);
+  core_.Receive(kGateway, Lane::kControl, Heartbeat{1, {{kKey, {}, 2}}}, now_);
   EXPECT_THAT(Tokens(), ElementsAre(Pair(2, 3)));
   now_ += limits::kRetry;
-  core_.Receive(kGateway, Lane::kControl, Heartbeat{1, {{kKey, 3}}}, now_);
+  core_.Receive(kGateway, Lane::kControl, Heartbeat{1, {{kKey, {}, 3}}}, now_);
   EXPECT_THAT(Tokens(), IsEmpty());
 }
 

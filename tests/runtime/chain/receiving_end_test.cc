@@ -61,7 +61,7 @@ class ReceivingEndTest : public ::testing::Test {
     Incarnation from = kUpstream;
     Lane lane = Lane::kDecode;
     int32_t id = 3;
-    uint64_t bits = 0;  // hashes of rows are these and their position
+    char bits = 'r';  // of the rows
   };
   // Positions [position, last).
   void Send(int64_t position, int64_t last, const StepOptions& o) {
@@ -75,9 +75,10 @@ class ReceivingEndTest : public ::testing::Test {
               .row_hashes = {}};
     for (int64_t p = position; p < last; ++p) {
       step.ids.push_back(o.id);
-      step.row_hashes.push_back(o.bits + static_cast<uint64_t>(p));
     }
-    steps.rows = std::make_shared<std::string>(step.ids.size() * kRowBytes, 'r');
+    const std::string row(kRowBytes, o.bits);
+    step.row_hashes.assign(step.ids.size(), HashRow(row.data(), kRowBytes));
+    steps.rows = std::make_shared<std::string>(step.ids.size() * kRowBytes, o.bits);
     steps.steps.push_back(std::move(step));
     end_.Receive(o.from, o.lane, steps, now_);
   }
@@ -140,8 +141,8 @@ TEST_F(ReceivingEndTest, ADivergenceIsCountedAndSaysOfWhichSequenceAndFromWhom) 
   Send(0, 3);
   Send(1, 3);
   EXPECT_EQ(end_.counters().divergences.count, 0);
-  Send(1, 3, {.bits = 77});
-  Send(2, 4, {.bits = 78});
+  Send(1, 3, {.bits = 'x'});
+  Send(2, 4, {.bits = 'y'});
   const Divergences& seen = end_.counters().divergences;
   EXPECT_EQ(seen.count, 2);
   EXPECT_EQ(seen.sequence, kPublicId);
@@ -303,7 +304,7 @@ TEST_F(ReceivingEndTest, AGatewayEndsWhatItNoLongerNames) {
   end_.Receive(kGateway, Heartbeat{.newest = 6, .open = {}}, now_, [](auto*, auto&) {});
   EXPECT_EQ(alive_, 1);  // it is newer than the heartbeat
   int named = 0;
-  end_.Receive(kGateway, Heartbeat{.newest = 7, .open = {{kKey, 0}}}, now_,
+  end_.Receive(kGateway, Heartbeat{.newest = 7, .open = {{.sequence = kKey}}}, now_,
                [&](Remembering* s, const Heartbeat::Entry&) { named += s == s_; });
   EXPECT_EQ(named, 1);
   end_.Receive(kGateway, Heartbeat{.newest = 7, .open = {}}, now_, [](auto*, auto&) {});

@@ -14,7 +14,7 @@ Step NextStep(SequenceIds* ids) {
 }
 
 TEST(SequenceIds, ATextThatPassesTheRotarySwitchIsComputedAnew) {
-  SequenceIds ids(kKey, {1, 2, 3}, 0, 100, 4);
+  SequenceIds ids(kKey, {1, 2, 3}, 3, 0, 100, 4);
   EXPECT_EQ(NextStep(&ids).rotary, 0);
   ids.Append(4);
   EXPECT_EQ(ids.life().round, 0u);
@@ -32,25 +32,25 @@ TEST(SequenceIds, ATextThatPassesTheRotarySwitchIsComputedAnew) {
 }
 
 TEST(SequenceIds, APromptBeyondTheRotarySwitchHasTheSecondFactorsFromTheStart) {
-  SequenceIds at(kKey, {1, 2, 3, 4}, 0, 100, 4), beyond(kKey, {1, 2, 3, 4, 5}, 0, 100, 4);
+  SequenceIds at(kKey, {1, 2, 3, 4}, 4, 0, 100, 4), beyond(kKey, {1, 2, 3, 4, 5}, 5, 0, 100, 4);
   EXPECT_EQ(NextStep(&at).rotary, 0);
   EXPECT_EQ(NextStep(&beyond).rotary, 1);
   EXPECT_EQ(beyond.life().round, 0u);
 }
 
 TEST(SequenceIds, GuessesStayOnThisSideOfTheRotarySwitch) {
-  SequenceIds ids(kKey, {1, 2, 3, 1, 2, 3, 1}, 8, 100, 9);
+  SequenceIds ids(kKey, {1, 2, 3, 1, 2, 3, 1}, 7, 8, 100, 9);
   ids.Append(2);  // what followed before: 3, 1, 2, 3, 1
   ids.Draft();
   EXPECT_EQ(ids.size(), 9);
-  SequenceIds no_switch(kKey, {1, 2, 3, 1, 2, 3, 1}, 8, 100, 0);
+  SequenceIds no_switch(kKey, {1, 2, 3, 1, 2, 3, 1}, 7, 8, 100, 0);
   no_switch.Append(2);
   no_switch.Draft();
   EXPECT_GT(no_switch.size(), 9);
 }
 
 TEST(SequenceIds, AStepSaysWhereTheRoundsBeganThatTheFirstStageMayHaveMissed) {
-  SequenceIds ids(kKey, {1, 2, 1, 2, 1}, 4, 100, 0);
+  SequenceIds ids(kKey, {1, 2, 1, 2, 1}, 5, 4, 100, 0);
   ids.Append(2);
   ids.Draft();  // 1, 2, …
   ASSERT_GT(ids.size(), 6);

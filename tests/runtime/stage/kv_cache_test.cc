@@ -45,13 +45,13 @@ TEST_F(KvCacheTest, PagesBelongToOneSequenceAndComeBack) {
 
 TEST_F(KvCacheTest, WhatIsPromisedIsThereAndNobodyElseGetsIt) {
   Make(10, 0);
-  ASSERT_TRUE(cache_->Open(1, 0, 256, 64).ok());
+  ASSERT_TRUE(cache_->Open(1, 0, {256, 256, 64}).ok());
   EXPECT_EQ(cache_->free_pages(), 6);
   ASSERT_TRUE(cache_->Open(2, 0).ok());
   EXPECT_EQ(cache_->Reserve(2, 7 * 64).code(), absl::StatusCode::kResourceExhausted);
   ASSERT_TRUE(cache_->Reserve(2, 6 * 64).ok());
-  EXPECT_EQ(cache_->Open(3, 0, 1, 1).code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(cache_->Open(3, 0, 11 * 64, 1).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(cache_->Open(3, 0, {1, 1, 1}).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(cache_->Open(3, 0, {11 * 64, 1, 1}).code(), absl::StatusCode::kInvalidArgument);
   ASSERT_TRUE(cache_->Reserve(1, 256).ok());
   EXPECT_EQ(cache_->free_pages(), 0);
   EXPECT_FALSE(cache_->Reserve(1, 257).ok());
@@ -67,7 +67,7 @@ TEST_F(KvCacheTest, WhatIsPromisedIsThereAndNobodyElseGetsIt) {
 TEST_F(KvCacheTest, APromiseUnderAWindowCoversTheWholeSequence) {
   constexpr int64_t kWindow = 100, kRows = 70, kLength = 1500;
   Make(static_cast<int>(PagesFor(kWindow + KvCache::kRollBack + kRows)) + 2, kWindow);
-  ASSERT_TRUE(cache_->Open(1, 0, kLength, kRows).ok());
+  ASSERT_TRUE(cache_->Open(1, 0, {kLength, kLength, kRows}).ok());
   EXPECT_EQ(cache_->free_pages(), 0);
   for (int64_t length = 0; length < kLength;) {
     length = std::min(kLength, length + kRows);

@@ -31,6 +31,7 @@ class ClusterServiceTest : public testing::Test {
         ClusterServiceOptions{.gateway = &actor_,
                               .discovery = &discovery_,
                               .readiness = &readiness_,
+                              .metrics = &metrics_,
                               .describe = [] { return ReplicaInfo(); },
                               .access = access,
                               .house = &house_,
@@ -46,6 +47,7 @@ class ClusterServiceTest : public testing::Test {
     return *stub_;
   }
 
+  GatewayMetrics metrics_;
   TempDir folder_;
   WorkerPool pool_{1};
   CallHouse house_;

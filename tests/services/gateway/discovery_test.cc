@@ -121,6 +121,9 @@ TEST_F(DiscoveryTest, WithoutATokenizerThereAreNoFacts) {
   EXPECT_TRUE(absl::IsUnavailable(discovery_->Facts().status())) << discovery_->Facts().status();
   EXPECT_THAT(std::string(discovery_->Facts().status().message()),
               HasSubstr("no tokenizer can be reached"));
+  const auto last = discovery_->LastFacts();
+  ASSERT_TRUE(last.ok()) << last.status();
+  EXPECT_EQ((*last)->model.fingerprint, "f1");
   tokenizer->Listen();
   while (!discovery_->Facts().ok()) Ask();
 }
@@ -131,6 +134,7 @@ TEST_F(DiscoveryTest, ATokenizerOfAnotherModelIsRefusedByName) {
   const GatewayView view = Ask();
   const absl::Status status = discovery_->Facts().status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_EQ(discovery_->LastFacts().status(), status);
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr(other->address()), HasSubstr("f1"), HasSubstr("f2"),
                     HasSubstr("start it with the same model")));

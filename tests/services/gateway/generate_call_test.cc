@@ -337,9 +337,18 @@ TEST_F(GenerateCallTest, ATokenizerThatDiesInTheMiddleDoesNotChangeTheText) {
   EXPECT_EQ(out.sequences[0].ids, ids);
 }
 
-// Takes Decode streams and never answers.
+// Takes calls and never answers.
 class SilentTokenizer final : public v1::TokenizerService::CallbackService {
  public:
+  class UnaryReactor final : public grpc::ServerUnaryReactor {
+    void OnCancel() override { Finish(grpc::Status::CANCELLED); }
+    void OnDone() override { delete this; }
+  };
+  grpc::ServerUnaryReactor* Encode(grpc::CallbackServerContext*, const v1::EncodeRequest*,
+                                   v1::EncodeResponse*) override {
+    ++asked;
+    return new UnaryReactor;
+  }
   class Reactor final : public grpc::ServerBidiReactor<v1::DecodeRequest, v1::DecodeResponse> {
     void OnCancel() override { Finish(grpc::Status::CANCELLED); }
     void OnDone() override { delete this; }
@@ -367,9 +376,33 @@ TEST_F(GenerateCallTest, ATokenizerThatDoesNotAnswerIsLeftForAnother) {
   EXPECT_EQ(out.sequences.at(0).text, InOneProcess(ids, {}).text);
 }
 
+TEST_F(GenerateCallTest, APromptWaitsForATokenizer) {
+  GenerateRequest request;
+  request.set_text("Hello");
+  TestServer gone(Address("gone"), tokenizer_service_.get());
+  gone.Stop();
+  replicas_.Set({&gone});
+  Call call(api(), request);
+  replicas_.Set({tokenizer_.get()});
+  EXPECT_EQ(loop_.Await(0).prompt, Phi3Tokenizer()->Encode("Hello"));
+}
+
+TEST_F(GenerateCallTest, APromptDoesNotWaitForATokenizerThatHasFailedMeanwhile) {
+  SilentTokenizer silent;
+  TestServer silent_server(Address("silent"), &silent);
+  replicas_.Set({&silent_server});
+  client_options_.look_every = std::chrono::milliseconds(1);
+  GenerateRequest request;
+  request.set_text("Hello");
+  Call call(api(), request);
+  while (silent.asked == 0) std::this_thread::yield();
+  replicas_.Set({tokenizer_.get()});
+  EXPECT_EQ(loop_.Await(0).prompt, Phi3Tokenizer()->Encode("Hello"));
+}
+
 TEST_F(GenerateCallTest, WithoutAnyTokenizerTheStreamEndsUnavailable) {
   client_options_.decode.give_up = std::chrono::milliseconds(20);
-  client_options_.pause = std::chrono::milliseconds(1);
+  client_options_.wait = std::chrono::milliseconds(20);
   GenerateRequest request;
   request.set_text("Hello");
   replicas_.Set({});

@@ -68,7 +68,7 @@ class PublicCallTest : public FrontTest {
   // Requests that come wait for a tokenizer, to the end of the test. Before the first call.
   void KeepRequestsWaiting() {
     replicas_.Set({});
-    client_options_.attempts = std::numeric_limits<int>::max();
+    client_options_.wait = std::chrono::hours(1);
   }
   // What a client has sent has not yet come.
   void AwaitRequests(size_t bytes) const {

@@ -48,7 +48,13 @@ TEST(Codec, EveryKindOfMessageComesBackEqual) {
 }
 
 TEST(Codec, WithoutRowsOnlyTheBytesAreMissing) {
-  const Steps steps = std::get<Steps>(SampleMessages()[10]);
+  const std::vector<ChainMessage> samples = SampleMessages();
+  const auto with_rows = std::find_if(samples.begin(), samples.end(), [](const ChainMessage& m) {
+    const auto* s = std::get_if<Steps>(&m);
+    return s != nullptr && s->rows != nullptr;
+  });
+  ASSERT_NE(with_rows, samples.end());
+  const Steps& steps = std::get<Steps>(*with_rows);
   v1::Frame frame;
   EncodeWithoutRows(steps, kFormat, &frame);
   EXPECT_EQ(frame.steps().rows(), "");
@@ -61,8 +67,8 @@ TEST(Codec, AbsentSamplingFieldsHaveTheirDefaults) {
   frame.mutable_open_head()->clear_sampling();
   const auto decoded = Decode(kFormat, &frame);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
-  EXPECT_EQ(sample_text::Text(std::get<OpenHead>(*decoded).params),
-            sample_text::Text(SamplingParams{}));
+  EXPECT_EQ(message_text::Text(std::get<OpenHead>(*decoded).params),
+            message_text::Text(SamplingParams{}));
 }
 
 TEST(Codec, LongAndIllFormedErrorsAreMadeFit) {
@@ -110,6 +116,7 @@ std::vector<Bad> BadOpens() {
       Spoilt<OpenStage>("incarnation",
                         [](F f) { f->mutable_open_stage()->mutable_next()->clear_incarnation(); }),
       Spoilt<OpenStage>("max_length", [](F f) { f->mutable_open_stage()->set_max_length(kFar); }),
+      Spoilt<OpenStage>("reserve", [](F f) { f->mutable_open_stage()->set_reserve(41); }),
       Spoilt<OpenStage>("prompt_length",
                         [](F f) { f->mutable_open_stage()->set_prompt_length(41); }),
       Spoilt<OpenStage>("first_wanted", [](F f) { f->mutable_open_stage()->set_first_wanted(-1); }),

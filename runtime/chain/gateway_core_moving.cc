@@ -1,0 +1,181 @@
+// How sequences go on elsewhere (Move, DESIGN section 4, rule 4): when a stage of their route is
+// lost, stands still or is about to stop, and when its edge to the next one is broken.
+//
+// A Move has two phases. Every stage of the new route is taken into a newer epoch (OpenStage,
+// OpenHead) and says how far it has come; those that were on the old route keep what they have.
+// When all have said so, each shard hears where the next stage stands (Go) and sends from there on,
+// out of its journal, or makes again what that lacks. So what is lost is computed again, and no
+// more.
+#include <algorithm>
+
+#include "runtime/chain/error_facts.h"
+#include "runtime/chain/gateway_core.h"
+#include "runtime/chain/planted.h"
+#include "runtime/chain/reached.h"
+
+namespace catena {
+namespace {
+
+// Sequences that leave a stage which still works, at a time: a storm of them would stop the rest.
+constexpr int64_t kMaxLeaving = 16;
+
+// Before the next Move of a sequence that has been set back so often without a new token.
+Nanoseconds PauseAfter(int setbacks) {
+  constexpr std::chrono::milliseconds kFirst{50}, kMost{2'000};
+  constexpr int kFree = 3;  // several stages may fail at once
+  if (setbacks <= kFree) return Nanoseconds(0);
+  return std::min<Nanoseconds>(kMost, kFirst * (1 << std::min(setbacks - kFree, 10)));
+}
+
+}  // namespace
+
+// It cannot go on where it is.
+void GatewayCore::SetBack(Sequence* s, const absl::Status& why, Instant now) {
+  if (s->request.through) return Fail(s, why, now);  // what it was to show is shown
+  s->why = why;
+  if (!s->broken_since) s->broken_since = now;
+  if (s->state == State::kOpening) {
+    CATENA_REACHED(kBreaksWhileOpening);
+    return TryAgain(s, AdmissionQueue::Why::kBroken, now);
+  }
+  CATENA_REACHED(kMoves);
+  ++s->setbacks;
+  BeginMove(s, Message(why), now);
+  Strand(s, now);
+}
+
+void GatewayCore::BeginMove(Sequence* s, std::string_view why, Instant now) {
+  if (!s->move) {
+    s->move = Moved{.sequence = s->id, .why = std::string(why), .moves = {}};
+    s->move->moves.noticed = now - s->token_at;
+  }
+  ++s->move->moves.count;
+}
+
+void GatewayCore::EndMove(Sequence* s, Instant now) {
+  if (!s->move) return;
+  s->move->moves.paused = now - s->token_at;
+  s->moves.Add(s->move->moves);
+  events_.push_back({s->listener, *std::exchange(s->move, std::nullopt)});
+}
+
+// The same, where it may be what made a stage fail: it was computed there.
+void GatewayCore::Fell(Sequence* s, const absl::Status& why, Instant now) {
+  if (s->state != State::kOpening && !CATENA_PLANTED(kDeathsAreNotCounted)) ++s->failures;
+  if (s->failures <= limits::kMaxFailures) return SetBack(s, why, now);
+  CATENA_REACHED(kFailsEverywhere);
+  Fail(s,
+       WithReason(absl::InternalError(fmt::format(
+                      "{} stages failed in a row while they computed it, the last one so: {}",
+                      s->failures, Message(why))),
+                  ErrorReason::kStageLost),
+       now);
+}
+
+// Of those that may be what makes stages fail one goes on at a time, so that it is known which.
+bool GatewayCore::AwaitsTrial(const Sequence& s) {
+  if (s.failures < limits::kFailuresToSuspect || CATENA_PLANTED(kSuspectsRunTogether)) return false;
+  if (!trial_) trial_ = s.ticket;
+  return *trial_ != s.ticket;
+}
+
+void GatewayCore::Acquit(const Sequence& s) {
+  if (trial_ == s.ticket) trial_.reset();
+}
+
+void GatewayCore::Strand(Sequence* s, Instant now) {
+  s->state = State::kStranded;
+  s->move_at = now + PauseAfter(s->setbacks);
+}
+
+// Where they find a route, in the order in which they came.
+void GatewayCore::MoveStranded(Instant now) {
+  router_.Pass(now);
+  for (const auto& [ticket, owned] : sequences_) {
+    Sequence* s = owned.get();
+    if (s->state != State::kStranded || (s->move_at && now < *s->move_at)) continue;
+    if (CATENA_PLANTED(kStrandedForGood) && !s->move_at) continue;
+    s->move_at.reset();
+    if (AwaitsTrial(*s)) {
+      CATENA_REACHED(kSuspectWaits);
+      s->broken_since = now;
+      continue;
+    }
+    absl::StatusOr<Route> route = router_.ChooseAgain(s->route, false);
+    // Where it is it may stay until the end.
+    if (!route.ok() && !s->turned_away) route = router_.ChooseAgain(s->route, true);
+    if (route.ok()) {
+      MoveTo(s, *std::move(route), now);
+    } else {
+      CATENA_REACHED(kStrandedWithoutRoute);
+      s->why = route.status();
+    }
+  }
+}
+
+void GatewayCore::MoveTo(Sequence* s, Route route, Instant now) {
+  for (const ReplicaInfo& stage : s->route.stages) {
+    const Incarnation left = stage.replica.incarnation;
+    if (route.Find(left) == nullptr) Send(left, Lane::kControl, Close{s->key});
+  }
+  router_.RemoveSequence(s->route);
+  s->state = State::kMoving;
+  s->ids->BeginEpoch();
+  Take(s, std::move(route), now);
+}
+
+// What drains, or does not reach the next stage, is left while it still works; where there is no
+// other way the sequence stays.
+void GatewayCore::LeaveBadRoutes(Instant now) {
+  int64_t leaving = 0;
+  std::vector<Sequence*> bad;
+  for (const auto& [number, s] : by_number_) {
+    if (s->state == State::kMoving) ++leaving;
+    if (s->state != State::kRunning || s->request.through) continue;
+    if (router_.HasDraining(s->route) || router_.HasBrokenEdge(s->route)) bad.push_back(s);
+  }
+  for (Sequence* s : bad) {
+    if (leaving++ >= kMaxLeaving) return;
+    absl::StatusOr<Route> route = router_.ChooseAgain(s->route, false);
+    if (!route.ok()) continue;
+    CATENA_REACHED(kLeavesInTime);
+    BeginMove(s, "a stage of its route drains, or does not reach the next one", now);
+    MoveTo(s, *std::move(route), now);
+  }
+}
+
+// Where a replica has come, or others have gone, those that have come least far even the load.
+void GatewayCore::EvenLoad(Instant now) {
+  std::vector<Sequence*> running;
+  int64_t moving = 0;
+  for (const auto& [number, s] : by_number_) {
+    if (s->state == State::kMoving) ++moving;
+    if (s->state == State::kRunning && !s->request.through) running.push_back(s);
+  }
+  std::sort(running.begin(), running.end(), [](const Sequence* a, const Sequence* b) {
+    return std::pair(a->ids->known(), a->ticket) < std::pair(b->ids->known(), b->ticket);
+  });
+  for (Sequence* s : running) {
+    if (moving >= kMaxLeaving) return;
+    std::optional<Route> route = router_.MoreEven(s->route);
+    if (!route) continue;
+    CATENA_REACHED(kMovesToEvenTheLoad);
+    ++moving;
+    BeginMove(s, "it evens the load", now);
+    MoveTo(s, *std::move(route), now);
+  }
+}
+
+// All stages are in the epoch.
+void GatewayCore::GoOn(Sequence* s) {
+  s->SetLengths();
+  int64_t shortest = s->ids->known();
+  for (size_t i = 0; i < s->route.shards(); ++i) {
+    shortest = std::min(shortest, s->lengths[i]);
+    Send(s->route.stages[i].replica.incarnation, Lane::kControl, s->MakeGo(i));
+  }
+  if (s->move) s->move->moves.replayed += s->ids->known() - shortest;
+  s->ids->Start(s->lengths[0]);
+}
+
+}  // namespace catena
