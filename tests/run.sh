@@ -38,6 +38,9 @@ test_quickly() { run_ctest release --label-exclude slow; }
 # The command as a user runs it.
 e2e() { run_unittests python3 tests/e2e; }
 
+# Processes die while it serves, and no text differs.
+chaos() { run_unittests python3 tests/chaos; }
+
 tidy() {
   local status=0
   run_unittests python3 tests/tidy || status=1
@@ -344,6 +347,7 @@ main() {
     export CATENA_PROMTOOL
     step "tests" test_release "release build"
     step "end to end" e2e "release build"
+    step "chaos" chaos "release build" "default model"
     step "tidy" tidy
     step "python packages" python_packages
     step "proto lint" proto_lint "python packages"

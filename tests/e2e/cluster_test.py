@@ -142,7 +142,8 @@ class SupervisionTest(CatenaTest):
             self.assertEqual(cluster.log().count("killed by signal 9"), len(cluster.processes))
 
     def test_a_stopped_shard_is_missed_by_its_blocks_until_it_goes_on(self):
-        with Cluster(self, self.model, "--layers", "0-2,2-5") as cluster:
+        with Cluster(self, self.model, "--layers", "0-2,2-5",
+                     "--wait-for-route", "1s") as cluster:
             want = self.generate(cluster)
             (pid,) = cluster.pids("shard", "2-4")
             os.kill(pid, signal.SIGSTOP)

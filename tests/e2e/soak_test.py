@@ -23,7 +23,6 @@ STREAMS = 64
 MIB = 1 << 20
 
 CUTS = ("0-3", "3-5", "3-5")
-STAGE = ("--broken-edge", "1s")
 # One at a time: there is another way round each.
 EDGES = (("shard0", "shard1"), ("shard1", "head"), ("shard0", "shard2"), ("shard2", "head"))
 BROKEN_S, WHOLE_S = 1.5, 1.5
@@ -151,7 +150,7 @@ class SoakTest(CatenaTest):
 
     def test_everything_is_given_back(self):
         model = self.shared("stories260k-phi3")
-        with ClusterByHand(self, model, CUTS, stage_options=STAGE) as cluster:
+        with ClusterByHand(self, model, CUTS) as cluster:
             await_that(cluster.is_ready, "the cluster is ready")
             warm = self.load(cluster, WARM_UP_S, seed=1)
             self.assertEqual(warm["errors"], {})
@@ -170,8 +169,7 @@ class SoakTest(CatenaTest):
 
             for kind in ("completed", "cancelled", "missed_deadline"):
                 self.assertGreater(result["requests"][kind], 0, kind)
-            # What runs over an edge that breaks ends so; some must have.
-            self.assertEqual(set(result["errors"]), {"UNAVAILABLE"})
+            self.assertEqual(result["errors"], {}, "there is a way round each edge")
             try:
                 self.assert_held_no_more(cluster, record.rows[0], record.rows[-1])
             except AssertionError as error:

@@ -108,6 +108,7 @@ class Node:
         self.root = self.folder / "root"
         self._names = self.folder / "names.json"  # what the name server reads
         self.dns_mode = "right"
+        self._faults = []  # address, address, what nft does to packets between them
         try:
             self._enter_namespaces()
             self._make_root(model_path, model)
@@ -262,6 +263,24 @@ class Node:
 
     # --- policies
 
+    @contextlib.contextmanager
+    def fault(self, pod, other, what):
+        """Meanwhile `what` (nft) is done to what goes from one to the other, either way."""
+        fault = (pod.ip, other.ip, what)
+        with self._lock:
+            self._faults.append(fault)
+            self._apply_policies()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._faults.remove(fault)
+                self._apply_policies()
+
+    def _fault_lines(self, pod, side):
+        return [f"ip {side} {other} {what}" for a, b, what in self._faults
+                for own, other in ((a, b), (b, a)) if own == pod.ip]
+
     def _apply_policies(self):
         """Every pod's rules anew: whoever comes or goes is a peer of others'."""
         for pod in self.pods:
@@ -277,6 +296,7 @@ class Node:
             verdict = "drop" if named else "accept"
             lines += [f"chain {hook} {{",
                       f"type filter hook {hook} priority 0; policy {verdict};",
+                      *self._fault_lines(pod, side),
                       "ct state established,related accept", "iif lo accept", "oif lo accept",
                       f"ip {side} {NODE_IP} accept"]  # probes come from there
             for rule in (r for p in named for r in p.get(direction.lower(), [])):

@@ -2,9 +2,7 @@
 namespace, behind a name server and policies as a cluster has them, probed and kept as the kubelet
 would, under load while it is scaled, rolled, drained, and while things break.
 
-Until sequences move between replicas, what runs on a pod that is killed ends with UNAVAILABLE; what
-runs on one that is asked to go does not. Once they move, `Load.check` loses `may_break`: then
-nothing may fail at all.
+Nothing may fail, and no text differ, as long as there is another replica or one comes soon.
 
 CATENA               the command (build/release/bin/catena of this checkout)
 CATENA_SMOLLM2_GGUF  the default model
@@ -69,14 +67,12 @@ class Load:
         goal = self.served + more
         wait_for(lambda: self.served >= goal, f"{more} more are served: {self.failures[-3:]}")
 
-    def check(self, may_break=0):
-        """That nothing was altered, and nothing lost but what ran on `may_break` dead pods: of each
-        client one request, which ended with UNAVAILABLE."""
+    def check(self):
+        """That nothing was lost or altered."""
         self.test.assertEqual(self.altered, [])
-        self.test.assertLessEqual(len(self.failures), CLIENTS * may_break, self.failures)
+        self.test.assertEqual(self.failures, [])
         codes = {code for kept in self.gateways.kept for code in self._codes(kept.pod)}
-        self.test.assertLessEqual({"OK"}, codes)
-        self.test.assertLessEqual(codes, {"OK", "UNAVAILABLE"})
+        self.test.assertEqual(codes, {"OK"})
 
     @staticmethod
     def _codes(gateway):
@@ -219,7 +215,7 @@ class DemoTest(Rehearsal):
                 wait_for(lambda kept=kept: kept.restarts == 1, f"{name} is started again")
                 load.await_served(CLIENTS)
                 self.await_settled()
-        load.check(may_break=len(names))
+        load.check()
 
     def test_a_frozen_stage_is_killed_by_its_probe(self):
         self.scale_to_two(["catena-stage-1"])
@@ -229,9 +225,27 @@ class DemoTest(Rehearsal):
             wait_for(lambda: kept.probe_kills == 1, "its liveness has failed")
             load.await_served(CLIENTS)
             self.await_settled()
-        load.check(may_break=1)
+        load.check()
         others = [k for w in self.workloads.values() for k in w.kept if k is not kept]
         self.assertEqual([k.pod.name for k in others if k.restarts], [], "healthy ones were killed")
+
+    def test_two_stages_are_cut_off_from_one_another(self):
+        self.scale_to_two(["catena-stage-1"])
+        (first,) = self.workloads["catena-stage-0"].ready()
+        (second, _) = self.workloads["catena-stage-1"].ready()
+        with self.load() as load:
+            with self.node.fault(first.pod, second.pod, "drop"):
+                load.await_served(4 * CLIENTS)
+            load.await_served(2 * CLIENTS)
+        load.check()
+
+    def test_a_network_that_loses_packets_loses_nothing_else(self):
+        (first,) = self.workloads["catena-stage-0"].ready()
+        (second,) = self.workloads["catena-stage-1"].ready()
+        with self.load() as load, \
+                self.node.fault(first.pod, second.pod, "numgen random mod 100 < 2 drop"):
+            load.await_served(4 * CLIENTS)
+        load.check()
 
     def test_names_that_fail_or_are_slow_change_nothing(self):
         with self.load() as load:
