@@ -6,7 +6,6 @@ that wrote its own XML into GTEST_DIR, its test cases count instead.
 """
 
 import pathlib
-import re
 import sys
 import xml.etree.ElementTree
 
@@ -25,10 +24,9 @@ def cases(path):
 
 def main():
     junit, gtest_dir = sys.argv[1:]
-    gtests = {}  # program: outcomes of its cases; a program that ran twice has name.xml, name_1.xml
-    for path in sorted(pathlib.Path(gtest_dir).glob("*.xml")):
-        name = re.sub(r"_\d+$", "", path.stem)
-        gtests.setdefault(name, []).extend(outcome(c) for c in cases(path))
+    # Program: outcomes of its cases. One that runs in parts is two, name_1 and name_2.
+    gtests = {path.stem: [outcome(c) for c in cases(path)]
+              for path in pathlib.Path(gtest_dir).glob("*.xml")}
     outcomes = []
     for program in cases(junit):
         inner = gtests.get(program.get("name"), [])
