@@ -10,6 +10,7 @@
 #include "services/common/server.h"
 #include "services/gateway/cluster_service.h"
 #include "services/gateway/discovery.h"
+#include "services/gateway/gateway_drain.h"
 #include "services/gateway/gateway_metrics.h"
 #include "services/gateway/generation_service.h"
 #include "services/gateway/key_file.h"
@@ -85,11 +86,12 @@ GatewayCoreOptions CoreOptions(const GatewayRoleOptions& o, Incarnation self) {
 ServerOptions PublicServer(const GatewayRoleOptions& o,
                            const std::shared_ptr<grpc::ServerCredentials>& credentials,
                            GenerationServiceImpl* generation, ClusterServiceImpl* cluster,
-                           MessageGuard* guard) {
+                           GatewayDrainService* drain, MessageGuard* guard) {
   return {.listen = o.role.listen,
           .credentials = credentials,
           .services = {{v1::GenerationService::service_full_name(), generation},
-                       {v1::ClusterService::service_full_name(), cluster, /*is_shown=*/false}},
+                       {v1::ClusterService::service_full_name(), cluster, /*is_shown=*/false},
+                       {v1::DrainService::service_full_name(), drain, /*is_shown=*/false}},
           .max_receive_bytes = limits::kMaxPublicMessageBytes,
           .is_public = true,
           .keepalive = o.detection.limits.keepalive,
@@ -155,21 +157,30 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   front.keys = RingOf(api_keys);
   ReadyReport report(o.role.ready_fd, &telemetry);
   Readiness readiness({}, &actor, &discovery, [&report](const absl::Status& s) { report(s); });
-  ClusterServiceImpl cluster(
-      {.gateway = &actor,
-       .discovery = &discovery,
-       .readiness = &readiness,
-       .metrics = &front.metrics,
-       .describe = [&info] { return info; },
-       .access = {.operator_keys = RingOf(operator_keys), .has_api_keys = api_keys != nullptr},
-       .house = &front.house,
-       .calls = &cluster_calls,
-       .refused = &front.refused});
+  const auto describe = [&info] { return info; };
+  const OperatorAccess access{.operator_keys = RingOf(operator_keys),
+                              .has_api_keys = api_keys != nullptr};
+  Drain drain(BeginDrain(o.role, &stop));
+  GatewayDrainService drain_service({.drain = &drain,
+                                     .discovery = &discovery,
+                                     .describe = describe,
+                                     .access = access,
+                                     .house = &front.house,
+                                     .calls = &cluster_calls,
+                                     .refused = &front.refused});
+  ClusterServiceImpl cluster({.gateway = &actor,
+                              .discovery = &discovery,
+                              .readiness = &readiness,
+                              .describe = describe,
+                              .access = access,
+                              .house = &front.house,
+                              .calls = &cluster_calls,
+                              .refused = &front.refused});
   GenerationServiceImpl generation(&front);
   const auto shown = ShowMetrics(&telemetry.port(), front, actor, discovery, readiness);
   CATENA_ASSIGN_OR_RETURN(const auto server,
                           Server::Start(PublicServer(o, server_credentials, &generation, &cluster,
-                                                     &front.house.guard)));
+                                                     &drain_service, &front.house.guard)));
   info.replica.address = server->address();
   report.SetServer(server.get());
   actor.Start(&transport);
@@ -180,7 +191,10 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   readiness.Stop();
   telemetry.port().SetReady(absl::UnavailableError("it is stopping"));
   server->SetServing(false);
-  front.calls.Drain(o.role.grace(), kLastWords);
+  const size_t ended = front.calls.Drain(o.role.grace(), kLastWords, [&drain](size_t left) {
+    drain.Tell(static_cast<int64_t>(left));
+  });
+  drain.End(static_cast<int64_t>(ended));
   server->Shutdown(kLastWords);
   discovery.Stop();
   pool.Stop();
@@ -201,7 +215,7 @@ Action DeclareGateway(App& app) {
   app.AddOption("--head", &o->replicas.heads, where).Delimiter(',').Required();
   app.AddOption("--api-keys", &o->api_keys, "File of keys, one a line (default: anyone may ask)");
   app.AddOption("--operator-keys", &o->operator_keys,
-                "File of the keys with which `catena status` and `debug` see the cluster's inside");
+                "File of the keys with which `catena status`, `debug` and `drain` are let in");
   app.AddOption("--max-waiting", &o->max_waiting, "Requests in the queue (default 1024)")
       .Range(1, 1 << 20);
   return [o] { return RunGateway(*o); };

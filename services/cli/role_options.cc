@@ -46,6 +46,8 @@ void RoleOptions::Declare(App& app) {
       .Check(CheckListenAddress);
   app.AddOption("--ready-fd", &ready_fd, "Write the address to this descriptor once it serves")
       .Range(3, 1 << 20);
+  app.AddOption("--drain-fd", &drain_fd, "Write a line to this one when `catena drain` ends it")
+      .Range(3, 1 << 20);
   app.AddOption("--log-level", &log_level, "trace, debug, info (default), warn, error or off");
   app.AddOption("--grace", &grace_s, "Seconds that what runs may go on on SIGTERM (default 20)")
       .Range(0, 3600);
@@ -61,6 +63,14 @@ void RoleOptions::Declare(App& app) {
 
 LogOptions RoleOptions::Log(const std::string& role) const {
   return {.role = role, .level = log_level, .format = log_format};
+}
+
+std::function<void()> BeginDrain(const RoleOptions& options, StopSignals* stop) {
+  return [fd = options.drain_fd, stop] {
+    spdlog::info("asked to drain");
+    ReportDrain(fd);
+    stop->Ask();
+  };
 }
 
 void StageOptionsOfRole::Declare(App& app) {

@@ -2,18 +2,20 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include "services/cli/detection_options.h"
 #include "services/cli/model_options.h"
 #include "services/common/credentials.h"
 #include "services/common/log.h"
+#include "services/common/process.h"
 
 namespace catena::cli {
 
 struct RoleOptions {
   std::string listen = "127.0.0.1:0";
-  int ready_fd = -1;
+  int ready_fd = -1, drain_fd = -1;
   std::string log_level = "info", log_format = "text";
   std::string http;  // where metrics and health are; "": nowhere
   TlsOptions tls;
@@ -23,6 +25,9 @@ struct RoleOptions {
   std::chrono::milliseconds grace() const { return std::chrono::seconds(grace_s); }
   LogOptions Log(const std::string& role) const;
 };
+
+// What ends a role when `catena drain` asks for it. REQUIRES: `stop` outlives it.
+std::function<void()> BeginDrain(const RoleOptions& options, StopSignals* stop);
 
 // After the grace, for the errors with which calls end to reach their callers.
 inline constexpr std::chrono::milliseconds kLastWords{500};

@@ -11,6 +11,7 @@
 #include "runtime/stage/layer_range.h"
 #include "services/cli/role_options.h"
 #include "services/cli/role_telemetry.h"
+#include "services/common/drain_service.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
 #include "services/common/server.h"
@@ -37,17 +38,25 @@ inline absl::StatusOr<StageModel> OpenStageModel(const StageOptionsOfRole& o) {
   return m;
 }
 
-// Takes no more sequences, and ends those that still run after `grace` or at the next signal.
+// Takes no more sequences, and ends those that still run after `grace` or at the next signal: how
+// many, of which there is word as they go.
 template <class ActorT>
-void EndSequences(std::chrono::milliseconds grace, StopSignals* stop, ActorT* actor) {
+int64_t EndSequences(std::chrono::milliseconds grace, StopSignals* stop, Drain* drain,
+                     ActorT* actor) {
   spdlog::info("stopping; {} sequences have {} s", actor->load().sequences, grace.count() / 1000);
   actor->Drain();
-  stop->WaitUntil([actor] { return actor->load().sequences == 0; }, grace);
+  int64_t left = 0;
+  const auto none = [&] {
+    drain->Tell(left = actor->load().sequences);
+    return left == 0;
+  };
+  stop->WaitUntil(none, grace);
   const auto told = std::make_shared<std::promise<void>>();
   actor->EndAll(WithReason(absl::UnavailableError("it is stopping; send the request again"),
                            ErrorReason::kDraining),
                 [told] { told->set_value(); });
   told->get_future().wait_for(kLastWords);
+  return left;
 }
 
 template <class ActorT>
@@ -100,11 +109,14 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
   auto view = [actor](const SequenceKey& key, auto done) { actor->View(key, std::move(done)); };
   ChainServiceImpl service(
       {.transport = &transport, .describe = describe, .view = view, .guard = &guard});
+  Drain drain(BeginDrain(o.role, stop));
+  DrainServiceImpl drain_service(&drain, describe, &guard);
   CATENA_ASSIGN_OR_RETURN(
       const auto server,
       Server::Start({.listen = o.role.listen,
                      .credentials = server_credentials,
-                     .services = {{v1::ChainService::service_full_name(), &service}},
+                     .services = {{v1::ChainService::service_full_name(), &service},
+                                  {v1::DrainService::service_full_name(), &drain_service}},
                      .max_receive_bytes = MaxFrameBytes(rows),
                      .keepalive = o.detection.limits.keepalive,
                      .keepalive_timeout = o.detection.limits.keepalive_timeout,
@@ -122,8 +134,9 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
   if (reported.ok()) stop->Wait();
   telemetry->port().SetReady(absl::UnavailableError("it is stopping"));
   server->SetServing(false);
-  EndSequences(o.role.grace(), stop, actor);
+  const int64_t left = EndSequences(o.role.grace(), stop, &drain, actor);
   transport.Shutdown();
+  drain.End(left);
   server->Shutdown(std::chrono::seconds(2));
   actor->Stop();
   return reported;

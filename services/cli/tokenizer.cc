@@ -3,6 +3,7 @@
 
 #include "services/cli/role_options.h"
 #include "services/cli/role_telemetry.h"
+#include "services/common/drain_service.h"
 #include "services/common/log.h"
 #include "services/common/process.h"
 #include "services/common/request_limits.h"
@@ -33,16 +34,16 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
   std::atomic<bool> draining = false;
   WorkerPool pool(static_cast<size_t>(o.threads));
   MessageGuard guard({.all = limits::kMaxInternalUnfinishedBytes});
+  const auto describe = [&info, &draining] {
+    ReplicaInfo now = info;
+    now.draining = draining;
+    return now;
+  };
   TokenizerServiceOptions options{.tokenizer = model.tokenizer,
                                   .chat = std::nullopt,
                                   .no_chat = absl::OkStatus(),
                                   .generation = model.generation,
-                                  .describe =
-                                      [&info, &draining] {
-                                        ReplicaInfo now = info;
-                                        now.draining = draining;
-                                        return now;
-                                      },
+                                  .describe = describe,
                                   .pool = &pool,
                                   .guard = &guard};
   if (auto chat = OpenChatTemplate(model, o.model); chat.ok()) {
@@ -56,11 +57,14 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
     page.Gauge("catena_tokenizer_queued", "Texts that wait for a thread.",
                static_cast<double>(pool.queued()));
   });
+  Drain drain(BeginDrain(o.role, &stop));
+  DrainServiceImpl drain_service(&drain, describe, &guard);
   CATENA_ASSIGN_OR_RETURN(
       const auto server,
       Server::Start({.listen = o.role.listen,
                      .credentials = credentials,
-                     .services = {{v1::TokenizerService::service_full_name(), &service}},
+                     .services = {{v1::TokenizerService::service_full_name(), &service},
+                                  {v1::DrainService::service_full_name(), &drain_service}},
                      .max_receive_bytes = limits::kMaxPublicMessageBytes,
                      .guard = &guard}));
   info.replica.address = server->address();
@@ -74,7 +78,13 @@ absl::Status RunTokenizer(const TokenizerOptions& o) {
   draining = true;
   telemetry.port().SetReady(absl::UnavailableError("it is stopping"));
   server->SetServing(false);
-  stop.WaitUntil([&] { return service.streams() == 0 && pool.queued() == 0; }, o.role.grace());
+  int64_t left = 0;
+  const auto none = [&] {
+    drain.Tell(left = service.streams() + static_cast<int64_t>(pool.queued()));
+    return left == 0;
+  };
+  stop.WaitUntil(none, o.role.grace());
+  drain.End(left);
   server->Shutdown(kLastWords);
   pool.Stop();
   return reported;

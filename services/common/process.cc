@@ -10,19 +10,28 @@
 #include "model/rope_frequencies.h"
 
 namespace catena {
+namespace {
+
+constexpr int kAsk = SIGUSR1;
+
+}  // namespace
 
 StopSignals::StopSignals() {
   sigemptyset(&signals_);
   sigaddset(&signals_, SIGINT);
   sigaddset(&signals_, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  waited_ = signals_;
+  sigaddset(&waited_, kAsk);
+  pthread_sigmask(SIG_BLOCK, &waited_, nullptr);
 }
 
 void StopSignals::Wait() {
   int signal = 0;
-  while (sigwait(&signals_, &signal) != 0) {
+  while (sigwait(&waited_, &signal) != 0) {
   }
 }
+
+void StopSignals::Ask() { kill(getpid(), kAsk); }
 
 bool StopSignals::WaitUntil(const std::function<bool()>& done, std::chrono::milliseconds most) {
   constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 10'000'000};
@@ -42,6 +51,14 @@ absl::Status ReportReady(int fd, const std::string& address, const std::string& 
   if (written == static_cast<ssize_t>(line.size())) return absl::OkStatus();
   return absl::UnavailableError(
       fmt::format("--ready-fd {}: cannot write to it: {}", fd, std::strerror(errno)));
+}
+
+void ReportDrain(int fd) {
+  if (fd < 0) return;
+  constexpr std::string_view kLine = "draining\n";
+  const ssize_t written = write(fd, kLine.data(), kLine.size());
+  close(fd);
+  (void)written;  // whoever does not read it does not care
 }
 
 Incarnation NewIncarnation() {

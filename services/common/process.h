@@ -19,18 +19,24 @@ namespace catena {
 class StopSignals {
  public:
   StopSignals();
-  void Wait();  // returns after the next of them
+  void Wait();  // returns after the next of them, or once somebody asks
+  // As the first of those signals would, and nothing where one has come. From any thread.
+  void Ask();
   // Waits until `done`, which is asked again and again, holds; false where `most` is over before,
   // or another of them has come.
   bool WaitUntil(const std::function<bool()>& done, std::chrono::milliseconds most);
 
  private:
-  sigset_t signals_;
+  sigset_t signals_, waited_;  // waited_: and the one by which Ask wakes
 };
 
 // Writes "ADDRESS\n" to `fd` and closes it, or "ADDRESS HTTP_ADDRESS\n" where the process has an
 // operators' port; -1: nobody waits for it. UNAVAILABLE where it cannot.
 absl::Status ReportReady(int fd, const std::string& address, const std::string& http_address);
+
+// Writes "draining\n" to `fd` and closes it: whoever watches over the process is not to start it
+// again. -1: nobody does.
+void ReportDrain(int fd);
 
 // Random, never 0.
 Incarnation NewIncarnation();

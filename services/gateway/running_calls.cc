@@ -39,15 +39,24 @@ void RunningCalls::Bind(uint64_t number, const std::weak_ptr<Call>& call) {
 void RunningCalls::Leave(uint64_t number) {
   std::lock_guard lock(mutex_);
   calls_.erase(number);
-  if (calls_.empty()) left_.notify_all();
+  left_.notify_all();
 }
 
-void RunningCalls::Drain(std::chrono::milliseconds grace, std::chrono::milliseconds patience) {
-  const auto none = [this] { return calls_.empty(); };
+size_t RunningCalls::Drain(std::chrono::milliseconds grace, std::chrono::milliseconds patience,
+                           const std::function<void(size_t)>& tell) {
+  const auto grace_ends = std::chrono::steady_clock::now() + grace;
   std::vector<std::shared_ptr<Call>> late;
   std::unique_lock lock(mutex_);
   draining_ = true;
-  if (left_.wait_for(lock, grace, none)) return;
+  for (bool changed = true; changed;) {
+    const size_t running = calls_.size();
+    lock.unlock();
+    tell(running);
+    lock.lock();
+    if (calls_.empty()) return 0;
+    changed = left_.wait_until(lock, grace_ends, [&] { return calls_.size() != running; });
+  }
+  const size_t ended = calls_.size();
   ended_ = WithReason(
       absl::UnavailableError("the gateway has stopped before the answer was complete; ask another "
                              "one, or again in a moment"),
@@ -60,7 +69,8 @@ void RunningCalls::Drain(std::chrono::milliseconds grace, std::chrono::milliseco
   for (const auto& call : late) call->End(why);
   late.clear();  // the last reference would leave its place, which takes the lock
   lock.lock();
-  left_.wait_for(lock, patience, none);
+  left_.wait_for(lock, patience, [this] { return calls_.empty(); });
+  return ended;
 }
 
 }  // namespace catena

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -47,8 +48,11 @@ class RunningCalls {
   absl::StatusOr<std::unique_ptr<Place>> Enter();
 
   // No new calls from now on; those that run may for `grace`, then they are ended. Returns when
-  // all have gone, and `patience` after the end of the grace at the latest.
-  void Drain(std::chrono::milliseconds grace, std::chrono::milliseconds patience);
+  // all have gone, and `patience` after the end of the grace at the latest: how many were ended.
+  // `tell` is called with how many run, at first and when that has changed.
+  size_t Drain(
+      std::chrono::milliseconds grace, std::chrono::milliseconds patience,
+      const std::function<void(size_t)>& tell = [](size_t) {});
 
  private:
   void Leave(uint64_t number);

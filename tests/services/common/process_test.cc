@@ -31,5 +31,15 @@ TEST(StopSignalsTest, WaitsForWhatRunsForTheGraceOrForAnotherSignal) {
   running.join();
 }
 
+TEST(StopSignalsTest, WhoeverAsksEndsTheWaitAndCutsNoGraceShort) {
+  StopSignals stop;
+  std::thread asking([&] { stop.Ask(); });
+  stop.Wait();
+  asking.join();
+  stop.Ask();
+  int asked = 0;
+  EXPECT_TRUE(stop.WaitUntil([&] { return ++asked == 3; }, kLong));
+}
+
 }  // namespace
 }  // namespace catena

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace catena {
@@ -44,12 +45,18 @@ TEST(RunningCallsTest, ThereAreNoMoreThanMayBe) {
 TEST(RunningCallsTest, ADrainWaitsForWhatRunsAndLetsNothingIn) {
   RunningCalls calls(9, "requests");
   auto a = Enter(&calls);
-  std::thread drain([&] { calls.Drain(std::chrono::hours(1), milliseconds(0)); });
+  std::vector<size_t> told;
+  std::thread drain([&] {
+    EXPECT_EQ(calls.Drain(std::chrono::hours(1), milliseconds(0),
+                          [&](size_t left) { told.push_back(left); }),
+              0u);
+  });
   while (Enter(&calls)) std::this_thread::yield();
   EXPECT_TRUE(absl::IsUnavailable(calls.Enter().status()));
   EXPECT_TRUE(a->ended.ok());
   a.reset();
   drain.join();
+  EXPECT_THAT(told, testing::AllOf(testing::Contains(1u), testing::Contains(0u)));
 }
 
 TEST(RunningCallsTest, WhatRunsAfterTheGraceIsEndedAndWhatComesLateToo) {
@@ -57,7 +64,7 @@ TEST(RunningCallsTest, WhatRunsAfterTheGraceIsEndedAndWhatComesLateToo) {
   auto a = Enter(&calls);
   auto unbound = calls.Enter();
   ASSERT_TRUE(unbound.ok());
-  calls.Drain(milliseconds(0), milliseconds(0));
+  EXPECT_EQ(calls.Drain(milliseconds(0), milliseconds(0)), 2u);
   EXPECT_TRUE(absl::IsUnavailable(a->ended)) << a->ended;
   RunningCalls::Place* own = unbound->get();
   const auto late = std::make_shared<Call>(*std::move(unbound));
