@@ -160,7 +160,7 @@ void DeclareHandedOn(App& app, UpOptions* o) {
       .Check(CheckBytes);
   HandOn(app, "--name", "What clients call the model (default: its file's name)", &o->model_flags);
   HandOn(app, "--api-keys", "File of keys that clients need, one a line", &o->gateway_flags);
-  HandOn(app, "--operator-keys", "File of the keys that `status` and `debug` need",
+  HandOn(app, "--operator-keys", "File of the keys that `status`, `debug` and `drain` need",
          &o->gateway_flags);
   HandOn(app, "--log-level", "trace, debug, info (default), warn, error or off", &o->role_flags);
   DeclareDetection(app, [o](DetectionUser user, const std::string& flag, const std::string& value) {

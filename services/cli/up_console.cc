@@ -62,6 +62,11 @@ void UpConsole::OnDied(int process, std::string_view how, std::chrono::milliseco
   ShowProgress();
 }
 
+void UpConsole::OnDrained(int process, std::string_view how) {
+  Print(process,
+        fmt::format("was drained and {}; it stays out until `catena up` starts anew", how));
+}
+
 void UpConsole::Print(int process, std::string_view line) {
   const bool progress = options_.terminal && !all_were_ready_;
   if (options_.json_log) {

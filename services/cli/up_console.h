@@ -28,6 +28,7 @@ class UpConsole : public up::SupervisorListener {
   void OnLine(int process, std::string_view line) override;
   void OnReady(int process, std::string_view address, std::string_view http) override;
   void OnDied(int process, std::string_view how, std::chrono::milliseconds delay) override;
+  void OnDrained(int process, std::string_view how) override;
 
   // Of writing the result: not OK where nobody reads stdout. SIGTERM was raised then.
   const absl::Status& written() const { return written_; }

@@ -23,10 +23,10 @@ struct Pipe {
   Fd read, write;
 };
 
-// Above kReadyFd, so that dup2 onto the child's descriptors meets none of ours. Takes fd.
+// Above kDrainFd, so that dup2 onto the child's descriptors meets none of ours. Takes fd.
 Fd MoveUp(int fd) {
   const Fd low(fd);
-  return Fd(fcntl(fd, F_DUPFD_CLOEXEC, kReadyFd + 1));
+  return Fd(fcntl(fd, F_DUPFD_CLOEXEC, kDrainFd + 1));
 }
 
 absl::StatusOr<Pipe> MakePipe() {
@@ -40,7 +40,7 @@ absl::StatusOr<Pipe> MakePipe() {
 
 struct ChildSetup {
   pid_t parent;
-  int null, output, ready;
+  int null, output, ready, drain;
   char* const* argv;
   std::string cannot_run;  // what it says where exec fails
 };
@@ -55,6 +55,7 @@ struct ChildSetup {
   dup2(setup.output, STDOUT_FILENO);
   dup2(setup.output, STDERR_FILENO);
   dup2(setup.ready, kReadyFd);
+  dup2(setup.drain, kDrainFd);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -82,6 +83,7 @@ void Fd::Close() {
 absl::StatusOr<Child> Spawn(const std::vector<std::string>& argv) {
   CATENA_ASSIGN_OR_RETURN(Pipe output, MakePipe());
   CATENA_ASSIGN_OR_RETURN(Pipe ready, MakePipe());
+  CATENA_ASSIGN_OR_RETURN(Pipe drain, MakePipe());
   const Fd null = MoveUp(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null.get() < 0) return SystemError("/dev/null");
   std::vector<char*> arguments;
@@ -91,6 +93,7 @@ absl::StatusOr<Child> Spawn(const std::vector<std::string>& argv) {
                          .null = null.get(),
                          .output = output.write.get(),
                          .ready = ready.write.get(),
+                         .drain = drain.write.get(),
                          .argv = arguments.data(),
                          .cannot_run = fmt::format("catena: cannot run {}\n", Quoted(argv[0]))};
   const pid_t pid = fork();
@@ -100,7 +103,8 @@ absl::StatusOr<Child> Spawn(const std::vector<std::string>& argv) {
   Child child{.pid = pid,
               .exited = Fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))),
               .output = std::move(output.read),
-              .ready = std::move(ready.read)};
+              .ready = std::move(ready.read),
+              .drain = std::move(drain.read)};
   if (child.exited.get() < 0) {
     const absl::Status why = SystemError("pidfd_open");
     kill(pid, SIGKILL);

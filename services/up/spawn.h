@@ -30,14 +30,15 @@ class Fd {
   int fd_ = -1;
 };
 
-// The descriptor of a child on which it says that it serves.
-inline constexpr int kReadyFd = 3;
+// The descriptors of a child on which it says that it serves, and that it drains.
+inline constexpr int kReadyFd = 3, kDrainFd = 4;
 
 struct Child {
   pid_t pid = -1;
   Fd exited;  // readable once it has ended; it is then to be reaped by waitpid
   Fd output;  // its stdout and stderr, not blocking
   Fd ready;   // what it writes to kReadyFd, not blocking
+  Fd drain;   // what it writes to kDrainFd, not blocking
 };
 
 // Runs argv[0], a path, with arguments argv. Where that cannot be run, the child says so in its

@@ -72,7 +72,8 @@ void Supervisor::Start(int i) {
   p.error.clear();
   p.output = p.ready = LineReader();
   std::vector<std::string> argv = specs_[i].argv;
-  argv.insert(argv.end(), {"--listen", p.listen, "--ready-fd", fmt::format("{}", kReadyFd)});
+  argv.insert(argv.end(), {"--listen", p.listen, "--ready-fd", fmt::format("{}", kReadyFd),
+                           "--drain-fd", fmt::format("{}", kDrainFd)});
   if (!p.http.empty()) argv.insert(argv.end(), {"--http", p.http});
   auto child = Spawn(argv);
   if (!child.ok()) return BeginStop(Annotate(child.status(), specs_[i].name));
@@ -121,8 +122,11 @@ void Supervisor::HandleExit(int i) {
   if (p.child.output.get() >= 0) ReadOutput(i);
   int wait_status = 0;
   waitpid(p.child.pid, &wait_status, 0);
+  char byte;
+  const bool drained = read(p.child.drain.get(), &byte, 1) == 1;
   p.child = Child();
   if (stopping_) return;
+  if (drained) return LeaveOut(i, wait_status);
   if (p.was_ready) return Restart(i, wait_status);
   HandleEarlyExit(i, wait_status);
 }
@@ -146,6 +150,14 @@ void Supervisor::Restart(int i, int wait_status) {
   const milliseconds delay = RestartDelay(p.failed_starts);
   listener_->OnDied(i, HowItEnded(wait_status), delay);
   p.start_at = Clock::now() + delay;
+}
+
+void Supervisor::LeaveOut(int i, int wait_status) {
+  listener_->OnDrained(i, HowItEnded(wait_status));
+  const bool any = std::any_of(processes_.begin(), processes_.end(), [](const Process& p) {
+    return p.child.pid >= 0 || p.start_at.has_value();
+  });
+  if (!any) BeginStop(absl::OkStatus());
 }
 
 void Supervisor::BeginStop(absl::Status why) {

@@ -1,8 +1,9 @@
 // Keeps processes running: starts them at once, starts again what dies, stops all of them in order.
 //
-// The contract with a process: it is run as `argv… --listen ADDRESS --http ADDRESS --ready-fd 3`,
-// and writes one line, the addresses it took, to that descriptor once it serves. SIGTERM asks it to
-// end.
+// The contract with a process: it is run as `argv… --listen ADDRESS --ready-fd 3 --drain-fd 4
+// --http ADDRESS`, and writes one line, the addresses it took, to the first descriptor once it
+// serves. SIGTERM asks it to end. What it writes to the second says that an operator drains it: it
+// stays out when it has ended, and when all have, so does this.
 //
 // What ends by itself before it has ever been ready cannot start: that ends everything, with its
 // own error. What a signal kills before then is started again, kMaxFirstStarts times at most.
@@ -43,6 +44,8 @@ class SupervisorListener {
   // It ended though nobody asked it to, and is started again after `delay`. `how`: "was killed by
   // signal 9 (Killed)".
   virtual void OnDied(int process, std::string_view how, std::chrono::milliseconds delay) = 0;
+  // It ended since an operator has drained it, and is not started again. `how`: as above.
+  virtual void OnDrained(int process, std::string_view how) = 0;
 };
 
 struct SupervisorOptions {
@@ -84,6 +87,7 @@ class Supervisor {
   void HandleExit(int i);
   void HandleEarlyExit(int i, int wait_status);
   void Restart(int i, int wait_status);
+  void LeaveOut(int i, int wait_status);
   void ReadOutput(int i);
   void ReadReady(int i);
   void StopRequested(int stop_fd);

@@ -1,6 +1,6 @@
 // The supervisor of `catena up`, with shell scripts in the place of roles. A script is called as
-// `sh -c SCRIPT name --listen ADDRESS --ready-fd 3 --http ADDRESS`: $2 is the address, $6 the
-// other.
+// `sh -c SCRIPT name --listen ADDRESS --ready-fd 3 --drain-fd 4 --http ADDRESS`: $2 is the address,
+// $8 the other.
 #include "services/up/supervisor.h"
 
 #include <csignal>
@@ -47,15 +47,19 @@ struct Recorder : SupervisorListener {
     delays.push_back(delay);
     if (on_died) on_died();
   }
+  void OnDrained(int process, std::string_view how) override {
+    drained.push_back(fmt::format("{} {}", process, how));
+    if (on_drained) on_drained();
+  }
 
   std::map<int, std::vector<pid_t>> pids;
-  std::vector<std::string> lines, ready, died;
+  std::vector<std::string> lines, ready, died, drained;
   std::string http;  // of the last that was ready
   std::vector<milliseconds> delays;
   std::function<void(int, pid_t)> on_started;
   std::function<void(std::string_view)> on_line;
   std::function<void(int)> on_ready;
-  std::function<void()> on_died;
+  std::function<void()> on_died, on_drained;
 };
 
 class SupervisorTest : public testing::Test {
@@ -98,7 +102,7 @@ TEST_F(SupervisorTest, AllAreStartedAtOnceAndStoppedWhenAsked) {
 }
 
 TEST_F(SupervisorTest, AProcessIsToldWhereItsMetricsGoAndKeepsTheAddressItTook) {
-  ProcessSpec spec = Shell("one", "echo $2 127.0.0.1:7 >&3; echo $6; exec sleep 1000");
+  ProcessSpec spec = Shell("one", "echo $2 127.0.0.1:7 >&3; echo $8; exec sleep 1000");
   spec.http = "127.0.0.1:0";
   recorder_.on_line = [&](std::string_view line) {
     if (line == "127.0.0.1:7") return Stop();
@@ -188,6 +192,31 @@ TEST_F(SupervisorTest, AProgramThatIsNotThereIsNamed) {
           Run({{.name = "one", .argv = {"/nonexistent/program"}, .listen = "a", .http = ""}})
               .message()),
       HasSubstr("/nonexistent/program"));
+}
+
+TEST_F(SupervisorTest, WhatIsDrainedStaysOutAndOthersRunOn) {
+  recorder_.on_ready = [&](int process) {
+    if (process == 0) return;
+    recorder_.pids[1].size() == 1 ? (void)kill(recorder_.pids[1][0], SIGKILL) : Stop();
+  };
+  // It runs on once the other has been drained, dies, and is started again.
+  const std::string waits = "while [ ! -e $0.out ]; do :; done; " + std::string(kServe);
+  TempDir folder;
+  ProcessSpec drained = Shell("one", "echo $2 >&3; echo draining >&4; exit 0");
+  ProcessSpec other = Shell("two", waits);
+  other.argv[3] = folder.path() + "/two";
+  recorder_.on_drained = [&] { folder.Write("two.out", ""); };
+  ASSERT_TRUE(Run({drained, other}).ok());
+  EXPECT_THAT(recorder_.drained, ElementsAre("0 ended with exit status 0"));
+  EXPECT_EQ(recorder_.pids[0].size(), 1u);
+  EXPECT_THAT(recorder_.died, ElementsAre(HasSubstr("1 was killed by signal 9")));
+}
+
+TEST_F(SupervisorTest, WhenAllAreDrainedItEndsWithoutAnError) {
+  EXPECT_TRUE(Run({Shell("one", "echo $2 >&3; echo draining >&4; exit 0"),
+                   Shell("two", "echo draining >&4; kill -9 $$")})
+                  .ok());
+  EXPECT_EQ(recorder_.drained.size(), 2u);
 }
 
 TEST_F(SupervisorTest, PhasesStopInOrder) {
