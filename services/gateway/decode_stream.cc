@@ -149,8 +149,19 @@ void DecodeStream::Close() {
 void DecodeStream::Pump() {
   if (!on_progress_ || in_flight_ || pausing_) return;
   if (sent_ == ids_.size() && (!ending_ || end_sent_)) return;
+  if (attempt_ && MustLeave()) Close();
   if (!attempt_) Connect();
   if (attempt_) SendNext();
+}
+
+bool DecodeStream::MustLeave() {
+  const Clock::time_point now = Clock::now();
+  if (now - looked_at_ < options_.look_every) return false;
+  looked_at_ = now;
+  const std::vector<TokenizerReplica> serving = replicas_->Serving();
+  return !serving.empty() &&
+         std::none_of(serving.begin(), serving.end(),
+                      [this](const TokenizerReplica& r) { return r.address == address_; });
 }
 
 void DecodeStream::Connect() {

@@ -1,7 +1,8 @@
 // The text of one sequence as a tokenizer makes it of the ids. One message is in flight at a time:
-// ids that come meanwhile wait and go together. Where a stream breaks or does not answer, another
-// one is opened, at another replica where there is one; it gets all ids from the start, and the
-// text that was had already is dropped, so that the joined text is the same whatever broke.
+// ids that come meanwhile wait and go together. Where a stream breaks or does not answer, or its
+// replica drains, another one is opened, at another replica where there is one; it gets all ids
+// from the start, and the text that was had already is dropped, so that the joined text is the same
+// whatever broke.
 //
 // Thread rules: everything on one strand, the callback too.
 #pragma once
@@ -28,6 +29,9 @@ struct DecodeStreamOptions {
   // Without an answer from any tokenizer for so long the sequence fails.
   std::chrono::milliseconds give_up = limits::DetectionLimits().wait_for_route;
   std::chrono::milliseconds first_pause{10}, last_pause{1'000};  // between attempts
+  // How often a stream looks whether its replica still takes new ones; probes tell that once a
+  // second.
+  std::chrono::milliseconds look_every{250};
 };
 
 class DecodeAttempt;
@@ -59,6 +63,7 @@ class DecodeStream : public std::enable_shared_from_this<DecodeStream> {
   DecodeStream() = default;
 
   void Pump();
+  bool MustLeave();  // its replica, which others could replace
   void Connect();
   void SendNext();
   void Watch();
@@ -90,7 +95,7 @@ class DecodeStream : public std::enable_shared_from_this<DecodeStream> {
   size_t turn_ = 0;
   bool pausing_ = false, watching_ = false;
   std::chrono::milliseconds pause_{};
-  Clock::time_point sent_at_, failing_since_;
+  Clock::time_point sent_at_, failing_since_, looked_at_;
   bool failing_ = false;
 };
 
