@@ -18,6 +18,7 @@ const std::vector<Command> kCommands = {
     {"chat", "Talk with the model", DeclareChat},
     {"up", "Run a cluster on this machine", DeclareUp},
     {"status", "Show a cluster: its replicas, their load, what is missing", DeclareStatus},
+    {"drain", "End one process of a cluster once what runs there has moved away", DeclareDrain},
     {"debug", "Show one sequence as each stage of a cluster holds it", DeclareDebug},
     {"look", "See a text as the model does: tokens, and what it expects next", DeclareLook},
     {"inspect", "Show a model's structure and sizes", DeclareInspect},

@@ -21,6 +21,7 @@ Action DeclareTokenize(App& app);
 Action DeclareUp(App& app);
 Action DeclareStatus(App& app);
 Action DeclareDebug(App& app);
+Action DeclareDrain(App& app);
 Action DeclareBench(App& app);
 
 }  // namespace catena::cli

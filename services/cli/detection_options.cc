@@ -53,11 +53,6 @@ std::string Text(milliseconds d) {
   return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
 }
 
-std::string CheckDuration(const std::string& text) {
-  const absl::Status status = ParseDuration("", text).status();
-  return status.ok() ? "" : fmt::format("{}: write a time as 500ms or 10s", Quoted(text));
-}
-
 Option Add(App& app, const Flag& flag, const OptionTarget& target) {
   const std::string help =
       fmt::format("{} (default {})", flag.help, Text(DetectionLimits().*flag.limit));
@@ -97,6 +92,11 @@ absl::StatusOr<milliseconds> ParseDuration(std::string_view flag, std::string_vi
   }
   return absl::InvalidArgumentError(
       fmt::format("{} {}: write a time as 500ms or 10s", flag, Quoted(text)));
+}
+
+std::string CheckDuration(const std::string& text) {
+  const absl::Status status = ParseDuration("", text).status();
+  return status.ok() ? "" : fmt::format("{}: write a time as 500ms or 10s", Quoted(text));
 }
 
 void DetectionOptions::DeclareForGateway(App& app) {

@@ -33,5 +33,7 @@ void DeclareDetection(App& app, const HandDetection& hand);
 // flag.
 absl::StatusOr<std::chrono::milliseconds> ParseDuration(std::string_view flag,
                                                         std::string_view text);
+// The same as a check of an option.
+std::string CheckDuration(const std::string& text);
 
 }  // namespace catena::cli

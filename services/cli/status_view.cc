@@ -196,6 +196,29 @@ ordered_json ReplicaJson(const ReplicaStatus& s) {
 
 }  // namespace
 
+std::string StageName(const ReplicaDescription& replica) {
+  return StageName(replica.role(), replica.layer_begin(), replica.layer_end());
+}
+
+std::string LeftText(const v1::DrainResponse& drain) {
+  const char* of = drain.replica().role() == v1::ROLE_GATEWAY     ? "call"
+                   : drain.replica().role() == v1::ROLE_TOKENIZER ? "text"
+                                                                  : "sequence";
+  return fmt::format("{} {}{}", drain.left(), of, drain.left() == 1 ? "" : "s");
+}
+
+std::string DrainLine(const v1::DrainResponse& drain) {
+  return fmt::format("{} at {} {} with {} left\n", StageName(drain.replica()),
+                     drain.replica().address(), drain.ended() ? "ends" : "drains", LeftText(drain));
+}
+
+ordered_json DrainJson(const v1::DrainResponse& drain) {
+  const ReplicaDescription& r = drain.replica();
+  return {{"role", RoleName(r.role())}, {"layers", OrNull(Layers(r.layer_begin(), r.layer_end()))},
+          {"address", r.address()},     {"pid", r.pid()},
+          {"left", drain.left()},       {"ended", drain.ended()}};
+}
+
 std::optional<std::string> WhyNotReady(const v1::GetStatusResponse& status) {
   if (status.ready()) return std::nullopt;
   return status.problem().empty() ? "the gateway does not say why" : status.problem();

@@ -22,6 +22,14 @@ std::optional<std::string> WhyNotReady(const v1::GetStatusResponse& status);
 std::string RunningTable(const v1::ListSequencesResponse& running);
 nlohmann::ordered_json RunningJson(const v1::ListSequencesResponse& running);
 
+// "shard 0-7", with the last of its blocks as users count them.
+std::string StageName(const v1::ReplicaDescription& replica);
+
+// How far a replica has drained: a line, an object, and what is left of it, "3 sequences".
+std::string DrainLine(const v1::DrainResponse& drain);
+nlohmann::ordered_json DrainJson(const v1::DrainResponse& drain);
+std::string LeftText(const v1::DrainResponse& drain);
+
 std::string SequenceTable(const v1::DebugSequenceResponse& sequence);
 nlohmann::ordered_json SequenceJson(const v1::DebugSequenceResponse& sequence);
 
