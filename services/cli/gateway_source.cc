@@ -137,6 +137,7 @@ absl::StatusOr<TextStats> GatewaySource::Generate(const TextPrompt& prompt,
       return absl::InternalError(
           fmt::format("the gateway sent a sequence {} of {}", response.index(), sequences));
     }
+    if (so_far.is_whole(response.index())) return absl::OkStatus();
     so_far.Take(response);
     AddStats(response, &stats);
     return on_delta(DeltaOf(response));
@@ -147,7 +148,7 @@ absl::StatusOr<TextStats> GatewaySource::Generate(const TextPrompt& prompt,
     if (status.ok()) return stats;
     if (so_far.tokens() > before) tries = 0;
     // A text that has begun goes on with whatever gateway is there next.
-    if (!absl::IsUnavailable(status) || so_far.tokens() == 0 || tries == kMostTries) return status;
+    if (!absl::IsUnavailable(status) || !so_far.begun() || tries == kMostTries) return status;
     CATENA_RETURN_IF_ERROR(client_.AwaitGateway());
     so_far.AskForRest(&request);
   }

@@ -13,15 +13,75 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase)
 
 
+TIMEOUT_S = 60  # of a call
+MOST_TRIES = 5  # of a text that breaks off again and again, without a new token
+
+
+class Stream:
+    """The responses of one Generate. Where it breaks off, since its gateway has gone, whatever
+    gateway the channel reaches next is asked for the rest: each token comes once."""
+
+    def __init__(self, start, await_gateway, request):
+        self._start, self._await_gateway = start, await_gateway
+        self._request = request
+        self._ids = [[] for _ in range(request.sampling.n or 1)]
+        self._ended = set()  # sequences of which all has come
+        self._first = None  # the Start of the first sequence that had one
+        self._tries = 0
+        self._call = start(request)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while True:
+            try:
+                response = next(self._call)
+                if response.index not in self._ended:
+                    return self._take(response)
+            except grpc.RpcError as error:
+                self._tries += 1
+                # What has begun goes on.
+                if (error.code() != grpc.StatusCode.UNAVAILABLE or self._first is None
+                        or self._tries > MOST_TRIES):
+                    raise
+                self._await_gateway()
+                self._call = self._start(self._rest())
+
+    def cancel(self):
+        self._call.cancel()
+
+    def _take(self, response):
+        if response.HasField("finish"):
+            self._ended.add(response.index)
+        if response.HasField("start") and self._first is None:
+            self._first = response.start
+        if response.token_ids:
+            self._ids[response.index].extend(response.token_ids)
+            self._tries = 0
+        return response
+
+    def _rest(self):
+        """The request for what has not come."""
+        self._request.sampling.seed = self._first.seed
+        self._request.ClearField("resume")
+        self._request.resume.numerics_id = self._first.numerics_id
+        for ids in self._ids:
+            self._request.resume.sequences.add(token_ids=ids)
+        return self._request
+
+
 class Generation:
-    """catena.v1.GenerationService, each method by its name; a request is given by its fields."""
+    """catena.v1.GenerationService, each method by its name; a request is given by its fields.
+    Generate gives a Stream."""
 
     def __init__(self, channel):
         pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
         self.service = pool.FindServiceByName("catena.v1.GenerationService")
         self.channel = channel
 
-    def __getattr__(self, name):
+    def _method(self, name):
+        """What calls it, and the class of its requests."""
         method = self.service.FindMethodByName(name)
         request_class = message_factory.GetMessageClass(method.input_type)
         kind = self.channel.unary_stream if name == "Generate" else self.channel.unary_unary
@@ -29,7 +89,19 @@ class Generation:
                     request_serializer=request_class.SerializeToString,
                     response_deserializer=message_factory.GetMessageClass(
                         method.output_type).FromString)
-        return lambda **fields: call(request_class(**fields), timeout=60)
+        return call, request_class
+
+    def __getattr__(self, name):
+        call, request_class = self._method(name)
+        return lambda **fields: call(request_class(**fields), timeout=TIMEOUT_S)
+
+    def Generate(self, **fields):  # pylint: disable=invalid-name
+        generate, generate_request = self._method("Generate")
+        list_models, list_models_request = self._method("ListModels")
+        return Stream(
+            lambda request: generate(request, timeout=TIMEOUT_S),
+            lambda: list_models(list_models_request(), timeout=TIMEOUT_S, wait_for_ready=True),
+            generate_request(**fields))
 
 
 def main():
