@@ -5,6 +5,8 @@
 #include <thread>
 #include <utility>
 
+#include <poll.h>
+
 #include "services/cli/interrupt.h"
 
 namespace catena::cli {
@@ -12,7 +14,8 @@ namespace {
 
 // Ctrl-C does not wake a call that waits: it is looked for so often.
 constexpr std::chrono::milliseconds kLookEvery{20};
-constexpr std::chrono::milliseconds kAnswerBound{10'000};  // of what needs no model
+constexpr std::chrono::milliseconds kAnswerBound{10'000};   // of what needs no model
+constexpr std::chrono::milliseconds kGatewayBound{30'000};  // until there is a gateway again
 
 // Cancels a call when Ctrl-C is pressed, as long as it lives.
 class CancelOnInterrupt {
@@ -85,12 +88,21 @@ absl::Status GatewayClient::Score(
 }
 
 absl::Status GatewayClient::AwaitGateway() {
-  grpc::ClientContext context;
-  options_.Prepare(kAnswerBound, &context);
-  context.set_wait_for_ready(true);
-  CancelOnInterrupt cancel(&context);
-  v1::ListModelsResponse response;
-  return options_.ToStatus(stub_->ListModels(&context, {}, &response));
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point end = Clock::now() + kGatewayBound;
+  while (true) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+    grpc::ClientContext context;
+    options_.Prepare(left, &context);
+    context.set_wait_for_ready(true);
+    CancelOnInterrupt cancel(&context);
+    v1::ListModelsResponse response;
+    const absl::Status status = options_.ToStatus(stub_->ListModels(&context, {}, &response));
+    // The connection that has just broken may take this call with it, and a gateway that has just
+    // started does not know its replicas yet.
+    if (!absl::IsUnavailable(status) || left <= kLookEvery) return status;
+    poll(nullptr, 0, static_cast<int>(kLookEvery.count()));
+  }
 }
 
 absl::StatusOr<v1::ListModelsResponse> GatewayClient::ListModels() {

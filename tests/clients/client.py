@@ -6,6 +6,8 @@ its services itself.
 """
 
 import sys
+import threading
+import time
 
 import grpc
 from google.protobuf import descriptor_pool, message_factory
@@ -14,6 +16,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 
 TIMEOUT_S = 60  # of a call
+GATEWAY_S = 30  # until there is a gateway again
+PAUSE, PAUSE_S = threading.Event(), 0.05  # between such questions
 MOST_TRIES = 5  # of a text that breaks off again and again, without a new token
 
 
@@ -97,11 +101,22 @@ class Generation:
 
     def Generate(self, **fields):  # pylint: disable=invalid-name
         generate, generate_request = self._method("Generate")
-        list_models, list_models_request = self._method("ListModels")
-        return Stream(
-            lambda request: generate(request, timeout=TIMEOUT_S),
-            lambda: list_models(list_models_request(), timeout=TIMEOUT_S, wait_for_ready=True),
-            generate_request(**fields))
+        return Stream(lambda request: generate(request, timeout=TIMEOUT_S), self._await_gateway,
+                      generate_request(**fields))
+
+    def _await_gateway(self):
+        list_models, request = self._method("ListModels")
+        end = time.monotonic() + GATEWAY_S
+        while True:
+            left = end - time.monotonic()
+            try:
+                return list_models(request(), timeout=max(left, 0), wait_for_ready=True)
+            except grpc.RpcError as error:
+                # The connection that has just broken may take this call with it, and a gateway
+                # that has just started does not know its replicas yet.
+                if error.code() != grpc.StatusCode.UNAVAILABLE or left <= 0:
+                    raise
+            PAUSE.wait(PAUSE_S)
 
 
 def main():
