@@ -17,7 +17,7 @@
 namespace catena::cli {
 namespace {
 
-using Clock = std::chrono::system_clock;
+using WallClock = std::chrono::system_clock;
 
 constexpr std::chrono::milliseconds kLookEvery{50};    // whether it still answers its gateway
 constexpr std::chrono::milliseconds kAskBound{2'000};  // of one such question
@@ -65,7 +65,7 @@ class Progress {
   explicit Progress(bool json) : json_(json) {}
 
   absl::Status Take(const v1::DrainResponse& now) {
-    const auto time = Clock::now();
+    const auto time = WallClock::now();
     const bool show = json_ || now.ended() || !shown_at_ || time >= *shown_at_ + kShowEvery;
     if (!show) return absl::OkStatus();
     shown_at_ = time;
@@ -74,7 +74,7 @@ class Progress {
 
  private:
   const bool json_;
-  std::optional<Clock::time_point> shown_at_;
+  std::optional<WallClock::time_point> shown_at_;
 };
 
 absl::Status StillThere(const DrainOptions& o, const v1::DrainResponse& last) {
@@ -85,8 +85,8 @@ absl::Status StillThere(const DrainOptions& o, const v1::DrainResponse& last) {
 }
 
 // Until its port is closed, by the connection to it.
-absl::Status AwaitClosed(const std::shared_ptr<grpc::Channel>& channel, Clock::time_point deadline,
-                         const absl::Status& too_late) {
+absl::Status AwaitClosed(const std::shared_ptr<grpc::Channel>& channel,
+                         WallClock::time_point deadline, const absl::Status& too_late) {
   grpc_connectivity_state state = channel->GetState(true);
   while (state == GRPC_CHANNEL_READY) {  // it has said nothing yet
     if (!channel->WaitForStateChange(state, deadline)) return too_late;
@@ -102,7 +102,7 @@ absl::Status AwaitClosed(const std::shared_ptr<grpc::Channel>& channel, Clock::t
 
 // Until its gateway reaches it no more, or another process in its place.
 absl::Status AwaitUnreachable(const Asked& asked, const v1::ReplicaDescription& replica,
-                              Clock::time_point deadline, const absl::Status& too_late) {
+                              WallClock::time_point deadline, const absl::Status& too_late) {
   const auto stub = v1::ClusterService::NewStub(asked.channel);
   while (true) {
     grpc::ClientContext context;
@@ -115,7 +115,7 @@ absl::Status AwaitUnreachable(const Asked& asked, const v1::ReplicaDescription& 
                  r.replica().incarnation() == replica.incarnation();
     }
     if (!answers) return absl::OkStatus();
-    if (Clock::now() >= deadline) return too_late;
+    if (WallClock::now() >= deadline) return too_late;
     poll(nullptr, 0, static_cast<int>(kLookEvery.count()));
   }
 }
@@ -142,7 +142,7 @@ absl::Status WhatWasLeft(const DrainOptions& o, const v1::DrainResponse& last) {
 absl::Status RunDrain(const DrainOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const auto bound, ParseDuration("--timeout", o.timeout));
   CATENA_ASSIGN_OR_RETURN(const Asked asked, Connect(o));
-  const auto deadline = Clock::now() + bound;
+  const auto deadline = WallClock::now() + bound;
   const auto stub = v1::DrainService::NewStub(asked.channel);
   grpc::ClientContext context;
   asked.by.Prepare(bound, &context);

@@ -125,9 +125,29 @@ OperatorPort::Registration ShowMetrics(OperatorPort* port, const Front& front,
   });
 }
 
+void PutBehind(Front* front, TokenLoop* loop, TokenizerClient* tokenizer,
+               const ModelFactsSource* facts, WorkerPool* pool, const KeyRing* keys) {
+  front->loop = loop;
+  front->tokenizer = tokenizer;
+  front->facts = facts;
+  front->house.pool = pool;
+  front->keys = keys;
+}
+
+// What runs has the grace, then it is ended.
+void EndCalls(const RoleOptions& role, RunningCalls* calls, Drain* drain, Server* server) {
+  spdlog::info("stopping; what runs has {} s", role.grace_s);
+  server->SetServing(false);
+  const size_t ended = calls->Drain(
+      role.grace(), kLastWords, [drain](size_t left) { drain->Tell(static_cast<int64_t>(left)); });
+  drain->End(static_cast<int64_t>(ended));
+  server->Shutdown(kLastWords);
+}
+
 absl::Status RunGateway(GatewayRoleOptions o) {
   StopSignals stop;
   CATENA_RETURN_IF_ERROR(o.detection.Check());
+  o.replicas.detection = o.detection.limits;
   CATENA_RETURN_IF_ERROR(InitLog(o.role.Log("gateway")));
   CATENA_ASSIGN_OR_RETURN(RoleTelemetry telemetry, RoleTelemetry::Start(o.role, "gateway"));
   CATENA_ASSIGN_OR_RETURN(const TlsOptions public_tls, PublicTls(o.role.tls));
@@ -141,7 +161,6 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   ReplicaInfo info = DescribeProcess(Role::kGateway, o.role.listen, NewIncarnation());
   info.metrics = telemetry.address();
   const Incarnation self = info.replica.incarnation;
-  o.replicas.detection = o.detection.limits;
   GatewayActor actor(CoreOptions(o, self));
   GrpcTransport transport({.self = IdentityOf(self),
                            .credentials = o.replicas.credentials,
@@ -150,11 +169,7 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   Discovery discovery(o.replicas, &actor);
   TokenizerClient tokenizer(&discovery, PatienceOf(o.detection.limits));
   WorkerPool pool(2);
-  front.loop = &actor;
-  front.tokenizer = &tokenizer;
-  front.facts = &discovery;
-  front.house.pool = &pool;
-  front.keys = RingOf(api_keys);
+  PutBehind(&front, &actor, &tokenizer, &discovery, &pool, RingOf(api_keys));
   ReadyReport report(o.role.ready_fd, &telemetry);
   Readiness readiness({}, &actor, &discovery, [&report](const absl::Status& s) { report(s); });
   const auto describe = [&info] { return info; };
@@ -171,6 +186,7 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   ClusterServiceImpl cluster({.gateway = &actor,
                               .discovery = &discovery,
                               .readiness = &readiness,
+                              .metrics = &front.metrics,
                               .describe = describe,
                               .access = access,
                               .house = &front.house,
@@ -187,15 +203,9 @@ absl::Status RunGateway(GatewayRoleOptions o) {
   discovery.Start();
   readiness.Start();
   stop.Wait();
-  spdlog::info("stopping; what runs has {} s", o.role.grace_s);
   readiness.Stop();
   telemetry.port().SetReady(absl::UnavailableError("it is stopping"));
-  server->SetServing(false);
-  const size_t ended = front.calls.Drain(o.role.grace(), kLastWords, [&drain](size_t left) {
-    drain.Tell(static_cast<int64_t>(left));
-  });
-  drain.End(static_cast<int64_t>(ended));
-  server->Shutdown(kLastWords);
+  EndCalls(o.role, &front.calls, &drain, server.get());
   discovery.Stop();
   pool.Stop();
   actor.Stop();

@@ -152,10 +152,11 @@ TableRow ReplicaRow(const ReplicaStatus& s) {
 // What failures and drains have cost texts.
 std::string MovesLine(const v1::GetStatusResponse& status) {
   if (status.moves() == 0) return "";
-  return fmt::format("\n{} moves to other replicas: {} positions computed again, longest pause "
-                     "{:.2f} s\n",
-                     status.moves(), status.replayed_tokens(),
-                     static_cast<double>(status.longest_pause_ns()) / 1e9);
+  return fmt::format(
+      "\n{} moves to other replicas: {} positions computed again, longest pause "
+      "{:.2f} s\n",
+      status.moves(), status.replayed_tokens(),
+      static_cast<double>(status.longest_pause_ns()) / 1e9);
 }
 
 ordered_json OrNull(const std::string& text) {

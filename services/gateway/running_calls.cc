@@ -53,7 +53,7 @@ size_t RunningCalls::Drain(std::chrono::milliseconds grace, std::chrono::millise
     lock.unlock();
     tell(running);
     lock.lock();
-    if (calls_.empty()) return 0;
+    if (running == 0) return 0;
     changed = left_.wait_until(lock, grace_ends, [&] { return calls_.size() != running; });
   }
   const size_t ended = calls_.size();
