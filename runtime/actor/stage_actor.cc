@@ -127,7 +127,10 @@ bool StageActor::Work() {
   StageCore& core = parts_->core;
   if (!running_) {
     const StageBatch* batch = core.NextBatch(std::chrono::steady_clock::now());
-    if (batch == nullptr) return false;
+    if (batch == nullptr) {
+      Flush();  // who made place is told
+      return false;
+    }
     running_ = Begin(*batch);
   }
   if (running_) {

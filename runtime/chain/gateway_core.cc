@@ -113,9 +113,13 @@ void GatewayCore::Admit(Instant now) {
   router_.Pass(now);
   while (const std::optional<uint64_t> ticket = queue_.Next(now)) {
     Sequence* s = sequences_.at(*ticket).get();
-    absl::StatusOr<Route> route = router_.Choose(s->request.through);
+    absl::StatusOr<Route> route =
+        s->like ? router_.ChooseLike(*s->like) : router_.Choose(s->request.through);
     if (route.ok()) {
       Open(s, *std::move(route), now);
+    } else if (s->like && router_.complete().ok()) {
+      CATENA_REACHED(kOfAnotherModelWaitsAside);
+      StepAside(s, route.status(), now);
     } else if (s->request.through) {
       CATENA_REACHED(kNoRouteWhenItsTurnComes);
       Fail(s, route.status(), now);
@@ -126,9 +130,18 @@ void GatewayCore::Admit(Instant now) {
   }
 }
 
+// What it began with is served no more, and others are not to wait behind it.
+void GatewayCore::StepAside(Sequence* s, const absl::Status& why, Instant now) {
+  queue_.Take(s->ticket);
+  queue_.Remove(s->ticket);
+  s->why = why;
+  if (!s->broken_since) s->broken_since = now;
+  s->state = State::kStranded;
+}
+
 void GatewayCore::Open(Sequence* s, Route route, Instant now) {
   const int64_t context = router_.model().context_length;
-  if (s->given() > context) {  // the replicas are others than when it was accepted
+  if (!s->told && s->given() > context) {  // the replicas are others than when it was accepted
     return Fail(s,
                 WithReason(absl::InvalidArgumentError(fmt::format(
                                "the prompt has {} tokens and the context {}: shorten it",
@@ -142,6 +155,7 @@ void GatewayCore::Open(Sequence* s, Route route, Instant now) {
     CATENA_REACHED(kOpensAnew);
     s->ids->BeginEpoch();
   } else {
+    s->like = route.stages[0];
     s->key = {.gateway = options_.self, .number = next_number_++};
     s->max_length = MaxLength(s->request, context);
     const int64_t speculate = s->request.score ? 0 : s->request.params.speculate;
@@ -194,8 +208,9 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
     if (s->route.stages[i].replica.incarnation != from) continue;
     if (s->state == State::kRunning) {
       CATENA_REACHED(kStageSaysHowFarItIs);
-      if (opened.waits) {
+      if (opened.waits && i < s->route.shards() && s->ids->life().epoch > 0) {
         CATENA_REACHED(kGoIsSaidAgain);
+        s->SetLengths();  // a round may have begun since
         Send(from, Lane::kControl, s->MakeGo(i));
       }
       // One that has not seen this round has nothing of it, whatever it had of another.
@@ -239,8 +254,8 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   });
   if (stage == stages.end()) return;
   router_.Pass(now);
-  if (absl::IsResourceExhausted(refused.status) &&
-      (s->state == State::kOpening || !s->request.through)) {
+  if (absl::IsResourceExhausted(refused.status) && !s->request.through) {
+    s->broken_since.reset();  // it waits for memory, and for no stage
     if (s->state != State::kOpening) MadePlace(s, refused.status, now);
     return TryAgain(s, AdmissionQueue::Why::kNoMemory, now);
   }
@@ -260,6 +275,10 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   if (IsFailure(refused.status)) {
     Fell(s, why, now);
   } else if (absl::IsUnavailable(refused.status)) {
+    SetBack(s, why, now);
+  } else if (s->told) {  // others took it
+    CATENA_REACHED(kOneThatStartedIsRefused);
+    router_.Failed(*stage);
     SetBack(s, why, now);
   } else {
     Fail(s, why, now);
@@ -293,6 +312,7 @@ void GatewayCore::MadePlace(Sequence* s, const absl::Status& why, Instant now) {
 // Back to its place in the queue: whoever came first is served first. What it has of a text stays.
 void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
   LeaveRoute(s);
+  Acquit(*s);
   queue_.PutBack(s->ticket, why, now);
   s->state = State::kWaiting;
 }
@@ -307,7 +327,10 @@ void GatewayCore::On(Incarnation from, Condition& condition, Instant now) {
   }
   for (Sequence* s : hit) {
     CATENA_REACHED(kEdgeBreaksWhileOpening);
-    SetBack(s, absl::UnavailableError("an edge of its route broke"), now);
+    SetBack(s,
+            absl::UnavailableError("two stages of its route cannot reach each other; `catena "
+                                   "status` says which"),
+            now);
   }
   MoveStranded(now);
   if (condition.draining) LeaveBadRoutes(now);

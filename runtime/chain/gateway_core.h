@@ -95,6 +95,7 @@ class GatewayCore : public Core {
   // Opening.
   absl::Status MayEnter(const LoopRequest& request, Instant now) const;
   void Admit(Instant now);
+  void StepAside(Sequence* s, const absl::Status& why, Instant now);
   void Open(Sequence* s, Route route, Instant now);
   void AskStages(Sequence* s, Instant now);
   void AskStage(const Sequence& s, size_t stage);
@@ -114,6 +115,7 @@ class GatewayCore : public Core {
   bool AwaitsTrial(const Sequence& s);
   void Acquit(const Sequence& s);
   void MoveStranded(Instant now);
+  absl::StatusOr<Route> RouteFrom(const Sequence& s) const;
   void MoveTo(Sequence* s, Route route, Instant now);
   void LeaveBadRoutes(Instant now);
   void EvenLoad(Instant now);

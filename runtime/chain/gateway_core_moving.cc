@@ -7,6 +7,8 @@
 // out of its journal, or makes again what that lacks. So what is lost is computed again, and no
 // more.
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "runtime/chain/error_facts.h"
 #include "runtime/chain/gateway_core.h"
@@ -39,7 +41,7 @@ void GatewayCore::SetBack(Sequence* s, const absl::Status& why, Instant now) {
     return TryAgain(s, AdmissionQueue::Why::kBroken, now);
   }
   CATENA_REACHED(kMoves);
-  ++s->setbacks;
+  if (++s->setbacks > limits::kMaxSetbacks) return Fail(s, why, now);
   BeginMove(s, Message(why), now);
   Strand(s, now);
 }
@@ -91,6 +93,8 @@ void GatewayCore::Strand(Sequence* s, Instant now) {
 // Where they find a route, in the order in which they came.
 void GatewayCore::MoveStranded(Instant now) {
   router_.Pass(now);
+  // What there is no other route from: the same for all that are on it.
+  std::map<std::pair<std::vector<Incarnation>, bool>, absl::Status> hopeless;
   for (const auto& [ticket, owned] : sequences_) {
     Sequence* s = owned.get();
     if (s->state != State::kStranded || (s->move_at && now < *s->move_at)) continue;
@@ -101,16 +105,25 @@ void GatewayCore::MoveStranded(Instant now) {
       s->broken_since = now;
       continue;
     }
-    absl::StatusOr<Route> route = router_.ChooseAgain(s->route, false);
-    // Where it is it may stay until the end.
-    if (!route.ok() && !s->turned_away) route = router_.ChooseAgain(s->route, true);
+    const std::pair from(s->route.Incarnations(), s->turned_away);
+    const auto known = hopeless.find(from);
+    absl::StatusOr<Route> route = known != hopeless.end() ? known->second : RouteFrom(*s);
     if (route.ok()) {
       MoveTo(s, *std::move(route), now);
     } else {
       CATENA_REACHED(kStrandedWithoutRoute);
       s->why = route.status();
+      hopeless.emplace(from, s->why);
     }
   }
+}
+
+absl::StatusOr<Route> GatewayCore::RouteFrom(const Sequence& s) const {
+  if (s.route.stages.empty()) return router_.ChooseLike(*s.like);
+  absl::StatusOr<Route> route = router_.ChooseAgain(s.route, false);
+  // Where it is it may stay until the end.
+  if (!route.ok() && !s.turned_away) route = router_.ChooseAgain(s.route, true);
+  return route;
 }
 
 void GatewayCore::MoveTo(Sequence* s, Route route, Instant now) {
@@ -135,9 +148,10 @@ void GatewayCore::LeaveBadRoutes(Instant now) {
     if (router_.HasDraining(s->route) || router_.HasBrokenEdge(s->route)) bad.push_back(s);
   }
   for (Sequence* s : bad) {
-    if (leaving++ >= kMaxLeaving) return;
+    if (leaving >= kMaxLeaving) return;
     absl::StatusOr<Route> route = router_.ChooseAgain(s->route, false);
     if (!route.ok()) continue;
+    ++leaving;
     CATENA_REACHED(kLeavesInTime);
     BeginMove(s, "a stage of its route drains, or does not reach the next one", now);
     MoveTo(s, *std::move(route), now);
@@ -155,10 +169,16 @@ void GatewayCore::EvenLoad(Instant now) {
   std::sort(running.begin(), running.end(), [](const Sequence* a, const Sequence* b) {
     return std::pair(a->ids->known(), a->ticket) < std::pair(b->ids->known(), b->ticket);
   });
+  std::set<std::vector<Incarnation>> even;  // routes that no Move is worth it from
   for (Sequence* s : running) {
     if (moving >= kMaxLeaving) return;
+    if (even.contains(s->route.Incarnations())) continue;
     std::optional<Route> route = router_.MoreEven(s->route);
-    if (!route) continue;
+    if (!route) {
+      even.insert(s->route.Incarnations());
+      continue;
+    }
+    even.clear();
     CATENA_REACHED(kMovesToEvenTheLoad);
     ++moving;
     BeginMove(s, "it evens the load", now);

@@ -65,6 +65,7 @@ struct GatewaySequence {
   SequenceKey key;
   int64_t max_length = 0;
   std::optional<SequenceIds> ids;
+  std::optional<ReplicaInfo> like;  // a stage of its first route: its model, its arithmetic
 
   // While it is on a route.
   Route route;
@@ -117,8 +118,8 @@ struct GatewaySequence {
 using SequencesOnRoutes = std::map<uint64_t, GatewaySequence*>;
 
 // What all stages are told from time to time: which sequences are open, of those up to `newest`.
-// Of those that `doubt` names, stages are to tell how far they have come. Where nothing is open any
-// more, that is said too: a Close may have been lost.
+// Of those that `doubt` names, stages are to tell how far they have come. A stage where nothing is
+// open any more hears that too: a Close may have been lost.
 std::vector<Envelope> MakeHeartbeats(const SequencesOnRoutes& sequences, uint64_t newest,
                                      const std::vector<ReplicaInfo>& all,
                                      const std::function<bool(const GatewaySequence&)>& doubt);

@@ -30,7 +30,7 @@ inline constexpr size_t kMaxMailbox = 1 << 16;         // messages that wait for
 inline constexpr size_t kMaxMailboxBytes = 256 << 20;  // and the rows in them
 inline constexpr int64_t kMaxOpenSequences = 4096;     // open at a stage
 // That a gateway's heartbeat names: what a stage has open, and what it is being asked to open.
-inline constexpr int64_t kMaxHeartbeat = 2 * kMaxOpenSequences;
+inline constexpr int64_t kMaxHeartbeat = 4 * kMaxOpenSequences;
 // A sequence has KV pages set aside for so many positions more than it comes with, and twice as
 // many each time that it had to make place for another.
 inline constexpr int64_t kGrowthPositions = 256;
@@ -39,6 +39,8 @@ inline constexpr int64_t kDefaultWindowRows = 512;  // rows in flight past the r
 // A sequence ends where more stages fail in a row while they compute it, without a new token: it
 // may be what makes them fail.
 inline constexpr int kMaxFailures = 8;
+// It ends too where it had to go on elsewhere so often in a row, whatever the reasons.
+inline constexpr int kMaxSetbacks = 64;
 // After so many it is suspected, and of the suspects one is tried at a time.
 inline constexpr int kFailuresToSuspect = 4;
 

@@ -31,12 +31,14 @@ class Outbox {
   void Stop() {
     stopped_ = true;
     asked_.reset();
+    begun_ = std::numeric_limits<int64_t>::max();
   }
   bool stopped() const { return stopped_; }
   // Whoever is next now has computed `length` positions; what comes from there on may be new to it,
   // as may be `round`, the one that this end is in.
   void Start(uint32_t round, int64_t length) {
     stopped_ = false;
+    length = std::min(length, begun_);
     cursor_ = peer_length_ = bulk_end_ = length;
     rounds_.Restart(round, length);
     answered_ = 0;
@@ -100,6 +102,7 @@ class Outbox {
 
   // A new round, in which positions from `begin` on may be others.
   void BeginRound(uint32_t round, int64_t begin) {
+    begun_ = std::min(begun_, begin);
     rounds_.Begin(round, begin);
     cursor_ = std::min(cursor_, begin);
     bulk_end_ = std::min(bulk_end_, begin);
@@ -116,6 +119,7 @@ class Outbox {
   int64_t bulk_end_ = 0;  // what the bulk lane carries ends here
   Rounds rounds_;         // that the next stage has not been in, as far as it has said
   uint64_t answered_ = 0;
+  int64_t begun_ = 0;  // where the earliest round began since it was stopped
 };
 
 }  // namespace catena

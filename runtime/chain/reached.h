@@ -13,6 +13,8 @@
 
 #define CATENA_BRANCHES(X)     \
   X(kQueueIsFull)              \
+  X(kOfAnotherModelWaitsAside) \
+  X(kOneThatStartedIsRefused)  \
   X(kMakesPlaceForGrowth)      \
   X(kMakesPlaceForAMove)       \
   X(kWaitIsOverTheDeadline)    \

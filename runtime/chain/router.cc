@@ -41,7 +41,18 @@ bool Overlap(const LayerRange& a, const LayerRange& b) {
   return a.begin < b.end && b.begin < a.end;
 }
 
+// Whether it had no page left when it was last asked.
+bool IsFull(const ReplicaInfo& r) {
+  return r.role == Role::kShard && r.load.kv_pages_used >= r.load.kv_pages;
+}
+
 }  // namespace
+
+std::vector<Incarnation> Route::Incarnations() const {
+  std::vector<Incarnation> all;
+  for (const ReplicaInfo& r : stages) all.push_back(r.replica.incarnation);
+  return all;
+}
 
 const ReplicaInfo* Route::Find(Incarnation replica) const {
   for (const ReplicaInfo& stage : stages) {
@@ -203,6 +214,8 @@ std::vector<const ReplicaInfo*> Router::Usable(const Wish& wish, Role role) cons
       CATENA_REACHED(kRouteGoesThroughAnother);
       continue;
     }
+    // Whoever is well where he is does not go where others fail, or find no place.
+    if (wish.to_even && !held && (IsFull(r) || penalties_.Of(PlaceOf(r), now_) > 0)) continue;
     usable.push_back(&r);
   }
   return usable;
@@ -213,22 +226,17 @@ int64_t Router::OwnSequences(const ReplicaInfo& r) const {
   return it == own_sequences_.end() ? 0 : it->second;
 }
 
-// With so many sequences.
-double Router::CostWith(const ReplicaInfo& r, int64_t sequences) const {
-  const bool full = r.role == Role::kShard && r.load.kv_pages_used >= r.load.kv_pages;
-  if (full) CATENA_REACHED(kFullCacheCosts);
-  const int layers = r.role == Role::kShard ? r.layers.size() : 1;
-  const double penalty = penalties_.Of(PlaceOf(r), now_);
-  if (penalty > 0) CATENA_REACHED(kFailedReplicaCosts);
-  return kHopCost + static_cast<double>(sequences * layers) + (full ? kFullCost : 0) + penalty;
-}
-
 double Router::Cost(const Wish& wish, const ReplicaInfo& r) const {
   const int64_t own = OwnSequences(r);
   const bool held = wish.before != nullptr && wish.before->Find(r.replica.incarnation) != nullptr;
-  if (wish.to_even) return CostWith(r, own - (held ? 1 : 0));
+  const int layers = r.role == Role::kShard ? r.layers.size() : 1;
+  if (wish.to_even) return kHopCost + static_cast<double>((own - (held ? 1 : 0)) * layers);
+  const double penalty = penalties_.Of(PlaceOf(r), now_);
+  if (penalty > 0) CATENA_REACHED(kFailedReplicaCosts);
+  if (IsFull(r)) CATENA_REACHED(kFullCacheCosts);
   const bool fresh = wish.before != nullptr && !held;
-  return CostWith(r, std::max(own, r.load.sequences)) +
+  return kHopCost + static_cast<double>(std::max(own, r.load.sequences) * layers) +
+         (IsFull(r) ? kFullCost : 0) + penalty +
          (fresh ? kRebuildCost * std::max(r.layers.size(), 1) : 0);
 }
 
@@ -348,6 +356,10 @@ absl::StatusOr<Route> Router::Choose(std::optional<Incarnation> through) const {
                       ErrorReason::kModelMismatch);
   }
   return route;
+}
+
+absl::StatusOr<Route> Router::ChooseLike(const ReplicaInfo& stage) const {
+  return ChooseOf({.kind = KindOf(stage)});
 }
 
 absl::StatusOr<Route> Router::ChooseAgain(const Route& before, bool draining_too) const {

@@ -26,6 +26,7 @@ struct Route {
   size_t shards() const { return stages.size() - 1; }
   // Null where it is not on the route.
   const ReplicaInfo* Find(Incarnation replica) const;
+  std::vector<Incarnation> Incarnations() const;
 };
 // "the shard of blocks [0, 16) at HOST:PORT"
 std::string StageName(const ReplicaInfo& stage);
@@ -53,6 +54,9 @@ class Router {
   // names the missing blocks, or the edges that are broken; FAILED_PRECONDITION where all is there,
   // but of another model or format.
   absl::StatusOr<Route> Choose(std::optional<Incarnation> through = {}) const;
+  // Of the model and arithmetic of `stage`, whatever is served now: for a sequence that began
+  // there.
+  absl::StatusOr<Route> ChooseLike(const ReplicaInfo& stage) const;
   // For a sequence that is on `before` and cannot stay there: what it holds on replicas of that
   // route that are well weighs more than any load. Of the same model and arithmetic. Those of
   // `before` that drain do only where `draining_too`.
@@ -115,7 +119,6 @@ class Router {
   std::vector<const ReplicaInfo*> Usable(const Wish& wish, Role role) const;
   const ReplicaInfo* Find(Incarnation replica) const;
   int64_t OwnSequences(const ReplicaInfo& replica) const;
-  double CostWith(const ReplicaInfo& replica, int64_t sequences) const;
   double Cost(const Wish& wish, const ReplicaInfo& replica) const;
 
   std::vector<ReplicaInfo> replicas_;

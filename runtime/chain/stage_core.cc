@@ -74,13 +74,13 @@ absl::Status StageCore::OpenMemory(const OpenStage& open, uint64_t id) {
   const int64_t reserve = open.reserve > 0 ? open.reserve : open.max_length;
   absl::Status opened = memory_->Open(id, open.max_length, reserve);
   if (!absl::IsResourceExhausted(opened)) return opened;
+  const absl::Status full = WithReason(opened, ErrorReason::kKvCacheFull);
+  if (!open.started) return full;
   std::vector<uint64_t> behind;
   receiving_.ForEach([&](const StageSequence* s) {
     if (IsBehind(*s, open)) behind.push_back(s->memory_id());
   });
-  if (!open.started || !memory_->Fits(reserve, behind)) {
-    return WithReason(opened, ErrorReason::kKvCacheFull);
-  }
+  if (!memory_->Fits(reserve, behind)) return full;
   while (absl::IsResourceExhausted(opened)) {
     CATENA_REACHED(kMakesPlaceForAMove);
     MakePlace(NewestBehind(open));

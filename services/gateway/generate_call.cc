@@ -72,6 +72,7 @@ void GenerateCall::OnPrompt(std::vector<int32_t> ids) {
         TokenClock{.metrics = record()->metrics(), .last = record()->came()});
     sequences_[i].ticket = front_.loop->Submit(std::move(request), std::move(inbox));
   }
+  resume_.Clear();
 }
 
 void GenerateCall::Open(uint32_t index) {

@@ -190,11 +190,12 @@ absl::Status CheckResume(const v1::GenerateRequest& request, const SamplingParam
     const auto& ids = output.token_ids();
     const bool known = std::all_of(
         ids.begin(), ids.end(), [&](int32_t id) { return 0 <= id && id < facts.model.vocab_size; });
-    if (known && ids.size() <= params.max_tokens) continue;
-    return WithField(
-        absl::InvalidArgumentError("a sequence of resume has ids outside the vocabulary, or more "
-                                   "than max_tokens"),
-        "resume.sequences");
+    const int64_t most = std::min<int64_t>(params.max_tokens, facts.model.context_length);
+    if (known && ids.size() <= most) continue;
+    return WithField(absl::InvalidArgumentError(
+                         "a sequence of resume has ids outside the vocabulary, or more than "
+                         "max_tokens or the context"),
+                     "resume.sequences");
   }
   return absl::OkStatus();
 }

@@ -50,7 +50,7 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
   process.detection.give_up = seconds(20);
   world.network.give_up = process.detection.give_up;
   process.context = 128;
-  process.rotary_switch = OneOf<int64_t>(random, {0, 64, 64});
+  process.rotary_switch = OneOf<int64_t>(random, {0, 40, 64});
   process.kv_positions = OneOf<int64_t>(random, {4096, 4096, 300, 150});
   process.growth_positions = OneOf<int64_t>(random, {256, 8, 8, 1});
   // Under the smallest, a wrong guess goes back further than the window keeps.
@@ -68,6 +68,10 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
   if (random->Chance(0.05)) {
     world.shards.push_back({0, kLayers});
     world.stranger = true;
+    if (random->Chance(0.5)) {
+      ++world.heads;
+      world.rival = true;
+    }
   }
   // So far apart that a question is asked again before its answer comes.
   if (random->Chance(0.05)) {
@@ -212,6 +216,7 @@ std::string ToString(const Scenario& s) {
   std::string out = fmt::format("seed {}: shards", s.world.seed);
   for (const LayerRange& r : s.world.shards) out += fmt::format(" [{}, {})", r.begin, r.end);
   if (s.world.stranger) out += " (of another model)";
+  if (s.world.rival) out += ", with a head of its own";
   out += fmt::format(
       ", {} heads, {} gateways, slow {}, loss {}, duplicate {}, rotary switch {}, KV {}, "
       "growth {}, sliding window {}, journal {}, batch {}\n",

@@ -30,7 +30,9 @@ void World::Add(Role role, LayerRange layers) {
   options.layers = layers;
   options.jitter_seed = options_.seed;
   const bool last_shard = processes_.size() + 1 == options_.shards.size();
+  const bool last_head = processes_.size() + 1 == stages();
   if (options_.stranger && last_shard) options.model = "another";
+  if (options_.rival && last_head) options.model = "another";
   processes_.push_back(std::make_unique<Process>(options, &clock_, &network_, &random_));
   processes_.back()->Start(next_incarnation_++);
   processes_.back()->OnCrash([this, i = processes_.size() - 1] { Crash(i); });
@@ -272,7 +274,9 @@ std::string World::Run(Nanoseconds limit) {
     of_request(CheckText(o, options_.process.context, options_.process.rotary_switch));
     const bool may_refuse = options_.may_refuse || o.probe;  // which makes place for all others
     const bool refused = may_refuse && absl::IsResourceExhausted(o.status);
-    if (!refused) of_request(CheckBlame(o, happened_, options_.hasty));
+    // It would go through a stage of what is not served.
+    const bool of_rival = options_.rival && o.probe && absl::IsFailedPrecondition(o.status);
+    if (!refused && !of_rival) of_request(CheckBlame(o, happened_, options_.hasty));
   }
   if (problems_.empty()) Note(CheckLeaks(processes_, network_));
   Note(CheckDivergences(processes_));

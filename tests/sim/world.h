@@ -26,7 +26,8 @@ struct WorldOptions {
   NetworkOptions network;
   ProcessOptions process;  // what all have in common
   double slow = 0;         // share of the stages whose batches take 50 times as long
-  bool stranger = false;   // the last of the shards is of another model
+  bool stranger = false;   // the last of the shards is of another model,
+  bool rival = false;      // and the last of the heads too, so that it may be served in its place
   bool resume = false;     // clients whose gateway dies go on with another
   bool hasty = false;      // requests do not wait until faults are over
   // Whether requests may fail for want of a place, which are otherwise an error.

@@ -319,6 +319,59 @@ TEST_F(GatewayMovePlace, WhatMadePlaceForAnotherGoesOnBehindWhatItHas) {
   EXPECT_EQ(outcome->moves[0].why, "others go first");
 }
 
+TEST_F(GatewayMove, WhatWaitsForMemoryWaitsAsLongAsItTakes) {
+  Keep({1, 3, 4, 5});
+  const auto outcome = Run();
+  Lose(3);
+  for (int i = 0; i < 80; ++i) {  // 40 s
+    for (const auto& [to, ask] : std::exchange(asked_, {})) {
+      if (to != 4) continue;
+      Receive(
+          4,
+          Refused{ask.key, {.epoch = ask.epoch, .round = 0}, absl::ResourceExhaustedError("full")});
+    }
+    now_ += milliseconds(500);
+    Tick();
+  }
+  EXPECT_FALSE(outcome->ended) << outcome->status;
+}
+
+TEST_F(GatewayMove, AReplicaThatCannotTakeWhatOthersTookIsNoEnd) {
+  const auto outcome = Run();
+  Lose(3);
+  Receive(4, Refused{LastKey(),
+                     {.epoch = 1, .round = 0},
+                     absl::InvalidArgumentError("it has too little memory")});
+  EXPECT_FALSE(outcome->ended) << outcome->status;
+}
+
+TEST_F(GatewayMove, WhoeverMovesForEverWithoutATokenEnds) {
+  const auto outcome = Run();
+  for (int i = 0; i < 200 && !outcome->ended; ++i) {
+    Receive(StateOfFirst() == State::kRunning ? 1 : 5,
+            Unknown{LastKey(), {.epoch = epoch_, .round = 0}});
+    Pass(3);
+  }
+  EXPECT_TRUE(outcome->ended);
+}
+
+TEST_F(GatewayMove, NobodyIsToldToGoWhoIsNotMoving) {
+  Run();
+  for (const Incarnation i : {1, 3, 5}) Receive(i, Opened{LastKey(), {}, 0, true});
+  EXPECT_THAT(Gos(), IsEmpty());
+  Lose(3);
+  OpenAll();
+  Gos();
+  Receive(5, Opened{LastKey(), {.epoch = 1, .round = 0}, 0, true});
+  EXPECT_THAT(Gos(), IsEmpty()) << "a head sends nothing on";
+}
+
+TEST_F(GatewayMove, AProbeThatFindsNoMemoryIsNotWaitedFor) {
+  const auto outcome = Submit(3);
+  Receive(3, Refused{LastKey(), {}, absl::ResourceExhaustedError("full")});
+  EXPECT_TRUE(absl::IsResourceExhausted(outcome->status)) << outcome->status;
+}
+
 TEST_F(GatewayMove, ATextThatFillsTheContextIsNotGoneOnWith) {
   auto outcome = std::make_shared<Outcome>();
   LoopRequest request;
