@@ -14,8 +14,7 @@ namespace {
 
 // Ctrl-C does not wake a call that waits: it is looked for so often.
 constexpr std::chrono::milliseconds kLookEvery{20};
-constexpr std::chrono::milliseconds kAnswerBound{10'000};   // of what needs no model
-constexpr std::chrono::milliseconds kGatewayBound{30'000};  // until there is a gateway again
+constexpr std::chrono::milliseconds kAnswerBound{10'000};  // of what needs no model
 
 // Cancels a call when Ctrl-C is pressed, as long as it lives.
 class CancelOnInterrupt {
@@ -89,7 +88,7 @@ absl::Status GatewayClient::Score(
 
 absl::Status GatewayClient::AwaitGateway() {
   using Clock = std::chrono::steady_clock;
-  const Clock::time_point end = Clock::now() + kGatewayBound;
+  const Clock::time_point end = Clock::now() + options_.wait_for_gateway;
   while (true) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
     grpc::ClientContext context;
@@ -98,9 +97,11 @@ absl::Status GatewayClient::AwaitGateway() {
     CancelOnInterrupt cancel(&context);
     v1::ListModelsResponse response;
     const absl::Status status = options_.ToStatus(stub_->ListModels(&context, {}, &response));
-    // The connection that has just broken may take this call with it, and a gateway that has just
-    // started does not know its replicas yet.
-    if (!absl::IsUnavailable(status) || left <= kLookEvery) return status;
+    if (status.ok() || InterruptFlag().load()) return status;
+    // The connection that has just broken, or a gateway that stops, may take this call with it, and
+    // one that has just started does not know its replicas yet.
+    const bool passes = absl::IsUnavailable(status) || absl::IsCancelled(status);
+    if (!passes || left <= kLookEvery) return status;
     poll(nullptr, 0, static_cast<int>(kLookEvery.count()));
   }
 }

@@ -2,6 +2,7 @@
 
 #include "model/file_limits.h"
 #include "model/read_file.h"
+#include "services/cli/detection_options.h"
 #include "services/common/channel.h"
 #include "services/common/status.h"
 
@@ -22,6 +23,13 @@ absl::StatusOr<std::string> FirstLine(const std::string& path) {
 Option GatewayOptions::Declare(App& app) {
   app.AddOption("--api-key", &api_key, "Where the gateway asks for one")
       .FromEnvironment("CATENA_API_KEY")
+      .Group(kGatewayGroup);
+  const auto take = [this](const std::string& text) {
+    wait_for_gateway = *ParseDuration("--wait-for-gateway", text);  // which was checked before
+  };
+  app.AddOption("--wait-for-gateway", take,
+                "A text that breaks off waits so long for a gateway to go on with (default 30s)")
+      .Check(CheckDuration)
       .Group(kGatewayGroup);
   return DeclareConnection(app);
 }

@@ -20,6 +20,8 @@ struct GatewayOptions {
   std::string api_key;
   TlsOptions tls;
   std::string tls_name;  // of the gateway's certificate; "": as its address
+  // A text that broke off waits so long for a gateway to go on with.
+  std::chrono::milliseconds wait_for_gateway{30'000};
 
   Option Declare(App& app);
   // Of a command that is for operators: the key is one of theirs.

@@ -6,6 +6,7 @@
 
 #include "model/sampler/sampling_limits.h"
 #include "model/tokenizer/utf8.h"
+#include "services/cli/interrupt.h"
 #include "services/cli/text_so_far.h"
 #include "services/common/process.h"
 
@@ -149,7 +150,9 @@ absl::StatusOr<TextStats> GatewaySource::Generate(const TextPrompt& prompt,
     if (so_far.tokens() > before) tries = 0;
     // A text that has begun goes on with whatever gateway is there next.
     if (!absl::IsUnavailable(status) || !so_far.begun() || tries == kMostTries) return status;
-    CATENA_RETURN_IF_ERROR(client_.AwaitGateway());
+    const absl::Status back = client_.AwaitGateway();
+    if (InterruptFlag().load()) return back;
+    if (!back.ok()) return status;  // why it broke off says more than that nobody is there
     so_far.AskForRest(&request);
   }
 }

@@ -177,7 +177,7 @@ class StopTest(StreamCase):
 
     def test_streams_of_a_gateway_that_stops_end_with_a_reason_that_is_read(self):
         with Cluster(self, self.model) as cluster:
-            streams = [Stream(self, cluster) for _ in range(8)]
+            streams = [Stream(self, cluster, "--wait-for-gateway", "1ms") for _ in range(8)]
             for stream in streams:
                 stream.await_more()
             cluster.stop()

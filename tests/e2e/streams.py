@@ -20,10 +20,10 @@ STILL_S = 30  # a guard against one that does not: what it waits for comes soone
 class Stream:
     """`catena generate` through a cluster's gateway. `text` is what it has written so far."""
 
-    def __init__(self, test, cluster):
+    def __init__(self, test, cluster, *options):
         self._process = subprocess.Popen(
             [COMMAND, "generate", "--gateway", cluster.gateway, *map(str, cluster.client),
-             *OPTIONS], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+             *OPTIONS, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         test.addCleanup(self._kill)
         self.text = b""
         self._how = None
