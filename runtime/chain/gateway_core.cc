@@ -286,37 +286,6 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   Admit(now);
 }
 
-// One of the two stages computes other bits than it did, and which is not known: both are passed by
-// for a while, and all of it is computed anew from its ids.
-void GatewayCore::Diverged(Sequence* s, StageOf stage, const Refused& refused, Instant now) {
-  router_.Failed(*stage);
-  std::string who = StageName(*stage);
-  if (stage != s->route.stages.begin()) {
-    router_.Failed(*(stage - 1));
-    who = fmt::format("{} and {}", StageName(*(stage - 1)), who);
-  }
-  s->why = WithStage(Annotate(refused.status, "between " + who), who);
-  if (++s->failures > limits::kMaxFailures) return Fail(s, s->why, now);
-  BeginMove(s, Message(s->why), now);
-  if (!s->broken_since) s->broken_since = now;
-  TryAgain(s, AdmissionQueue::Why::kBroken, now);
-}
-
-// It will want more pages at once, so that it does not come and go with each page that is free.
-void GatewayCore::MadePlace(Sequence* s, const absl::Status& why, Instant now) {
-  CATENA_REACHED(kMakesPlace);
-  s->growth = std::min(2 * s->growth, s->max_length);
-  BeginMove(s, Message(why), now);
-}
-
-// Back to its place in the queue: whoever came first is served first. What it has of a text stays.
-void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
-  LeaveRoute(s);
-  Acquit(*s);
-  queue_.PutBack(s->ticket, why, now);
-  s->state = State::kWaiting;
-}
-
 void GatewayCore::On(Incarnation from, Condition& condition, Instant now) {
   router_.SetBrokenEdges(from, std::move(condition.broken));
   if (condition.draining) router_.Drains(from);

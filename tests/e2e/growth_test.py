@@ -1,5 +1,5 @@
-"""KV caches too small for all texts at their full length: all begin early, and where pages run short
-those that came last make place and go on later, where they were."""
+"""KV caches too small for all texts at their full length: all begin early, and where pages run
+short those that came last make place and go on later, where they were."""
 
 import concurrent.futures
 import re
