@@ -15,10 +15,11 @@ class AskReplica final : public grpc::ClientReadReactor<v1::DrainResponse> {
   using OnAnswer = std::function<void(v1::DrainResponse)>;
   using OnEnd = std::function<void(const grpc::Status&)>;
 
-  static std::shared_ptr<AskReplica> Start(const std::shared_ptr<grpc::Channel>& channel,
+  static std::shared_ptr<AskReplica> Start(std::shared_ptr<Strand> strand,
+                                           const std::shared_ptr<grpc::Channel>& channel,
                                            OnAnswer on_answer, OnEnd on_end) {
     const std::shared_ptr<AskReplica> ask(
-        new AskReplica(channel, std::move(on_answer), std::move(on_end)));
+        new AskReplica(std::move(strand), channel, std::move(on_answer), std::move(on_end)));
     ask->self_ = ask;
     ask->stub_->async()->Drain(&ask->context_, &ask->request_, ask.get());
     ask->StartRead(&ask->response_);
@@ -34,15 +35,19 @@ class AskReplica final : public grpc::ClientReadReactor<v1::DrainResponse> {
   }
   void OnDone(const grpc::Status& status) override {
     on_end_(status);
-    const auto self = std::move(self_);
+    // Not here: this may be the last that holds the channel, which joins gRPC's threads.
+    strand_->Post([self = std::move(self_)] {});
   }
 
  private:
-  AskReplica(const std::shared_ptr<grpc::Channel>& channel, OnAnswer on_answer, OnEnd on_end)
-      : stub_(v1::DrainService::NewStub(channel)),
+  AskReplica(std::shared_ptr<Strand> strand, const std::shared_ptr<grpc::Channel>& channel,
+             OnAnswer on_answer, OnEnd on_end)
+      : strand_(std::move(strand)),
+        stub_(v1::DrainService::NewStub(channel)),
         on_answer_(std::move(on_answer)),
         on_end_(std::move(on_end)) {}
 
+  const std::shared_ptr<Strand> strand_;
   const std::unique_ptr<v1::DrainService::Stub> stub_;
   const OnAnswer on_answer_;
   const OnEnd on_end_;
@@ -91,7 +96,7 @@ class DrainCall final : public PublicCall<v1::DrainRequest, v1::DrainResponse> {
              .address = address,
              .advice = "does it still run? `catena status` says how it is"};
     ask_ = AskReplica::Start(
-        channel,
+        strand(), channel,
         [weak = Weak(), strand = strand()](const v1::DrainResponse& answer) {
           strand->Post([weak, answer] {
             if (const auto self = weak.lock()) self->Take(answer);
