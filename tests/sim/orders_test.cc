@@ -6,8 +6,8 @@
 // sent since. And any message is late: by little, so that those of other links overtake it, or by
 // so much that all else has settled.
 //
-// SIM_ORDERS  all: every failure with every late message, 20 minutes of a core. Otherwise those
-//             with the late message within a few of the failure.
+// SIM_ORDERS  all: every failure with every late message. Otherwise those with the late message
+//             within a few of the failure.
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
