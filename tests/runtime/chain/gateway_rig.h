@@ -83,8 +83,9 @@ class GatewayRig : public ::testing::Test {
   SequenceKey LastKey() const { return last_key_; }
   // Where the sequence that came first is.
   std::vector<std::string> RouteOfFirst() const {
+    const SequenceSummary first = core_.Sequences(1, now_).at(0);
     std::vector<std::string> route;
-    for (const auto& stage : core_.Sequences(1, now_).at(0).route) route.push_back(stage.address);
+    for (const SequenceSummary::Stage& stage : first.route) route.push_back(stage.address);
     return route;
   }
   SequenceSummary::State StateOfFirst() const { return core_.Sequences(1, now_).at(0).state; }
