@@ -144,16 +144,19 @@ TEST(Faults, LanesThatDoNotSynchronise) {
 }
 
 // Blocks are not ordered at all.
-__global__ void LastOneWins(int* out) { out[0] = static_cast<int>(blockIdx.x); }
+template <bool kShared>
+__global__ void WritesBlock(int* out) {
+  if (Thread() == 0) out[kShared ? 0 : blockIdx.x] = static_cast<int>(blockIdx.x);
+}
+template <bool kShared>
+bool BlocksAreWrong() {
+  std::vector<int> out(4, -1);
+  EXPECT_EQ(FaultOf(4, 32, WritesBlock<kShared>, out.data()), "");
+  return kShared ? out[0] != 3 : out != std::vector<int>{0, 1, 2, 3};
+}
 TEST(Faults, BlocksThatWriteOnePlace) {
-  int out = -1;
-  int first = -1;
-  const auto wrong = [&] {
-    EXPECT_EQ(FaultOf(2, 32, LastOneWins, &out), "");
-    if (first < 0) first = out;
-    return out != first;
-  };
-  EXPECT_TRUE(Finds(wrong));
+  EXPECT_FALSE(Finds(BlocksAreWrong<false>));
+  EXPECT_TRUE(Finds(BlocksAreWrong<true>));
 }
 
 __global__ void LeavesEarly(int n) {

@@ -82,6 +82,7 @@ class Machine {
  private:
   void StartBlock(const LaunchShape& shape, unsigned flat);
   void RunBlock();
+  void DropFibers();
   bool RunWarp(unsigned warp);
   void Enter(Fiber* fiber);
   void Exit(Fiber* fiber);
@@ -92,9 +93,10 @@ class Machine {
   const std::function<void()>* thread_ = nullptr;
   void* tsan_ = nullptr;  // of the scheduler
   char start_token_ = 0, end_token_ = 0;
-  std::vector<std::unique_ptr<Fiber>> fibers_;
-  // Two neighbouring blocks have different threads as the thread sanitizer sees them.
-  std::vector<void*> tsan_threads_[2];
+  // Two neighbouring blocks have different fibers: to the thread sanitizer each is one thread, and
+  // what two blocks do is not ordered.
+  std::vector<std::unique_ptr<Fiber>> pools_[2];
+  std::vector<std::unique_ptr<Fiber>>* fibers_ = &pools_[0];  // of the block
   std::string fault_;
   std::mt19937 random_;
 };
@@ -190,7 +192,7 @@ void Machine::Fail(std::string what, const Where& where) {
 std::string Machine::Waiters() const {
   std::map<std::string, int> groups;
   for (unsigned t = 0; t < block.threads; ++t) {
-    const Fiber& f = *fibers_[t];
+    const Fiber& f = *(*fibers_)[t];
     if (&f == running) continue;
     ++groups[f.state == State::kDone    ? "have left the kernel"
              : f.state == State::kReady ? "can run"
@@ -233,7 +235,7 @@ void Machine::Barrier(const Where& where) {
     block.at_barrier = 0;
     ++block.barriers;
     for (unsigned t = 0; t < block.threads; ++t) {
-      if (fibers_[t]->state == State::kAtBarrier) fibers_[t]->state = State::kReady;
+      if ((*fibers_)[t]->state == State::kAtBarrier) (*fibers_)[t]->state = State::kReady;
     }
   } else {
     Wait(State::kAtBarrier, "a barrier", where);
@@ -269,7 +271,7 @@ Meeting Machine::Meet(const char* what, const void* bytes, size_t n, bool orders
     const Unseen unseen;
     m.arrived = 0;
     for (unsigned lane = 0; lane < 32; ++lane) {
-      Fiber& other = *fibers_[self.thread / 32 * 32 + lane];
+      Fiber& other = *(*fibers_)[self.thread / 32 * 32 + lane];
       if (other.state == State::kInMeeting) other.state = State::kReady;
     }
   } else {
@@ -294,7 +296,7 @@ bool Machine::RunWarp(unsigned warp) {
   const unsigned rotate = GlobalOptions().order == Order::kShuffled ? random_() : 0;
   for (unsigned i = 0; i < 32; ++i) {
     const unsigned lane = reverse ? 31 - i : (i + rotate) % 32;
-    Fiber& f = *fibers_[warp * 32 + lane];
+    Fiber& f = *(*fibers_)[warp * 32 + lane];
     if (f.state != State::kReady) continue;
     ran = true;
     Enter(&f);
@@ -319,14 +321,13 @@ void Machine::StartBlock(const LaunchShape& shape, unsigned flat) {
   block.at_barrier = 0;
   block.memory.Start(shape.shared_bytes);
   block.warps.assign(block.threads / 32, {});
-  while (fibers_.size() < block.threads) {
-    fibers_.push_back(std::make_unique<Fiber>());
-    fibers_.back()->stack = NewStack();
+  fibers_ = &pools_[flat % 2];
+  while (fibers_->size() < block.threads) {
+    fibers_->push_back(std::make_unique<Fiber>());
+    fibers_->back()->stack = NewStack();
   }
-  std::vector<void*>& tsan = tsan_threads_[flat % 2];
-  while (tsan.size() < block.threads) tsan.push_back(NewTsanThread());
   for (unsigned t = 0; t < block.threads; ++t) {
-    Fiber& f = *fibers_[t];
+    Fiber& f = *(*fibers_)[t];
     f.view = {.thread = Unflatten(t, shape.block),
               .block = Unflatten(flat, shape.grid),
               .block_dim = shape.block,
@@ -334,10 +335,24 @@ void Machine::StartBlock(const LaunchShape& shape, unsigned flat) {
               .lane = t % 32};
     f.thread = t;
     f.state = State::kReady;
-    f.tsan = tsan[t];
+    if (f.tsan == nullptr) f.tsan = NewTsanThread();
     f.meetings = 0;
     f.copies = {};
     f.context = context::make_fcontext(f.stack + kStackBytes, kStackBytes, FiberMain);
+  }
+}
+
+// After a fault, when some have not left their kernel.
+void Machine::DropFibers() {
+  for (const auto& pool : pools_) {
+    for (const auto& f : pool) {
+      ForgetStack(f->stack + kGuardBytes, kStackBytes - kGuardBytes);
+      f->state = State::kDone;
+      if (f->tsan == nullptr) continue;
+      SwitchTsanThread(f->tsan, true);  // what it did comes before what follows
+      SwitchTsanThread(tsan_, true);
+      DropTsanThread(std::exchange(f->tsan, nullptr));
+    }
   }
 }
 
@@ -364,19 +379,7 @@ void Machine::Run(const LaunchShape& shape, const std::function<void()>& thread)
     }
   } catch (const Fault&) {
     running = nullptr;
-    for (const auto& f : fibers_) {
-      ForgetStack(f->stack + kGuardBytes, kStackBytes - kGuardBytes);
-      f->state = State::kDone;
-    }
-    // What was dropped comes before what follows.
-    for (std::vector<void*>& tsan_threads : tsan_threads_) {
-      for (void* t : tsan_threads) {
-        SwitchTsanThread(t, true);
-        SwitchTsanThread(tsan_, true);
-        DropTsanThread(t);
-      }
-      tsan_threads.clear();
-    }
+    DropFibers();
     block.memory.End();
     throw;
   }
