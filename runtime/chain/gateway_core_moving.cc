@@ -124,7 +124,8 @@ void GatewayCore::Strand(Sequence* s, Instant now) {
 // Where they find a route, in the order in which they came.
 void GatewayCore::MoveStranded(Instant now) {
   router_.Pass(now);
-  // What there is no other route from: the same for all that are on it.
+  // What there is no other route from: the same for all that are on it. One that is on none goes by
+  // the stage that it began at.
   std::map<std::pair<std::vector<Incarnation>, bool>, absl::Status> hopeless;
   for (const auto& [ticket, owned] : sequences_) {
     Sequence* s = owned.get();
@@ -136,7 +137,8 @@ void GatewayCore::MoveStranded(Instant now) {
       s->broken_since = now;
       continue;
     }
-    const std::pair from(s->route.Incarnations(), s->turned_away);
+    std::pair from(s->route.Incarnations(), s->turned_away);
+    if (from.first.empty()) from.first = {s->like->replica.incarnation};
     const auto known = hopeless.find(from);
     absl::StatusOr<Route> route = known != hopeless.end() ? known->second : RouteFrom(*s);
     if (route.ok()) {

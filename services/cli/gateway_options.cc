@@ -24,6 +24,10 @@ Option GatewayOptions::Declare(App& app) {
   app.AddOption("--api-key", &api_key, "Where the gateway asks for one")
       .FromEnvironment("CATENA_API_KEY")
       .Group(kGatewayGroup);
+  return DeclareConnection(app);
+}
+
+void GatewayOptions::DeclareWait(App& app) {
   const auto take = [this](const std::string& text) {
     wait_for_gateway = *ParseDuration("--wait-for-gateway", text);  // which was checked before
   };
@@ -31,7 +35,6 @@ Option GatewayOptions::Declare(App& app) {
                 "A text that breaks off waits so long for a gateway to go on with (default 30s)")
       .Check(CheckDuration)
       .Group(kGatewayGroup);
-  return DeclareConnection(app);
 }
 
 Option GatewayOptions::DeclareForOperators(App& app) {

@@ -24,6 +24,8 @@ struct GatewayOptions {
   std::chrono::milliseconds wait_for_gateway{30'000};
 
   Option Declare(App& app);
+  // Of a command whose texts go on where they broke off.
+  void DeclareWait(App& app);
   // Of a command that is for operators: the key is one of theirs.
   Option DeclareForOperators(App& app);
   absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect() const;

@@ -11,6 +11,7 @@ Option SourceOptions::Declare(App& app, bool chat) {
   run.Declare(app);
   const std::vector<Option> of_this_process = app.OptionsBut(here);
   const Option there = gateway.Declare(app);
+  if (chat) gateway.DeclareWait(app);
   for (const Option& option : of_this_process) there.Excludes(option);
   app.RequireOneOf(here, there, "--model or --gateway");
   return there;

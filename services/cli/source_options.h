@@ -15,7 +15,7 @@ struct SourceOptions {
   GatewayOptions gateway;
 
   // One of --model and --gateway must be given; how to run a model is of this process only.
-  // `chat`: with --chat-template. Returns --gateway.
+  // `chat`: it writes texts, so with --chat-template and --wait-for-gateway. Returns --gateway.
   Option Declare(App& app, bool chat);
   // `chat_context`: see LocalSource.
   absl::StatusOr<std::unique_ptr<TextSource>> Open(int64_t chat_context = 0) const;
