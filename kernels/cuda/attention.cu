@@ -14,15 +14,18 @@ namespace catena::cuda {
 namespace {
 
 constexpr int kThreads = 128, kWarps = kThreads / kWarpLanes;
-constexpr int kQueries = 8;  // at once
+constexpr int kResident = 2;  // blocks of a multiprocessor, so that no register spills
+constexpr int kQueries = 8;   // at once
 constexpr int kPieceBytes =
     16;                         // of a copy; rows are one apart more, so that lanes meet in no bank
 constexpr int kRunFloats = 2;   // of a run's scratch, beside the output: maximum and sum
 constexpr int kMaxSplits = 32;  // blocks that share the runs of a row
 static_assert(kMaxHeadDim <= kThreads);
 
-__host__ __device__ constexpr int RowBytesOf(int head_dim, DType cache) {
-  return head_dim * (cache == DType::kF32 ? 4 : 2) + kPieceBytes;
+// A type of the cache, float or float16.
+constexpr int ValueBytes(DType cache) { return cache == DType::kF32 ? 4 : 2; }
+constexpr int RowBytesOf(int head_dim, DType cache) {
+  return head_dim * ValueBytes(cache) + kPieceBytes;
 }
 
 struct Geometry {
@@ -46,7 +49,7 @@ struct Work {
   __device__ int position_of(int query) const { return first_position + query / n_heads; }
 };
 
-__device__ int LowestSeen(const Heads& heads, int position) {
+__device__ __forceinline__ int LowestSeen(const Heads& heads, int position) {
   const int64_t low = position - heads.window + 1;
   return heads.window == 0 || low < 0 ? 0 : static_cast<int>(low);
 }
@@ -58,16 +61,28 @@ struct Softmax {
   float p[kQueries][kPagePositions];  // scores, then probabilities
 };
 
-__device__ float Widen(const uint4& piece, int i, DType type) {
-  const unsigned words[4] = {piece.x, piece.y, piece.z, piece.w};
-  if (type == DType::kF32) return __uint_as_float(words[i]);
-  return ptx::HalfToFloat(static_cast<uint16_t>(words[i / 2] >> (i % 2 * 16)));
-}
+// The values of 16 bytes.
+template <DType kCache>
+struct Piece {
+  static constexpr int kValues = kPieceBytes / ValueBytes(kCache);
+  float value[kValues];
+  __device__ __forceinline__ explicit Piece(const uint4& piece) {
+    const unsigned words[4] = {piece.x, piece.y, piece.z, piece.w};
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) {
+      value[i] =
+          kCache == DType::kF32
+              ? __uint_as_float(words[i * 4 / kValues])
+              : ptx::HalfToFloat(static_cast<uint16_t>(words[i * 4 / kValues] >> i % 2 * 16));
+    }
+  }
+};
 
 // Begins to copy the keys (kind 0) or values (1) of a page.
-__device__ void CopyPage(const Geometry& geo, const BatchView& batch, const Work& work, int kind,
-                         int first, uint8_t* to) {
-  const int head_bytes = RowBytesOf(geo.heads.head_dim, geo.cache.dtype) - kPieceBytes;
+template <DType kCache>
+__device__ __forceinline__ void CopyPage(const Geometry& geo, const BatchView& batch,
+                                         const Work& work, int kind, int first, uint8_t* to) {
+  const int head_bytes = geo.heads.head_dim * ValueBytes(kCache);
   const int pieces = head_bytes / kPieceBytes;
   const int64_t block = (int64_t{work.kv_head} * 2 + kind) * kPagePositions;
   const uint8_t* from = geo.cache.data + batch.page(work.span, first) * geo.cache.page_bytes +
@@ -80,23 +95,24 @@ __device__ void CopyPage(const Geometry& geo, const BatchView& batch, const Work
   ptx::CommitCopies();
 }
 
-// scores of the page's positions, two threads a position, each of every other query.
-__device__ void Scores(const Geometry& geo, const Work& work, const float (*q)[kMaxHeadDim],
-                       const uint8_t* keys, Softmax* softmax) {
+// Scores of the page's positions: two threads a position, each of every other query.
+template <DType kCache>
+__device__ __forceinline__ void Scores(const Geometry& geo, const Work& work,
+                                       const float (*q)[kMaxHeadDim], const uint8_t* keys,
+                                       Softmax* softmax) {
+  constexpr int kValues = Piece<kCache>::kValues;
   const int j = Thread() % kPagePositions, first_query = Thread() / kPagePositions;
-  const int values = geo.cache.dtype == DType::kF32 ? 4 : 8;  // of a piece
-  const uint8_t* key = keys + j * RowBytesOf(geo.heads.head_dim, geo.cache.dtype);
+  const uint8_t* key = keys + j * RowBytesOf(geo.heads.head_dim, kCache);
   const int queries = work.queries();
   float score[kQueries / 2] = {};
-  for (int d = 0; d < geo.heads.head_dim; d += values) {
-    const uint4 piece = *reinterpret_cast<const uint4*>(key + d / values * kPieceBytes);
-    for (int i = 0; i < values; ++i) {
-      const float k = Widen(piece, i, geo.cache.dtype);
+  for (int d = 0; d < geo.heads.head_dim; d += kValues) {
+    const Piece<kCache> k(*reinterpret_cast<const uint4*>(key + d * ValueBytes(kCache)));
 #pragma unroll
-      for (int s = 0; s < kQueries / 2; ++s) {
-        const int query = 2 * s + first_query;
-        if (query < queries) score[s] = fmaf(q[query][d + i], k, score[s]);
-      }
+    for (int s = 0; s < kQueries / 2; ++s) {
+      const int query = 2 * s + first_query;
+      if (query >= queries) continue;
+#pragma unroll
+      for (int i = 0; i < kValues; ++i) score[s] = fmaf(q[query][d + i], k.value[i], score[s]);
     }
   }
 #pragma unroll
@@ -104,8 +120,8 @@ __device__ void Scores(const Geometry& geo, const Work& work, const float (*q)[k
 }
 
 // The warp: takes the page of positions from `first` on into the run of a query.
-__device__ void TakePage(const Geometry& geo, const Work& work, int query, int first,
-                         Softmax* softmax) {
+__device__ __forceinline__ void TakePage(const Geometry& geo, const Work& work, int query,
+                                         int first, Softmax* softmax) {
   float* p = softmax->p[query];
   const int position = work.position_of(query), low = LowestSeen(geo.heads, position);
   const auto sees = [&](int j) { return first + j >= low && first + j <= position; };
@@ -136,15 +152,17 @@ __device__ void TakePage(const Geometry& geo, const Work& work, int query, int f
 // Value d of each query's output over a run, or over all runs so far.
 using Outputs = float[kQueries];
 
-__device__ void AddValues(const Geometry& geo, const Work& work, int d, const uint8_t* values,
-                          const Softmax& softmax, Outputs* output) {
+template <DType kCache>
+__device__ __forceinline__ void AddValues(const Geometry& geo, const Work& work, int d,
+                                          const uint8_t* values, const Softmax& softmax,
+                                          Outputs* output) {
   const int queries = work.queries();
-  const int row_bytes = RowBytesOf(geo.heads.head_dim, geo.cache.dtype);
+  const int row_bytes = RowBytesOf(geo.heads.head_dim, kCache);
 #pragma unroll
   for (int i = 0; i < kQueries; ++i) (*output)[i] *= softmax.factor[i];
   for (int j = 0; j < kPagePositions; ++j) {
     const uint8_t* row = values + j * row_bytes;
-    const float v = geo.cache.dtype == DType::kF32
+    const float v = kCache == DType::kF32
                         ? reinterpret_cast<const float*>(row)[d]
                         : ptx::HalfToFloat(reinterpret_cast<const uint16_t*>(row)[d]);
 #pragma unroll
@@ -155,10 +173,12 @@ __device__ void AddValues(const Geometry& geo, const Work& work, int d, const ui
 }
 
 // The block: the run of positions [first, end), which begins a page.
-__device__ void ComputeRun(const Geometry& geo, const BatchView& batch, const Work& work, int first,
-                           int end, const float (*q)[kMaxHeadDim], uint8_t* keys, Softmax* softmax,
-                           Outputs* output) {
-  uint8_t* values = keys + kPagePositions * RowBytesOf(geo.heads.head_dim, geo.cache.dtype);
+template <DType kCache>
+__device__ __forceinline__ void ComputeRun(const Geometry& geo, const BatchView& batch,
+                                           const Work& work, int first, int end,
+                                           const float (*q)[kMaxHeadDim], uint8_t* keys,
+                                           Softmax* softmax, Outputs* output) {
+  uint8_t* values = keys + kPagePositions * RowBytesOf(geo.heads.head_dim, kCache);
   const int d = Thread();
   for (int i = Thread(); i < kQueries; i += kThreads) {
     softmax->maximum[i] = kSoftmaxStart;
@@ -167,25 +187,25 @@ __device__ void ComputeRun(const Geometry& geo, const BatchView& batch, const Wo
   }
 #pragma unroll
   for (int i = 0; i < kQueries; ++i) (*output)[i] = 0.0f;
-  CopyPage(geo, batch, work, 0, first, keys);
-  CopyPage(geo, batch, work, 1, first, values);
+  CopyPage<kCache>(geo, batch, work, 0, first, keys);
+  CopyPage<kCache>(geo, batch, work, 1, first, values);
   for (int page = first; page < end; page += kPagePositions) {
     ptx::WaitForCopies<1>();
     __syncthreads();  // the keys are there
-    Scores(geo, work, q, keys, softmax);
+    Scores<kCache>(geo, work, q, keys, softmax);
     __syncthreads();
     if (page + kPagePositions < end) {
-      CopyPage(geo, batch, work, 0, page + kPagePositions, keys);
+      CopyPage<kCache>(geo, batch, work, 0, page + kPagePositions, keys);
     } else {
       ptx::CommitCopies();
     }
     for (int i = Warp(); i < work.queries(); i += kWarps) TakePage(geo, work, i, page, softmax);
     ptx::WaitForCopies<1>();
     __syncthreads();  // the values are there, and the probabilities
-    if (d < geo.heads.head_dim) AddValues(geo, work, d, values, *softmax, output);
+    if (d < geo.heads.head_dim) AddValues<kCache>(geo, work, d, values, *softmax, output);
     __syncthreads();
     if (page + kPagePositions < end) {
-      CopyPage(geo, batch, work, 1, page + kPagePositions, values);
+      CopyPage<kCache>(geo, batch, work, 1, page + kPagePositions, values);
     } else {
       ptx::CommitCopies();
     }
@@ -195,7 +215,7 @@ __device__ void ComputeRun(const Geometry& geo, const BatchView& batch, const Wo
 // What a query's runs come to, one after the other.
 struct Merged {
   float maximum = kSoftmaxStart, sum = 0.0f, output = 0.0f;
-  __device__ void Take(float run_maximum, float run_sum, float run_output) {
+  __device__ __forceinline__ void Take(float run_maximum, float run_sum, float run_output) {
     const float m = fmaxf(maximum, run_maximum);
     const float a = SoftmaxExp(maximum - m), b = SoftmaxExp(run_maximum - m);
     maximum = m;
@@ -206,15 +226,17 @@ struct Merged {
 };
 
 // Where the state of a run of a row's head begins.
-__device__ float* RunOf(const Geometry& geo, float* scratch, int row, int head, int64_t run) {
+__device__ __forceinline__ float* RunOf(const Geometry& geo, float* scratch, int row, int head,
+                                        int64_t run) {
   const int64_t at = (int64_t{row} * geo.heads.heads + head) * geo.max_runs + run;
   return scratch + at * (geo.heads.head_dim + kRunFloats);
 }
 
 // All runs of the block's queries, or with `scratch` every gridDim.z-th, from blockIdx.z on.
-__device__ void Compute(const Geometry& geo, const BatchView& batch, const Work& work,
-                        const DeviceFloats& qkv, float* scratch, uint8_t* pages,
-                        const DeviceFloats& y) {
+template <DType kCache>
+__device__ __forceinline__ void Compute(const Geometry& geo, const BatchView& batch,
+                                        const Work& work, const DeviceFloats& qkv, float* scratch,
+                                        uint8_t* pages, const DeviceFloats& y) {
   CATENA_SHARED(float, q, [kQueries][kMaxHeadDim]);
   CATENA_SHARED(Softmax, softmax, [1]);
   const int head_dim = geo.heads.head_dim, d = Thread(), queries = work.queries();
@@ -231,8 +253,8 @@ __device__ void Compute(const Geometry& geo, const BatchView& batch, const Work&
     const int begin = run * kSplitPositions, page = low / kPagePositions * kPagePositions;
     const int end = begin + kSplitPositions;
     Outputs output;
-    ComputeRun(geo, batch, work, begin > page ? begin : page, end < last + 1 ? end : last + 1, q,
-               pages, &softmax[0], &output);
+    ComputeRun<kCache>(geo, batch, work, begin > page ? begin : page,
+                       end < last + 1 ? end : last + 1, q, pages, &softmax[0], &output);
 #pragma unroll
     for (int i = 0; i < kQueries; ++i) {
       if (i >= queries) continue;
@@ -257,9 +279,10 @@ __device__ void Compute(const Geometry& geo, const BatchView& batch, const Work&
 }
 
 // blockIdx.x: rows_at_once rows; blockIdx.y: a head of k and v, and a part of its group.
-__global__ __launch_bounds__(kThreads) void AttendRows(Geometry geo, DeviceFloats qkv,
-                                                       BatchView batch, float* scratch,
-                                                       DeviceFloats y) {
+template <DType kCache>
+__global__ __launch_bounds__(kThreads, kResident) void AttendRows(Geometry geo, DeviceFloats qkv,
+                                                                  BatchView batch, float* scratch,
+                                                                  DeviceFloats y) {
   CATENA_DYNAMIC_SHARED(uint8_t, pages);
   const int kv_head = static_cast<int>(blockIdx.y) / geo.head_blocks;
   const int head_in_group = static_cast<int>(blockIdx.y) % geo.head_blocks * kQueries;
@@ -275,7 +298,7 @@ __global__ __launch_bounds__(kThreads) void AttendRows(Geometry geo, DeviceFloat
     const int end_of_span = work.span.first_row + work.span.rows;
     work.rows = (end < end_of_span ? end : end_of_span) - work.row;
     work.first_position = batch.positions[work.row];
-    Compute(geo, batch, work, qkv, scratch, pages, y);
+    Compute<kCache>(geo, batch, work, qkv, scratch, pages, y);
     __syncthreads();
   }
 }
@@ -320,8 +343,9 @@ void Attention(cudaStream_t stream, const DeviceFloats& qkv, const Heads& heads,
                   static_cast<unsigned>(!split                      ? 1
                                         : geo.max_runs < kMaxSplits ? geo.max_runs
                                                                     : kMaxSplits));
-  Launch(stream, grid, kThreads, AttentionSharedBytes(heads.head_dim, cache.dtype), AttendRows, geo,
-         qkv, batch, split ? scratch.data : nullptr, y);
+  Launch(stream, grid, kThreads, AttentionSharedBytes(heads.head_dim, cache.dtype),
+         cache.dtype == DType::kF32 ? AttendRows<DType::kF32> : AttendRows<DType::kF16>, geo, qkv,
+         batch, split ? scratch.data : nullptr, y);
   if (!split) return;
   const dim3 merge(static_cast<unsigned>(qkv.rows), static_cast<unsigned>(heads.heads));
   Launch(stream, merge, kMaxHeadDim, 0, MergeRuns, geo, batch, scratch.data, y);

@@ -73,7 +73,7 @@ __device__ __forceinline__ uint16_t FloatToHalfSaturating(float f) {
 }
 
 // exp and E of kernels.h.
-__device__ inline float Exp(float x) {
+__device__ __forceinline__ float Exp(float x) {
   constexpr float p0 = kExpPolynomial[0], p1 = kExpPolynomial[1], p2 = kExpPolynomial[2],
                   p3 = kExpPolynomial[3], p4 = kExpPolynomial[4], p5 = kExpPolynomial[5];
   x = x < kExpLow ? kExpLow : x;
@@ -89,10 +89,10 @@ __device__ inline float Exp(float x) {
   const float e = fmaf(p, r * r, r) + 1.0f;
   return e * __uint_as_float(static_cast<unsigned>(static_cast<int>(n) + 127) << 23);
 }
-__device__ inline float SoftmaxExp(float x) { return x < kSoftmaxFloor ? 0.0f : Exp(x); }
+__device__ __forceinline__ float SoftmaxExp(float x) { return x < kSoftmaxFloor ? 0.0f : Exp(x); }
 
 // The warp: lanes 0 to 15 hold those of lanes16; their sum, in all lanes.
-__device__ inline float SumOfLanes16(float lane) {
+__device__ __forceinline__ float SumOfLanes16(float lane) {
   for (int width = 8; width > 0; width /= 2) {
     lane += __shfl_down_sync(kWholeWarp, lane, static_cast<unsigned>(width));
   }
