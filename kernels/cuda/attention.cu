@@ -16,8 +16,8 @@ namespace {
 constexpr int kThreads = 128, kWarps = kThreads / kWarpLanes;
 constexpr int kResident = 2;  // blocks of a multiprocessor, so that no register spills
 constexpr int kQueries = 8;   // at once
-constexpr int kPieceBytes =
-    16;                         // of a copy; rows are one apart more, so that lanes meet in no bank
+// Of a copy. Rows lie one apart more, so that lanes meet in no bank.
+constexpr int kPieceBytes = 16;
 constexpr int kRunFloats = 2;   // of a run's scratch, beside the output: maximum and sum
 constexpr int kMaxSplits = 32;  // blocks that share the runs of a row
 static_assert(kMaxHeadDim <= kThreads);

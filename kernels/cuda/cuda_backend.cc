@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
-#include <optional>
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "kernels/cuda/check.h"
@@ -88,8 +89,13 @@ class CudaBackend : public Backend {
     return fmt::format("cuda-sm{}-bf16-exact-v1", device_.capability);
   }
 
-  void BeginStep(Stream&, const Batch&) override {}
-  void EndStep(Stream&, bool) override {}
+  int PaddedRows(int rows) const override {
+    return rows > cuda::kGraphRows ? rows
+                                   : *std::lower_bound(std::begin(cuda::kRowBuckets),
+                                                       std::end(cuda::kRowBuckets), rows);
+  }
+  void BeginStep(Stream& stream, const Batch& batch) override { Of(stream).BeginStep(batch); }
+  void EndStep(Stream& stream, bool) override { Of(stream).EndStep(); }
 
   absl::StatusOr<std::unique_ptr<Stream>> NewStream(const StepLimits& limits) override {
     return CudaStream::New(limits, device_.multiprocessors);
@@ -140,17 +146,20 @@ class CudaBackend : public Backend {
   }
 
   void Embed(Stream& stream, const Weight& table, const Batch& batch, const Rows& out) override {
+    if (Of(stream).replays()) return;
     cuda::Embed(Of(stream).get(), Of(table).table(), batch.device(), Floats(out));
   }
 
   void RotaryFactors(Stream& stream, const Batch& batch, const Weight& frequencies, float scale,
                      const Rows& out) override {
+    if (Of(stream).replays()) return;
     cuda::RotaryFactors(Of(stream).get(), batch.device(), Of(frequencies).values(),
                         static_cast<int>(frequencies.cols()), scale, Floats(out));
   }
 
   void NormLinear(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain, float eps,
                   const Weight& w, const Rows& out) override {
+    if (Of(stream).replays()) return;
     const int rows = wanted == nullptr ? x.rows : wanted->padded_wanted();
     CATENA_CHECK(out.rows == rows);
     if (rows == 0) return;
@@ -163,12 +172,14 @@ class CudaBackend : public Backend {
 
   void AdjustQkv(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                  const QkvTerms& terms) override {
+    if (Of(stream).replays()) return;
     cuda::AdjustQkv(Of(stream).get(), Floats(qkv), HeadsOf(shape), CudaWeight::Values(terms.bias),
                     CudaWeight::Values(terms.q_norm), CudaWeight::Values(terms.k_norm), terms.eps);
   }
 
   void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                     const Rows& factors, const Batch& batch, int layer, KvPool* cache) override {
+    if (Of(stream).replays()) return;
     cuda::RotaryAppend(Of(stream).get(), Floats(qkv), HeadsOf(shape), Floats(factors),
                        batch.device(), layer, static_cast<CudaKvPool*>(cache)->cache());
   }
@@ -176,6 +187,7 @@ class CudaBackend : public Backend {
   void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                        const Batch& batch, int layer, const KvPool& cache, const Weight& w,
                        const Rows& out) override {
+    if (Of(stream).replays()) return;
     const DeviceFloats y =
         Of(stream).AttentionRows(qkv.rows, int64_t{shape.heads} * shape.head_dim);
     const int64_t max_positions = batch.limits().pages * kPagePositions;
@@ -191,6 +203,7 @@ class CudaBackend : public Backend {
   }
 
   void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w, const Rows& out) override {
+    if (Of(stream).replays()) return;
     const Inputs inputs = Of(stream).InputsFor(Of(w).format(), gate_up.rows, gate_up.cols / 2);
     cuda::GateInputs(Of(stream).get(), Floats(gate_up), inputs);
     Linear(Of(stream), inputs, Of(w), /*add=*/true, out);

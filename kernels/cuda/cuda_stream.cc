@@ -41,6 +41,46 @@ absl::StatusOr<std::unique_ptr<CudaStream>> CudaStream::New(const StepLimits& li
   return stream;
 }
 
+CudaStream::~CudaStream() {
+  for (const auto& [shape, graph] : graphs_) cudaGraphExecDestroy(graph);
+  cudaStreamDestroy(stream_);
+}
+
+void CudaStream::BeginStep(const Batch& batch) {
+  CATENA_CHECK(step_ == Step::kNone);
+  const BatchLimits& l = batch.limits();
+  shape_ = {&batch,
+            batch.device_address().As<void>(),
+            l.rows,
+            l.pages,
+            l.wanted,
+            batch.padded_rows(),
+            batch.padded_wanted()};
+  if (std::max(batch.padded_rows(), batch.padded_wanted()) > kGraphRows) {
+    step_ = Step::kIssued;
+  } else if (graphs_.count(shape_) != 0) {
+    step_ = Step::kReplayed;
+  } else {
+    step_ = Step::kRecorded;
+    Check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+          "cudaStreamBeginCapture");
+  }
+}
+
+void CudaStream::EndStep() {
+  CATENA_CHECK(step_ != Step::kNone);
+  if (step_ == Step::kRecorded) {
+    cudaGraph_t graph = nullptr;
+    Check(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+    Check(cudaGraphInstantiate(&graphs_[shape_], graph, 0), "cudaGraphInstantiate");
+    Check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+  }
+  if (step_ != Step::kIssued) {
+    Check(cudaGraphLaunch(graphs_.at(shape_), stream_), "cudaGraphLaunch");
+  }
+  step_ = Step::kNone;
+}
+
 void CudaStream::Record(Event* event) {
   Check(cudaEventRecord(static_cast<CudaEvent*>(event)->get(), stream_), "cudaEventRecord");
 }

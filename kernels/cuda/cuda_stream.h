@@ -3,7 +3,9 @@
 // Thread rules: those of kernels.h.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <tuple>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cuda_memory.h"
@@ -26,14 +28,25 @@ class CudaEvent : public Event {
   cudaEvent_t event_ = nullptr;
 };
 
+// Steps of so many rows at most are recorded; the numbers of rows that they are padded to.
+inline constexpr int kGraphRows = 64;
+inline constexpr int kRowBuckets[] = {0, 1, 2, 4, 8, 12, 16, 24, 32, 48, kGraphRows};
+
 class CudaStream : public Stream {
  public:
   static absl::StatusOr<std::unique_ptr<CudaStream>> New(const StepLimits& limits,
                                                          int multiprocessors);
-  ~CudaStream() override { cudaStreamDestroy(stream_); }
+  ~CudaStream() override;
 
   void Record(Event* event) override;
   void Wait(const Event& event) override;
+
+  // The ops of a step come between: recorded as a graph the first time that a batch comes with so
+  // many rows, and where it comes again, not called but replayed (`replays`). Steps of more than
+  // kGraphRows rows are issued op by op.
+  void BeginStep(const Batch& batch);
+  void EndStep();
+  bool replays() const { return step_ == Step::kReplayed; }
 
   cudaStream_t get() const { return stream_; }
   // Room for the inputs of a linear layer. REQUIRES: within the limits.
@@ -44,12 +57,19 @@ class CudaStream : public Stream {
   LinearScratch linear_scratch() const;
 
  private:
+  enum class Step { kNone, kIssued, kRecorded, kReplayed };
+  // The batch object, its memory and what it has room for, and the padded numbers.
+  using Shape = std::tuple<const Batch*, const void*, int, int64_t, int, int, int>;
+
   CudaStream() = default;
 
   cudaStream_t stream_ = nullptr;
   StepLimits limits_;
   int multiprocessors_ = 0;
   DeviceBuffer values_, scales_, attention_, runs_, slabs_;
+  Step step_ = Step::kNone;
+  Shape shape_;
+  std::map<Shape, cudaGraphExec_t> graphs_;
 };
 
 }  // namespace catena::cuda

@@ -439,6 +439,24 @@ TEST_F(RuntimeTest, AStreamWaitsForAnothersEvent) {
   cudaStreamDestroy(other);
 }
 
+TEST_F(RuntimeTest, AGraphDoesWhatWasCapturedEachTimeItIsLaunched) {
+  host() = 10;
+  ToDevice();
+  ASSERT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  Launch(stream_, dim3(1), 32, 0, AddOne, static_cast<int*>(device_));
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaErrorStreamCaptureUnsupported);
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  cudaGraphDestroy(graph);
+  for (int i = 0; i < 3; ++i) cudaGraphLaunch(executable, stream_);
+  ToHost();
+  cudaStreamSynchronize(stream_);
+  EXPECT_EQ(host(), 13);
+  cudaGraphExecDestroy(executable);
+}
+
 TEST_F(RuntimeTest, MoreThanTheDeviceHasIsRefused) {
   void* p = nullptr;
   EXPECT_EQ(cudaMalloc(&p, emulate::GlobalOptions().memory + 1), cudaErrorMemoryAllocation);

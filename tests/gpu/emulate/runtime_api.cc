@@ -8,14 +8,20 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "tests/gpu/emulate/sanitizers.h"
 
 namespace catena::emulate {
 
+struct Graph {
+  std::vector<std::function<void()>> work;
+};
+
 struct Stream {
   std::deque<std::function<void()>> work;
-  int64_t issued = 0, done = 0;  // pieces
+  int64_t issued = 0, done = 0;      // pieces
+  std::unique_ptr<Graph> recording;  // while it is captured
 };
 
 // A place in a stream's work; one that was never recorded is done.
@@ -48,6 +54,10 @@ std::lock_guard<std::recursive_mutex> Turn() {
 }
 
 void Issue(Stream* stream, std::function<void()> work) {
+  if (stream->recording != nullptr) {
+    stream->recording->work.push_back(std::move(work));
+    return;
+  }
   stream->work.push_back(std::move(work));
   ++stream->issued;
 }
@@ -119,6 +129,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorNoDevice:
       return "no CUDA-capable device is detected";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
     case cudaErrorLaunchFailure:
       return "unspecified launch failure";
     default:
@@ -191,6 +203,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const auto turn = Turn();
+  if (stream->recording != nullptr) return cudaErrorStreamCaptureUnsupported;
   while (!stream->work.empty()) Advance(stream);
   return State();
 }
@@ -210,6 +223,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const auto turn = Turn();
+  if (stream->recording != nullptr) return cudaErrorStreamCaptureUnsupported;
   *event = {stream, stream->issued};
   return State();
 }
@@ -244,5 +258,36 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
   const auto turn = Turn();
   Issue(stream, [=] { std::memset(p, value, bytes); });
+  return State();
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  const auto turn = Turn();
+  if (stream->recording != nullptr) return cudaErrorStreamCaptureUnsupported;
+  stream->recording = std::make_unique<Graph>();
+  return State();
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const auto turn = Turn();
+  if (stream->recording == nullptr) return cudaErrorStreamCaptureUnsupported;
+  *graph = stream->recording.release();
+  return State();
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long) {
+  *executable = new Graph(*graph);
+  return State();
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return State();
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return State();
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  const auto turn = Turn();
+  for (const auto& work : executable->work) Issue(stream, work);
   return State();
 }
