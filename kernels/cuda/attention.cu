@@ -243,7 +243,6 @@ __device__ __forceinline__ void Compute(const Geometry& geo, const BatchView& ba
   for (int i = 0; i < queries && d < head_dim; ++i) {
     q[i][d] = qkv.data[work.row_of(i) * qkv.stride + work.head_of(i) * head_dim + d];
   }
-  __syncthreads();
   const int low = LowestSeen(geo.heads, work.first_position);
   const int last = work.first_position + work.rows - 1;
   const int splits = scratch == nullptr ? 1 : static_cast<int>(gridDim.z);

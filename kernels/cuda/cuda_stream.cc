@@ -21,6 +21,11 @@ bool CudaEvent::Ready() {
 
 absl::StatusOr<std::unique_ptr<CudaStream>> CudaStream::New(const StepLimits& limits,
                                                             int multiprocessors) {
+  constexpr int kMostRows = 65535;  // of a grid
+  if (limits.rows > kMostRows) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the backend cuda takes batches of {} rows at most, not of {}", kMostRows, limits.rows));
+  }
   std::unique_ptr<CudaStream> stream(new CudaStream);
   stream->limits_ = limits;
   stream->multiprocessors_ = multiprocessors;

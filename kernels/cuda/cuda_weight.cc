@@ -9,23 +9,84 @@ constexpr int64_t kSegmentAlignment = 256;
 
 int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Bytes of a row on the device. The tensor cores' rows end in zeros, and begin aligned.
+// Bytes of a row's values or codes on the device. The tensor cores' rows end in zeros, and begin
+// aligned; of a quantised linear weight the scales lie apart.
 int64_t DeviceRowBytes(DType dtype, int64_t cols, WeightRole role) {
   if (role == WeightRole::kTable) return cols * static_cast<int64_t>(sizeof(float));
+  if (role == WeightRole::kLinear && IsQuantised(dtype)) {
+    return cols / kInputBlock * CodeBytes(dtype);
+  }
   if (role == WeightRole::kLinear && dtype == DType::kBF16) {
     return RowBytes(dtype, RoundUp(cols, kInputBlock));
   }
   return RowBytes(dtype, cols);
 }
 
-// Calls f(dtype, rows) on each run of tensors of one type.
-template <class F>
-void ForEachSegment(absl::Span<const TensorView> tensors, F f) {
+// Bytes of a row's scales that lie apart.
+int64_t ScaleBytes(DType dtype, int64_t cols, WeightRole role) {
+  if (role != WeightRole::kLinear || !IsQuantised(dtype)) return 0;
+  return cols / kInputBlock * ScalesOfBlock(dtype) * static_cast<int64_t>(sizeof(uint16_t));
+}
+
+// A run of tensors of one type, and where on the device its values and its scales begin.
+struct Run {
+  absl::Span<const TensorView> tensors;
+  int64_t rows, values, scales, end;
+};
+std::vector<Run> RunsOf(absl::Span<const TensorView> tensors, WeightRole role) {
+  std::vector<Run> runs;
   for (size_t i = 0; i < tensors.size();) {
-    int64_t rows = 0;
+    Run run{.tensors = {}, .rows = 0, .values = 0, .scales = 0, .end = 0};
     const DType dtype = tensors[i].dtype;
-    for (; i < tensors.size() && tensors[i].dtype == dtype; ++i) rows += tensors[i].rows;
-    f(dtype, rows);
+    const int64_t cols = tensors[i].cols;
+    const size_t first = i;
+    // A table is float32 throughout.
+    while (i < tensors.size() && (tensors[i].dtype == dtype || role == WeightRole::kTable)) {
+      run.rows += tensors[i++].rows;
+    }
+    run.tensors = tensors.subspan(first, i - first);
+    run.values = RoundUp(runs.empty() ? 0 : runs.back().end, kSegmentAlignment);
+    run.scales = run.values + run.rows * DeviceRowBytes(dtype, cols, role);
+    run.end = run.scales + run.rows * ScaleBytes(dtype, cols, role);
+    runs.push_back(run);
+  }
+  return runs;
+}
+
+const uint8_t* FileRow(const TensorView& t, int64_t r) {
+  return t.bytes.data() + StoredRow(t, r) * RowBytes(t.dtype, t.cols);
+}
+
+void UploadValues(const TensorView& tensor, WeightRole role, Uploader* uploader) {
+  const int64_t file_bytes = RowBytes(tensor.dtype, tensor.cols);
+  const int64_t row_bytes = DeviceRowBytes(tensor.dtype, tensor.cols, role);
+  const int blocks = static_cast<int>(tensor.cols / kInputBlock);
+  const int head = 2 * ScalesOfBlock(tensor.dtype), codes = CodeBytes(tensor.dtype);
+  std::vector<float> values(role == WeightRole::kTable ? static_cast<size_t>(tensor.cols) : 0);
+  for (int64_t r = 0; r < tensor.rows; ++r) {
+    const uint8_t* row = FileRow(tensor, r);
+    if (role == WeightRole::kTable) {
+      WidenRow(tensor.dtype, row, tensor.cols, values.data());
+      uploader->Append(values.data(), static_cast<size_t>(row_bytes));
+    } else if (role == WeightRole::kLinear && IsQuantised(tensor.dtype)) {
+      for (int b = 0; b < blocks; ++b) {
+        uploader->Append(row + b * (head + codes) + head, static_cast<size_t>(codes));
+      }
+    } else {
+      uploader->Append(row, static_cast<size_t>(file_bytes));
+      uploader->AppendZeros(static_cast<size_t>(row_bytes - file_bytes));
+    }
+  }
+}
+
+// Of a quantised linear weight.
+void UploadScales(const TensorView& tensor, Uploader* uploader) {
+  const int blocks = static_cast<int>(tensor.cols / kInputBlock);
+  const int head = 2 * ScalesOfBlock(tensor.dtype), codes = CodeBytes(tensor.dtype);
+  for (int64_t r = 0; r < tensor.rows; ++r) {
+    for (int b = 0; b < blocks; ++b) {
+      uploader->Append(FileRow(tensor, r) + b * (head + codes), static_cast<size_t>(head));
+    }
   }
 }
 
@@ -43,15 +104,7 @@ absl::Status CheckTypes(absl::Span<const TensorView> tensors) {
 }  // namespace
 
 int64_t CudaWeight::Bytes(absl::Span<const TensorView> tensors, WeightRole role) {
-  int64_t bytes = 0;
-  if (role == WeightRole::kTable) {
-    for (const TensorView& t : tensors) bytes += t.rows * DeviceRowBytes(t.dtype, t.cols, role);
-    return bytes;
-  }
-  ForEachSegment(tensors, [&](DType dtype, int64_t rows) {
-    bytes = RoundUp(bytes, kSegmentAlignment) + rows * DeviceRowBytes(dtype, tensors[0].cols, role);
-  });
-  return bytes;
+  return RunsOf(tensors, role).back().end;
 }
 
 absl::StatusOr<std::unique_ptr<CudaWeight>> CudaWeight::Make(absl::Span<const TensorView> tensors,
@@ -63,48 +116,26 @@ absl::StatusOr<std::unique_ptr<CudaWeight>> CudaWeight::Make(absl::Span<const Te
   weight->format_ = format;
   CATENA_ASSIGN_OR_RETURN(weight->buffer_,
                           AllocateDevice(static_cast<size_t>(Bytes(tensors, role))));
-  int64_t at = 0;
-  ForEachSegment(tensors, [&](DType dtype, int64_t rows) {
-    const int64_t row_bytes = DeviceRowBytes(dtype, weight->cols_, role);
-    if (role != WeightRole::kTable) at = RoundUp(at, kSegmentAlignment);
+  const auto at = [&](int64_t offset) { return weight->buffer_.address + offset; };
+  for (const TensorView& t : tensors) weight->dtypes_.push_back(t.dtype);
+  for (const Run& run : RunsOf(tensors, role)) {
+    const DType dtype = run.tensors[0].dtype;
     weight->segments_.push_back({.dtype = dtype,
-                                 .data = weight->buffer_.address.As<uint8_t>() + at,
+                                 .data = at(run.values).As<uint8_t>(),
                                  .first = weight->rows_,
-                                 .rows = rows,
+                                 .rows = run.rows,
                                  .cols = weight->cols_,
-                                 .row_bytes = row_bytes});
-    at += rows * row_bytes;
-    weight->rows_ += rows;
-  });
-  size_t segment = 0;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    weight->dtypes_.push_back(tensors[i].dtype);
-    const bool first = i == 0 || tensors[i].dtype != tensors[i - 1].dtype;
-    if (first) {
-      uploader->Begin(weight->buffer_.address +
-                      (weight->segments_[segment++].data - weight->buffer_.address.As<uint8_t>()));
-    }
-    weight->Upload(tensors[i], role, uploader);
+                                 .row_bytes = DeviceRowBytes(dtype, weight->cols_, role),
+                                 .scales = at(run.scales).As<uint16_t>()});
+    weight->rows_ += run.rows;
+    uploader->Begin(at(run.values));
+    for (const TensorView& t : run.tensors) UploadValues(t, role, uploader);
+    if (ScaleBytes(dtype, weight->cols_, role) == 0) continue;
+    uploader->Begin(at(run.scales));
+    for (const TensorView& t : run.tensors) UploadScales(t, uploader);
   }
   uploader->Finish();
   return weight;
-}
-
-void CudaWeight::Upload(const TensorView& tensor, WeightRole role, Uploader* uploader) {
-  const auto file_bytes = static_cast<size_t>(RowBytes(tensor.dtype, tensor.cols));
-  const auto row_bytes = static_cast<size_t>(DeviceRowBytes(tensor.dtype, tensor.cols, role));
-  std::vector<float> values(role == WeightRole::kTable ? static_cast<size_t>(tensor.cols) : 0);
-  for (int64_t r = 0; r < tensor.rows; ++r) {
-    const uint8_t* row =
-        tensor.bytes.data() + static_cast<size_t>(StoredRow(tensor, r)) * file_bytes;
-    if (role == WeightRole::kTable) {
-      WidenRow(tensor.dtype, row, tensor.cols, values.data());
-      uploader->Append(values.data(), row_bytes);
-    } else {
-      uploader->Append(row, file_bytes);
-      uploader->AppendZeros(row_bytes - file_bytes);
-    }
-  }
 }
 
 DeviceTable CudaWeight::table() const {

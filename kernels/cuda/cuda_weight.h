@@ -1,5 +1,6 @@
-// A weight on the device: of a linear layer one segment a run of tensors of one type, in the file's
-// layout; an embedding as the file has it; a table as float32.
+// A weight on the device: of a linear layer one segment a run of tensors of one type, as the file
+// has it, but for the scales of quantised types, which lie apart; an embedding as the file has it;
+// a table as float32.
 //
 // Thread rules: read-only once it was made.
 #pragma once
@@ -38,8 +39,6 @@ class CudaWeight : public Weight {
   DeviceTable table() const;
 
  private:
-  void Upload(const TensorView& tensor, WeightRole role, Uploader* uploader);
-
   int64_t rows_ = 0, cols_ = 0;
   std::vector<DType> dtypes_;
   InputFormat format_ = InputFormat::kF32;

@@ -107,25 +107,20 @@ __device__ inline float RmsScale(const float* x, int64_t n, float eps) {
   return __fdiv_rn(1.0f, __fsqrt_rn(mean + eps));
 }
 
-// Value k of a row as the file has it, widened as by Embed. Of the types that IsReadable names.
-__device__ inline float ReadValue(DType type, const uint8_t* row, int64_t k) {
-  const auto* halves = reinterpret_cast<const uint16_t*>(row);
-  if (type == DType::kF32) return reinterpret_cast<const float*>(row)[k];
-  if (type == DType::kF16) return ptx::HalfToFloat(halves[k]);
-  if (type == DType::kBF16) return Bf16ToFloat(halves[k]);
-  const int i = static_cast<int>(k % 32);
-  if (type == DType::kQ8_0) {
-    const uint8_t* block = row + k / 32 * 34;
-    const float d = ptx::HalfToFloat(*reinterpret_cast<const uint16_t*>(block));
-    return d * static_cast<float>(static_cast<int8_t>(block[2 + i]));
-  }
-  const uint8_t* block = row + k / 32 * (type == DType::kQ4_0 ? 18 : 20);
-  const auto* scales = reinterpret_cast<const uint16_t*>(block);
-  const uint8_t* codes = block + (type == DType::kQ4_0 ? 2 : 4);
-  const int code = i < 16 ? codes[i] & 15 : codes[i - 16] >> 4;
+// Value i of a block of 32 of a quantised type, widened as by Embed; `codes` and 16-bit floats as
+// the file has them.
+__device__ inline float ReadQuant(DType type, const uint8_t* codes, const uint16_t* scales, int i) {
   const float d = ptx::HalfToFloat(scales[0]);
+  if (type == DType::kQ8_0) return d * static_cast<float>(static_cast<int8_t>(codes[i]));
+  const int code = i < 16 ? codes[i] & 15 : codes[i - 16] >> 4;
   if (type == DType::kQ4_0) return d * static_cast<float>(code - 8);
   return fmaf(d, static_cast<float>(code), ptx::HalfToFloat(scales[1]));
+}
+// Value k of a row of floats.
+__device__ inline float ReadFloat(DType type, const uint8_t* row, int64_t k) {
+  if (type == DType::kF32) return reinterpret_cast<const float*>(row)[k];
+  const uint16_t half = reinterpret_cast<const uint16_t*>(row)[k];
+  return type == DType::kF16 ? ptx::HalfToFloat(half) : Bf16ToFloat(half);
 }
 
 }  // namespace catena::cuda

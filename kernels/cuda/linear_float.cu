@@ -10,6 +10,16 @@ namespace {
 constexpr int kOutputs = 32, kRows = 8;  // of a block's tile, a thread each
 constexpr int kChunk = 64;               // k at a time in shared memory
 
+// Value k of a row of the segment.
+__device__ float ReadValue(const DeviceSegment& w, int64_t row, int64_t k) {
+  const uint8_t* data = w.data + row * w.row_bytes;
+  if (!IsQuantised(w.dtype)) return ReadFloat(w.dtype, data, k);
+  const int64_t block = k / kInputBlock;
+  return ReadQuant(w.dtype, data + block * CodeBytes(w.dtype),
+                   w.scales + (row * (w.cols / kInputBlock) + block) * ScalesOfBlock(w.dtype),
+                   static_cast<int>(k % kInputBlock));
+}
+
 __global__ void ChainTile(Inputs inputs, int rows, DeviceSegment w, bool add, DeviceFloats out) {
   CATENA_SHARED(float, weights, [kChunk][kOutputs + 1]);
   CATENA_SHARED(float, x, [kRows][kChunk]);
@@ -23,8 +33,7 @@ __global__ void ChainTile(Inputs inputs, int rows, DeviceSegment w, bool add, De
       const int k = i % kChunk;
       const int64_t output = first + i / kChunk;
       const bool inside = k < chunk && output < w.rows;
-      weights[k][i / kChunk] =
-          inside ? ReadValue(w.dtype, w.data + output * w.row_bytes, k0 + k) : 0.0f;
+      weights[k][i / kChunk] = inside ? ReadValue(w, output, k0 + k) : 0.0f;
     }
     for (int i = Thread(); i < kRows * kChunk; i += kOutputs * kRows) {
       const int row = i / kChunk, k = i % kChunk;

@@ -94,11 +94,16 @@ void RowInputs(cudaStream_t stream, const DeviceFloats& x, const Inputs& out);
 // Output rows of a linear weight of one type: out columns [first, first + rows).
 struct DeviceSegment {
   DType dtype = DType::kF32;
-  const uint8_t* data = nullptr;
+  const uint8_t* data = nullptr;  // values, or the codes of a quantised type
   int64_t first = 0, rows = 0, cols = 0;
   int64_t row_bytes = 0;
+  const uint16_t* scales = nullptr;  // (rows, cols / 32) float16; of q4_1 with the minima beside
 };
 // out[r][first + n] = (add ? it : 0) + inputs[r] . segment[n].
+
+// Bytes of the codes of a block of 32, and 16-bit floats beside them. Of a readable quantised type.
+constexpr int CodeBytes(DType t) { return t == DType::kQ8_0 ? 32 : 16; }
+constexpr int ScalesOfBlock(DType t) { return t == DType::kQ4_1 ? 2 : 1; }
 
 // Any readable type, inputs in float32, as kernels.h has it: chain(x, w).
 void LinearFloat(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,

@@ -163,6 +163,37 @@ TEST(CudaBackend, WhatIsNotFiniteStaysNotFinite) {
   }
 }
 
+// A step that comes again is replayed, and reads what the batch holds then.
+TEST(CudaBackend, ARecordedStepReadsTheBatchAnew) {
+  const auto cuda = Cuda(Activations::kBf16);
+  const auto stream = *cuda->NewStream(kTestLimits);
+  const Matrix table = MakeMatrix(DType::kQ8_0, 50, 64, 4);
+  const auto weight = *cuda->Pack({table.view}, WeightRole::kEmbedding);
+  const auto batch = *cuda->NewBatch({.rows = cuda->PaddedRows(80), .pages = 2});
+  const DeviceRows out(*cuda, *stream, 80, 64);
+  for (const std::vector<int32_t>& ids : {std::vector<int32_t>{3, 1, 4},
+                                          {15, 9, 2},
+                                          {6, 5},
+                                          {35, 8, 9},
+                                          {7, 9},
+                                          std::vector<int32_t>(70, 30),
+                                          std::vector<int32_t>(70, 31)}) {
+    Synchronize(*cuda, *stream);
+    batch->Clear();
+    batch->Add(ids, 0, {0, 1}, 0);
+    cuda->Upload(*stream, batch.get());
+    const Rows rows = out.rows().Slice(0, batch->padded_rows());
+    cuda->BeginStep(*stream, *batch);
+    cuda->Embed(*stream, *weight, *batch, rows);
+    cuda->EndStep(*stream, false);
+    const int n = static_cast<int>(ids.size());
+    const auto fresh = MakeBatch(*cuda, *stream, ids);
+    const DeviceRows expected(*cuda, *stream, n, 64);
+    cuda->Embed(*stream, *weight, *fresh, expected.rows());
+    EXPECT_EQ(Bits(Fetch(*cuda, *stream, rows.Slice(0, n))), Bits(expected.Values())) << n;
+  }
+}
+
 TEST(CudaBackend, WhatItCannotDoIsRefusedWithWhatCan) {
   const auto cuda = Cuda(Activations::kBf16);
   const Matrix w = MakeMatrix(DType::kQ6_K, 32, 256, 9);
@@ -170,6 +201,8 @@ TEST(CudaBackend, WhatItCannotDoIsRefusedWithWhatCan) {
               ::testing::HasSubstr("not with q6_k; --backend cpu does"));
   EXPECT_THAT(std::string(Message(cuda->NewKvPool({1, 1, 256, DType::kF16}, 1).status())),
               ::testing::HasSubstr("no heads of 256 values"));
+  EXPECT_THAT(std::string(Message(cuda->NewStream(StepLimits{65536, 64, {}}).status())),
+              ::testing::HasSubstr("65535 rows at most"));
   EXPECT_THAT(std::string(Message(cuda->AllocateDevice(size_t{5} << 30).status())),
               ::testing::HasSubstr("the GPU lacks memory: 5121 MiB are needed"));
 }
