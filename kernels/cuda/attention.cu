@@ -331,12 +331,10 @@ void Attention(cudaStream_t stream, const DeviceFloats& qkv, const Heads& heads,
   geo.max_runs = CeilDiv(max_positions, kSplitPositions);
   const int64_t floats =
       int64_t{qkv.rows} * heads.heads * geo.max_runs * (heads.head_dim + kRunFloats);
-  const bool split = geo.max_runs > 1 && floats <= scratch.floats;
+  const bool few = qkv.rows <= kFewRows;
+  const bool split = few && geo.max_runs > 1 && floats <= scratch.floats;
   // Few rows are mostly of different sequences.
-  constexpr int kManyRows = 64;
-  if (!split && qkv.rows > kManyRows && geo.group < kQueries) {
-    geo.rows_at_once = kQueries / geo.group;
-  }
+  if (!few && geo.group < kQueries) geo.rows_at_once = kQueries / geo.group;
   const dim3 grid(static_cast<unsigned>(CeilDiv(qkv.rows, geo.rows_at_once)),
                   static_cast<unsigned>(heads.kv_heads * geo.head_blocks),
                   static_cast<unsigned>(!split                      ? 1

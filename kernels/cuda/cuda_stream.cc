@@ -5,8 +5,8 @@
 namespace catena::cuda {
 namespace {
 
-// Softmax runs that a batch of few rows has room for, each row; more rows have room for fewer.
-constexpr int64_t kFewRows = 64, kRunsOfFewRows = 16;
+// Softmax runs that a batch of few rows has room for, each row; one of fewer has room for more.
+constexpr int64_t kRunsOfFewRows = 16;
 
 int64_t Stride(int64_t cols) { return (cols + kInputBlock - 1) / kInputBlock * kInputBlock; }
 
@@ -47,7 +47,9 @@ absl::StatusOr<std::unique_ptr<CudaStream>> CudaStream::New(const StepLimits& li
 }
 
 CudaStream::~CudaStream() {
-  for (const auto& [shape, graph] : graphs_) cudaGraphExecDestroy(graph);
+  for (const auto& [shape, graph] : graphs_) {
+    if (graph != nullptr) cudaGraphExecDestroy(graph);
+  }
   cudaStreamDestroy(stream_);
 }
 
@@ -61,9 +63,10 @@ void CudaStream::BeginStep(const Batch& batch) {
             l.wanted,
             batch.padded_rows(),
             batch.padded_wanted()};
-  if (std::max(batch.padded_rows(), batch.padded_wanted()) > kGraphRows) {
+  const bool few = std::max(batch.padded_rows(), batch.padded_wanted()) <= kGraphRows;
+  if (!few || graphs_.emplace(shape_, nullptr).second) {
     step_ = Step::kIssued;
-  } else if (graphs_.count(shape_) != 0) {
+  } else if (graphs_.at(shape_) != nullptr) {
     step_ = Step::kReplayed;
   } else {
     step_ = Step::kRecorded;

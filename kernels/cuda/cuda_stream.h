@@ -41,9 +41,9 @@ class CudaStream : public Stream {
   void Record(Event* event) override;
   void Wait(const Event& event) override;
 
-  // The ops of a step come between: recorded as a graph the first time that a batch comes with so
-  // many rows, and where it comes again, not called but replayed (`replays`). Steps of more than
-  // kGraphRows rows are issued op by op.
+  // The ops of a step come between. The first time that a batch comes with so many rows they are
+  // issued, which also loads their kernels; the second time recorded as a graph; from then on not
+  // called but replayed (`replays`). Steps of more than kGraphRows rows are issued each time.
   void BeginStep(const Batch& batch);
   void EndStep();
   bool replays() const { return step_ == Step::kReplayed; }
@@ -69,7 +69,7 @@ class CudaStream : public Stream {
   DeviceBuffer values_, scales_, attention_, runs_, slabs_;
   Step step_ = Step::kNone;
   Shape shape_;
-  std::map<Shape, cudaGraphExec_t> graphs_;
+  std::map<Shape, cudaGraphExec_t> graphs_;  // null: came once
 };
 
 }  // namespace catena::cuda

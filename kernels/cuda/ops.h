@@ -61,7 +61,8 @@ void RotaryAppend(cudaStream_t stream, const DeviceFloats& qkv, const Heads& hea
                   const DeviceFloats& factors, const BatchView& batch, int layer,
                   const DeviceCache& cache);
 
-// Memory for softmax runs that are merged by a kernel of their own.
+// Memory for softmax runs that are merged by a kernel of their own, of kFewRows rows at most.
+inline constexpr int kFewRows = 64;
 struct AttentionScratch {
   float* data = nullptr;
   int64_t floats = 0;
