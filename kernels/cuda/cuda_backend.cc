@@ -232,16 +232,16 @@ class CudaBackend : public Backend {
                      const Rows& out) {
     CATENA_CHECK(out.cols == w.rows());
     for (const cuda::DeviceSegment& segment : w.segments()) {
+      const cuda::LinearLayer layer = {inputs, segment, add, Floats(out)};
       switch (w.format()) {
         case InputFormat::kF32:
-          cuda::LinearFloat(stream.get(), inputs, segment, add, Floats(out));
+          cuda::LinearFloat(stream.get(), layer);
           break;
         case InputFormat::kBf16:
-          cuda::LinearBf16(stream.get(), inputs, segment, add, stream.linear_scratch(),
-                           Floats(out));
+          cuda::LinearBf16(stream.get(), layer, stream.linear_scratch());
           break;
         case InputFormat::kInt8:
-          cuda::LinearInt8(stream.get(), inputs, segment, add, Floats(out));
+          cuda::LinearInt8(stream.get(), layer);
           break;
       }
     }

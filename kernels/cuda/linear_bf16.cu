@@ -9,8 +9,7 @@
 // Which k meet in an instruction. Lane 4g + t loads k = 8t to 8t + 7 of a step as one piece of 16
 // bytes, of a weight's row as of an input's: its first four go into the first instruction, the
 // others into the second. So files' rows need no other layout, and no value moves between lanes.
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/ops.h"
+#include "kernels/cuda/linear_layer.h"
 
 namespace catena::cuda {
 namespace {
@@ -46,9 +45,11 @@ __device__ __forceinline__ void Multiply(const WeightPair& w, const uint4& x, fl
 
 // A block: 16 outputs of 8 kTiles rows, a slab a warp.
 template <int kTiles>
-__global__ __launch_bounds__(kThreads) void FewRows(Inputs inputs, int rows, DeviceSegment w,
-                                                    bool add, DeviceFloats out) {
+__global__ __launch_bounds__(kThreads) void FewRows(LinearLayer layer) {
   constexpr int kRows = kTiles * kMmaRows;
+  const DeviceSegment& w = layer.weight;
+  const Inputs& inputs = layer.inputs;
+  const int rows = layer.out.rows;
   CATENA_SHARED(float, sums, [kSlabs][kRows][kMmaOutputs + 1]);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kMmaOutputs;
   const int g = Lane() / 4, t = Lane() % 4;
@@ -86,11 +87,9 @@ __global__ __launch_bounds__(kThreads) void FewRows(Inputs inputs, int rows, Dev
   __syncthreads();
   if (Thread() >= kRows * kMmaOutputs) return;
   const int row = Thread() / kMmaOutputs, n = Thread() % kMmaOutputs;
-  if (row >= rows || first + n >= w.rows) return;
   float sum = sums[0][row][n];
   for (int slab = 1; slab < kSlabs; ++slab) sum += sums[slab][row][n];
-  float* to = out.data + row * out.stride + w.first + first + n;
-  *to = add ? *to + sum : sum;
+  EndValue(layer, row, first + n, sum);
 }
 
 // The inputs of a tile's rows, step by step, through shared memory.
@@ -111,8 +110,10 @@ __device__ __forceinline__ void CopyStep(const Inputs& inputs, int first_row, in
 // A block: kTileOutputs outputs of kTileRows rows, 16 outputs a warp. kSplit: only slab blockIdx.z,
 // whose sum goes to `scratch`, (kSlabs, rows, w.rows).
 template <bool kSplit>
-__global__ __launch_bounds__(kThreads) void ManyRows(Inputs inputs, int rows, DeviceSegment w,
-                                                     bool add, DeviceFloats out, float* scratch) {
+__global__ __launch_bounds__(kThreads) void ManyRows(LinearLayer layer, float* scratch) {
+  const DeviceSegment& w = layer.weight;
+  const Inputs& inputs = layer.inputs;
+  const int rows = layer.out.rows;
   CATENA_SHARED(uint4, stages, [kStages][kTileRows][kPieces]);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTileOutputs + Warp() * kMmaOutputs;
   const int first_row = static_cast<int>(blockIdx.y) * kTileRows;
@@ -156,61 +157,46 @@ __global__ __launch_bounds__(kThreads) void ManyRows(Inputs inputs, int rows, De
     for (int i = 0; i < 4; ++i) {
       const int row = first_row + j * kMmaRows + 2 * t + i % 2;
       const int64_t n = first + g + i / 2 * 8;
-      if (row >= rows || n >= w.rows) continue;
-      if (kSplit) {
+      if (!kSplit) {
+        EndValue(layer, row, n, sum[j][i]);
+      } else if (row < rows && n < w.rows) {
         scratch[(int64_t{first_slab} * rows + row) * w.rows + n] = sum[j][i];
-      } else {
-        float* to = out.data + row * out.stride + w.first + n;
-        *to = add ? *to + sum[j][i] : sum[j][i];
       }
     }
   }
 }
 
-__global__ void AddSlabs(const float* scratch, int rows, int64_t outputs, bool add, float* out,
-                         int64_t stride) {
+__global__ void AddSlabs(LinearLayer layer, const float* scratch) {
+  const int64_t outputs = layer.weight.rows, rows = layer.out.rows;
   const int64_t n = static_cast<int64_t>(blockIdx.x) * kThreads + Thread();
-  const int row = static_cast<int>(blockIdx.y);
   if (n >= outputs) return;
-  const float* slab = scratch + row * outputs + n;
+  const float* slab = scratch + blockIdx.y * outputs + n;
   float sum = *slab;
   for (int i = 1; i < kSlabs; ++i) {
     slab += rows * outputs;
     sum += *slab;
   }
-  float* to = out + row * stride + n;
-  *to = add ? *to + sum : sum;
-}
-
-dim3 Grid(int64_t x, int64_t y, int z) {
-  return dim3(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
+  EndValue(layer, blockIdx.y, n, sum);
 }
 
 }  // namespace
 
-void LinearBf16(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,
-                const LinearScratch& scratch, const DeviceFloats& out) {
-  const int rows = out.rows;
-  const int few = CeilDiv(segment.rows, kMmaOutputs);
+void LinearBf16(cudaStream_t stream, const LinearLayer& layer, const LinearScratch& scratch) {
+  const int rows = layer.out.rows;
   if (rows <= kMmaRows) {
-    Launch(stream, Grid(few, 1, 1), kThreads, 0, FewRows<1>, inputs, rows, segment, add, out);
-    return;
+    return LaunchTiles<kMmaOutputs, kMmaRows>(stream, kThreads, layer, FewRows<1>);
   }
   if (rows <= 2 * kMmaRows) {
-    Launch(stream, Grid(few, 1, 1), kThreads, 0, FewRows<2>, inputs, rows, segment, add, out);
-    return;
+    return LaunchTiles<kMmaOutputs, 2 * kMmaRows>(stream, kThreads, layer, FewRows<2>);
   }
-  const int tiles = CeilDiv(segment.rows, kTileOutputs), row_tiles = CeilDiv(rows, kTileRows);
-  if (tiles >= scratch.multiprocessors || row_tiles > 1) {
-    Launch(stream, Grid(tiles, row_tiles, 1), kThreads, 0, ManyRows<false>, inputs, rows, segment,
-           add, out, nullptr);
-    return;
+  const int tiles = CeilDiv(layer.weight.rows, kTileOutputs);
+  if (tiles >= scratch.multiprocessors || rows > kTileRows) {
+    return LaunchTiles<kTileOutputs, kTileRows>(stream, kThreads, layer, ManyRows<false>, nullptr);
   }
   static_assert(kTileRows == kSplitRows);
-  Launch(stream, Grid(tiles, 1, kSlabs), kThreads, 0, ManyRows<true>, inputs, rows, segment, add,
-         out, scratch.data);
-  Launch(stream, Grid(CeilDiv(segment.rows, kThreads), rows, 1), kThreads, 0, AddSlabs,
-         scratch.data, rows, segment.rows, add, out.data + segment.first, out.stride);
+  Launch(stream, dim3(static_cast<unsigned>(tiles), 1, kSlabs), kThreads, 0, ManyRows<true>, layer,
+         scratch.data);
+  LaunchTiles<kThreads, 1>(stream, kThreads, layer, AddSlabs, scratch.data);
 }
 
 }  // namespace catena::cuda

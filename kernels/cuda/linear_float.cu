@@ -1,8 +1,7 @@
 // The linear layer of what tensor cores do not take: a chain of fma a value, k ascending, as the
 // specification has it, whatever the type. For types that models seldom have, and for GPUs whose
 // tensor cores know no bfloat16.
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/ops.h"
+#include "kernels/cuda/linear_layer.h"
 
 namespace catena::cuda {
 namespace {
@@ -20,7 +19,9 @@ __device__ float ReadValue(const DeviceSegment& w, int64_t row, int64_t k) {
                    static_cast<int>(k % kInputBlock));
 }
 
-__global__ void ChainTile(Inputs inputs, int rows, DeviceSegment w, bool add, DeviceFloats out) {
+__global__ void ChainTile(LinearLayer layer) {
+  const DeviceSegment& w = layer.weight;
+  const Inputs& inputs = layer.inputs;
   CATENA_SHARED(float, weights, [kChunk][kOutputs + 1]);
   CATENA_SHARED(float, x, [kRows][kChunk]);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kOutputs;
@@ -37,7 +38,7 @@ __global__ void ChainTile(Inputs inputs, int rows, DeviceSegment w, bool add, De
     }
     for (int i = Thread(); i < kRows * kChunk; i += kOutputs * kRows) {
       const int row = i / kChunk, k = i % kChunk;
-      const bool inside = k < chunk && first_row + row < rows;
+      const bool inside = k < chunk && first_row + row < layer.out.rows;
       const auto* values = static_cast<const float*>(inputs.values);
       x[row][k] = inside ? values[(first_row + row) * inputs.stride + k0 + k] : 0.0f;
     }
@@ -45,18 +46,13 @@ __global__ void ChainTile(Inputs inputs, int rows, DeviceSegment w, bool add, De
     for (int k = 0; k < chunk; ++k) acc = fmaf(x[r][k], weights[k][n], acc);
     __syncthreads();
   }
-  if (first + n >= w.rows || first_row + r >= rows) return;
-  float* to = out.data + (first_row + r) * out.stride + w.first + first + n;
-  *to = add ? *to + acc : acc;
+  EndValue(layer, first_row + r, first + n, acc);
 }
 
 }  // namespace
 
-void LinearFloat(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,
-                 const DeviceFloats& out) {
-  const dim3 grid(static_cast<unsigned>(CeilDiv(segment.rows, kOutputs)),
-                  static_cast<unsigned>(CeilDiv(out.rows, kRows)));
-  Launch(stream, grid, kOutputs * kRows, 0, ChainTile, inputs, out.rows, segment, add, out);
+void LinearFloat(cudaStream_t stream, const LinearLayer& layer) {
+  LaunchTiles<kOutputs, kRows>(stream, kOutputs * kRows, layer, ChainTile);
 }
 
 }  // namespace catena::cuda

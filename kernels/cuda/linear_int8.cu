@@ -4,8 +4,7 @@
 // What is heavy is done in any order: a lane a block, it reads its codes and multiplies them by the
 // inputs of each row. What has an order is light: a thread an output and row adds up what the lanes
 // left in shared memory. Both take turns, kSegment blocks of 32 at a time.
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/ops.h"
+#include "kernels/cuda/linear_layer.h"
 
 namespace catena::cuda {
 namespace {
@@ -67,15 +66,27 @@ struct InputBlock {
   }
 };
 
+// The chain of the lane's output in the warp's row, over n blocks more.
+template <bool kMinima, int kRows>
+__device__ __forceinline__ float AddBlocks(const Products<kRows>& products, int n, float acc) {
+  for (int b = 0; b < n; ++b) {
+    acc = fmaf(products.of[Lane()][Warp()][b], products.input_scale[Warp()][b], acc);
+    if (kMinima) acc = fmaf(products.minimum[Lane()][b], products.input_sum[Warp()][b], acc);
+  }
+  return acc;
+}
+
 template <DType kType, int kRows>
-__global__ __launch_bounds__(kThreads) void QuantTile(Inputs inputs, int rows, DeviceSegment w,
-                                                      bool add, DeviceFloats out) {
+__global__ __launch_bounds__(kThreads) void QuantTile(LinearLayer layer) {
   constexpr bool kMinima = kType == DType::kQ4_1;
   constexpr int kOnes = 0x01010101;
   CATENA_SHARED(Products<kRows>, products, [1]);
+  const DeviceSegment& w = layer.weight;
+  const Inputs& inputs = layer.inputs;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kOutputs;
   const int first_row = static_cast<int>(blockIdx.y) * kRows;
-  const int rows_here = rows - first_row < kRows ? rows - first_row : kRows;
+  const int rows_left = layer.out.rows - first_row;
+  const int rows_here = rows_left < kRows ? rows_left : kRows;
   const int64_t blocks = w.cols / kInputBlock;
   Codes<kType> codes[kOutputsOfWarp];
   const auto row_of = [&](int i) {
@@ -126,41 +137,32 @@ __global__ __launch_bounds__(kThreads) void QuantTile(Inputs inputs, int rows, D
     __syncthreads();
     if (Warp() < rows_here) {
       const int n = blocks - b0 < kSegment ? static_cast<int>(blocks - b0) : kSegment;
-      for (int b = 0; b < n; ++b) {
-        acc = fmaf(products[0].of[Lane()][Warp()][b], products[0].input_scale[Warp()][b], acc);
-        if (!kMinima) continue;
-        acc = fmaf(products[0].minimum[Lane()][b], products[0].input_sum[Warp()][b], acc);
-      }
+      acc = AddBlocks<kMinima>(products[0], n, acc);
     }
     __syncthreads();
   }
-  if (Warp() >= rows_here || first + Lane() >= w.rows) return;
-  float* to = out.data + (first_row + Warp()) * out.stride + w.first + first + Lane();
-  *to = add ? *to + acc : acc;
+  if (Warp() < rows_here) EndValue(layer, first_row + Warp(), first + Lane(), acc);
 }
 
 template <DType kType>
-void LaunchTiles(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,
-                 const DeviceFloats& out) {
-  const auto tiles = static_cast<unsigned>(CeilDiv(segment.rows, kOutputs));
-  if (out.rows == 1) {
-    Launch(stream, dim3(tiles), kThreads, 0, QuantTile<kType, 1>, inputs, 1, segment, add, out);
-    return;
+void Multiply(cudaStream_t stream, const LinearLayer& layer) {
+  if (layer.out.rows == 1) {
+    LaunchTiles<kOutputs, 1>(stream, kThreads, layer, QuantTile<kType, 1>);
+  } else {
+    LaunchTiles<kOutputs, kManyRows>(stream, kThreads, layer, QuantTile<kType, kManyRows>);
   }
-  Launch(stream, dim3(tiles, static_cast<unsigned>(CeilDiv(out.rows, kManyRows))), kThreads, 0,
-         QuantTile<kType, kManyRows>, inputs, out.rows, segment, add, out);
 }
 
 }  // namespace
 
-void LinearInt8(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,
-                const DeviceFloats& out) {
-  if (segment.dtype == DType::kQ8_0) {
-    LaunchTiles<DType::kQ8_0>(stream, inputs, segment, add, out);
-  } else if (segment.dtype == DType::kQ4_0) {
-    LaunchTiles<DType::kQ4_0>(stream, inputs, segment, add, out);
-  } else {
-    LaunchTiles<DType::kQ4_1>(stream, inputs, segment, add, out);
+void LinearInt8(cudaStream_t stream, const LinearLayer& layer) {
+  switch (layer.weight.dtype) {
+    case DType::kQ8_0:
+      return Multiply<DType::kQ8_0>(stream, layer);
+    case DType::kQ4_0:
+      return Multiply<DType::kQ4_0>(stream, layer);
+    default:
+      return Multiply<DType::kQ4_1>(stream, layer);
   }
 }
 

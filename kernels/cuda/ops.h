@@ -100,28 +100,31 @@ struct DeviceSegment {
   int64_t row_bytes = 0;
   const uint16_t* scales = nullptr;  // (rows, cols / 32) float16; of q4_1 with the minima beside
 };
-// out[r][first + n] = (add ? it : 0) + inputs[r] . segment[n].
-
 // Bytes of the codes of a block of 32, and 16-bit floats beside them. Of a readable quantised type.
 constexpr int CodeBytes(DType t) { return t == DType::kQ8_0 ? 32 : 16; }
 constexpr int ScalesOfBlock(DType t) { return t == DType::kQ4_1 ? 2 : 1; }
 
+// out[r][first + n] = (add ? it : 0) + inputs[r] . weight[n], of all rows of out.
+struct LinearLayer {
+  Inputs inputs;
+  DeviceSegment weight;
+  bool add = false;
+  DeviceFloats out;
+};
+
 // Any readable type, inputs in float32, as kernels.h has it: chain(x, w).
-void LinearFloat(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,
-                 const DeviceFloats& out);
+void LinearFloat(cudaStream_t stream, const LinearLayer& layer);
 
 // q8_0, q4_0 or q4_1, inputs in int8, as kernels.h has it.
-void LinearInt8(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,
-                const DeviceFloats& out);
+void LinearInt8(cudaStream_t stream, const LinearLayer& layer);
 
-// bfloat16, by tensor cores. Rows of the segment have zeros up to a multiple of kInputBlock.
+// bfloat16, by tensor cores. Rows of the weight have zeros up to a multiple of kInputBlock.
 // `scratch`: kSlabs sums of up to kSplitRows rows and multiprocessors * 128 columns.
 struct LinearScratch {
   float* data = nullptr;
   int multiprocessors = 0;
 };
 inline constexpr int kSlabs = 8, kSplitRows = 64, kTileOutputs = 128;
-void LinearBf16(cudaStream_t stream, const Inputs& inputs, const DeviceSegment& segment, bool add,
-                const LinearScratch& scratch, const DeviceFloats& out);
+void LinearBf16(cudaStream_t stream, const LinearLayer& layer, const LinearScratch& scratch);
 
 }  // namespace catena::cuda
