@@ -223,6 +223,12 @@ class CudaBackend : public Backend {
     const auto bytes = [&](int64_t cols) {
       return static_cast<size_t>(RowBytes(shape.dtype, cols));
     };
+    if (shape.cols == to_stride && shape.cols == from_stride) {
+      Check(cudaMemcpyAsync(to, from, static_cast<size_t>(shape.rows) * bytes(shape.cols), kind,
+                            Of(stream).get()),
+            "cudaMemcpyAsync");
+      return;
+    }
     Check(cudaMemcpy2DAsync(to, bytes(to_stride), from, bytes(from_stride), bytes(shape.cols),
                             static_cast<size_t>(shape.rows), kind, Of(stream).get()),
           "cudaMemcpy2DAsync");

@@ -15,7 +15,7 @@ constexpr size_t kHalfBytes = size_t{4} << 20;
 
 absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) {
   void* p = nullptr;
-  const cudaError_t error = cudaMalloc(&p, bytes);
+  const cudaError_t error = cudaMalloc(&p, std::max<size_t>(bytes, 1));
   if (error == cudaErrorMemoryAllocation) {
     size_t free = 0, total = 0;
     Check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
@@ -31,7 +31,7 @@ absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) {
 
 absl::StatusOr<HostBuffer> AllocatePinned(size_t bytes) {
   void* p = nullptr;
-  const cudaError_t error = cudaHostAlloc(&p, bytes, cudaHostAllocDefault);
+  const cudaError_t error = cudaHostAlloc(&p, std::max<size_t>(bytes, 1), cudaHostAllocDefault);
   if (error != cudaSuccess) {
     return absl::ResourceExhaustedError(fmt::format("{} MiB of pinned host memory: {}",
                                                     (bytes >> 20) + 1, cudaGetErrorString(error)));

@@ -3,15 +3,14 @@
 // The threads of a block run in another order each time.
 #include "kernels/cuda/cuda_backend.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "kernels/ref/ref_backend.h"
+#include "tests/gpu/cuda_op_cases.h"
 #include "tests/gpu/emulate/machine.h"
-#include "tests/kernels/op_cases.h"
 #include "tests/sanitized.h"
 
 namespace catena {
@@ -21,14 +20,6 @@ using namespace testing_kernels;
 using emulate::Order;
 
 std::unique_ptr<Backend> Cuda(Activations a) { return *NewCudaBackend({.activations = a}); }
-
-constexpr DType kUnread[] = {DType::kQ5_0, DType::kQ5_1,  DType::kIQ4_NL, DType::kMXFP4,
-                             DType::kQ2_K, DType::kQ3_K,  DType::kQ4_K,   DType::kQ5_K,
-                             DType::kQ6_K, DType::kIQ4_XS};
-
-bool IsOf(const OpCase& c, std::string_view word) {
-  return (" " + c.op + " ").find(" " + std::string(word) + " ") != std::string::npos;
-}
 
 // The edges of SmallShapes that matter here, fewer under a sanitizer, and many rows whose softmax
 // runs a block merges itself.
@@ -44,43 +35,15 @@ OpShapes EmulatedShapes() {
   return shapes;
 }
 
-// How the backend computes a case: what the CPU computes in float32 by default goes to the tensor
-// cores here, and is asked for by name.
-Activations For(const OpCase& c) {
-  const bool widened = c.activations == Activations::kInt8 && IsOf(c, "f32");
-  return widened ? Activations::kF32 : c.activations;
-}
-
-void ExpectSame(const std::vector<float>& got, const std::vector<float>& expected, bool exact,
-                const std::string& what) {
-  if (exact) {
-    EXPECT_EQ(Bits(got), Bits(expected)) << what;
-    return;
-  }
-  ASSERT_EQ(got.size(), expected.size());
-  float largest = 0.0f, worst = 0.0f;
-  for (size_t i = 0; i < got.size(); ++i) {
-    largest = std::max(largest, std::fabs(expected[i]));
-    worst = std::max(worst, std::fabs(got[i] - expected[i]));
-    if (std::isnan(got[i])) worst = INFINITY;
-  }
-  EXPECT_LT(worst, 1e-5f * largest) << what;
-}
-
 TEST(CudaBackend, EveryOpIsThatOfTheReference) {
   int compared = 0;
-  for (const OpCase& c : OpCases(EmulatedShapes())) {
-    if (std::any_of(std::begin(kUnread), std::end(kUnread),
-                    [&](DType t) { return IsOf(c, Name(t)); })) {
-      continue;
-    }
+  for (const OpCase& c : CudaOpCases(EmulatedShapes())) {
     emulate::GlobalOptions().order = static_cast<Order>(compared++ % 3);
-    const auto ref = NewRefBackend(For(c)), cuda = Cuda(For(c));
+    const auto ref = NewRefBackend(CudaActivations(c)), cuda = Cuda(CudaActivations(c));
     const auto expected = c.make(*ref), op = c.make(*cuda);
     expected->Run();
     op->Run();
-    const bool exact = !IsOf(c, "bf16") || For(c) != Activations::kBf16;
-    ExpectSame(op->Result(), expected->Result(), exact, c.op + ", " + c.shape);
+    EXPECT_TRUE(IsRight(c, op->Result(), expected->Result())) << c.op << ", " << c.shape;
   }
   emulate::GlobalOptions().order = Order::kForward;
   EXPECT_GT(compared, 100);
