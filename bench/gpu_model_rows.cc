@@ -8,7 +8,7 @@
 #include "bench/gpu_rows.h"
 
 #include "model/rope_frequencies.h"
-#include "model/sampler/vocab_ops.h"
+#include "model/sampler/sampler.h"
 
 namespace catena {
 namespace {
@@ -39,7 +39,8 @@ std::vector<int32_t> TextOf(int length, int seed, int64_t vocab) {
 // Sequences of the engine that take their steps together.
 class ModelRows::Sequences {
  public:
-  explicit Sequences(Engine* engine) : engine_(engine) {}
+  explicit Sequences(Engine* engine)
+      : engine_(engine), greedy_(*Sampler::Make({}, engine->config().vocab_size)) {}
   ~Sequences() {
     for (const Sequence& s : sequences_) engine_->Close(s.id);
   }
@@ -106,11 +107,12 @@ class ModelRows::Sequences {
   }
   // The likeliest id after each.
   absl::Status Choose(absl::Span<Sequence> sequences, const StageRows& hidden) {
-    const HostRows logits = engine_->Logits(hidden, last_rows_);
+    LogitSource& logits = engine_->LogitsToSample(hidden, last_rows_);
     for (size_t i = 0; i < sequences.size(); ++i) {
-      ScanLogits({logits.row(static_cast<int64_t>(i)), static_cast<size_t>(logits.cols)}, &scan_);
-      if (!scan_.finite) return absl::InternalError("a logit is not finite");
-      sequences[i].next = {scan_.argmax};
+      CATENA_ASSIGN_OR_RETURN(
+          const SampledToken token,
+          greedy_.Sample(logits, static_cast<int64_t>(i), history_, 0, &scratch_));
+      sequences[i].next = {token.id};
     }
     return absl::OkStatus();
   }
@@ -118,7 +120,9 @@ class ModelRows::Sequences {
   Engine* engine_;
   std::vector<Sequence> sequences_;
   std::vector<int32_t> last_rows_;  // of the spans that run
-  LogitScan scan_;
+  const Sampler greedy_;
+  const TokenHistory history_{0};
+  SamplerScratch scratch_;
 };
 
 ModelRows::Sizes ModelRows::SizesOf(bool small) {

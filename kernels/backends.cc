@@ -24,7 +24,9 @@ constexpr Row kBackends[] = {
      }},
     // Only by its name, so far: it has run on no GPU yet.
     {"cuda",
-     [](const BackendOptions& o) { return NewCudaBackend({.activations = o.activations}); }},
+     [](const BackendOptions& o) {
+       return NewCudaBackend({.activations = o.activations, .device = o.device});
+     }},
 };
 
 }  // namespace

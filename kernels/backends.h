@@ -12,6 +12,7 @@ namespace catena {
 struct BackendOptions {
   int threads = 1;
   Activations activations = Activations::kInt8;
+  int device = 0;  // of the GPUs, where the backend runs on one
 };
 
 // `name` of the table, or "auto" for the best that this machine has. INVALID_ARGUMENT that lists

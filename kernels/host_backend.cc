@@ -41,6 +41,14 @@ HostRows HostBackend::Download(Stream&, const Rows& from, const HostBuffer&) {
   return {from.data.As<void>(), from.rows, from.cols, from.stride, from.dtype};
 }
 
+void HostBackend::TopLogitsOf(Stream&, const Rows& logits, const Rows& out) {
+  CATENA_CHECK(out.rows == logits.rows && out.stride == kTopLogitsWords);
+  for (int r = 0; r < logits.rows; ++r) {
+    out.data.As<TopLogits>()[r] = catena::TopLogitsOf(
+        {logits.data.As<float>() + r * logits.stride, static_cast<size_t>(logits.cols)});
+  }
+}
+
 absl::Status CheckPackable(absl::Span<const TensorView> tensors) {
   CATENA_CHECK(!tensors.empty());
   for (const TensorView& t : tensors) {

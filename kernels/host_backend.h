@@ -40,6 +40,8 @@ class HostBackend : public Backend {
   void Upload(Stream&, Batch* batch) override;
   void Copy(Stream& stream, const Rows& from, const Rows& to) override;
   HostRows Download(Stream&, const Rows& from, const HostBuffer& to) override;
+  bool shares_memory() const override { return true; }
+  void TopLogitsOf(Stream&, const Rows& logits, const Rows& out) override;
 
  private:
   Activations activations_;

@@ -32,6 +32,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -44,6 +45,7 @@
 #include "kernels/base/memory.h"
 #include "kernels/base/status.h"
 #include "kernels/base/tensor.h"
+#include "kernels/base/top_logits.h"
 
 namespace catena {
 
@@ -153,6 +155,8 @@ class Backend {
   virtual std::unique_ptr<Event> NewEvent() = 0;
   virtual absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) = 0;
   virtual absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) = 0;
+  // Of the device's memory; nothing where it is the host's, which is taken page by page.
+  virtual std::optional<int64_t> FreeBytes() const { return std::nullopt; }
   // A batch with room for these. REQUIRES: rows and wanted are what PaddedRows gives for some
   // number.
   absl::StatusOr<std::unique_ptr<Batch>> NewBatch(const BatchLimits& limits) {
@@ -174,6 +178,8 @@ class Backend {
   // again: in `to`, or where they are if the host can read them there. REQUIRES: to.bytes >=
   // from.rows * RowBytes(from.dtype, from.cols).
   virtual HostRows Download(Stream& stream, const Rows& from, const HostBuffer& to) = 0;
+  // Whether the host reads the device's memory where it is, so that a Download costs nothing.
+  virtual bool shares_memory() const { return false; }
   virtual int64_t KvPageBytes(const KvShape& shape) const = 0;
   virtual absl::StatusOr<std::unique_ptr<KvPool>> NewKvPool(const KvShape& shape, int pages) = 0;
 
@@ -249,6 +255,10 @@ class Backend {
   // y = (g / (1 + exp(-g))) * u.
   virtual void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w,
                           const Rows& out) = 0;
+
+  // out: (rows, kTopLogitsWords), in whose memory is a TopLogits a row of logits, as of TopLogitsOf
+  // in kernels/base/top_logits.h. REQUIRES: both float32, out dense.
+  virtual void TopLogitsOf(Stream& stream, const Rows& logits, const Rows& out) = 0;
 };
 
 }  // namespace catena

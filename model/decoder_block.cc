@@ -26,6 +26,16 @@ AttentionShape AttentionShapeOf(const ModelConfig& config) {
 
 }  // namespace
 
+int64_t WeightBytes(const DecoderBlock& block) {
+  int64_t bytes = 0;
+  for (const auto* weight :
+       {&block.attention_norm, &block.qkv, &block.qkv_bias, &block.q_norm, &block.k_norm,
+        &block.output, &block.mlp_norm, &block.gate_up, &block.down}) {
+    if (*weight != nullptr) bytes += (*weight)->bytes();
+  }
+  return bytes;
+}
+
 absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend) {
   CATENA_ASSIGN_OR_RETURN(BlockTensors t, checkpoint.Block(layer));
   DecoderBlock block;

@@ -22,6 +22,9 @@ struct DecoderBlock {
   std::unique_ptr<Weight> down;            // (hidden, intermediate)
 };
 
+// What its weights hold in memory.
+int64_t WeightBytes(const DecoderBlock& block);
+
 // Reads one block's tensors and packs them, giving mapped pages back as it goes.
 absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend);
 

@@ -10,4 +10,11 @@ void EndProcess(cudaError_t error, const char* call) {
   std::_Exit(EXIT_FAILURE);
 }
 
+void UseDevice(int device) {
+  thread_local int used = -1;
+  if (used == device) return;
+  Check(cudaSetDevice(device), "cudaSetDevice");
+  used = device;
+}
+
 }  // namespace catena::cuda

@@ -14,4 +14,7 @@ inline void Check(cudaError_t error, const char* call) {
   if (error != cudaSuccess) EndProcess(error, call);
 }
 
+// The device of what this thread makes and issues from here on; CUDA has one a thread.
+void UseDevice(int device);
+
 }  // namespace catena::cuda

@@ -21,15 +21,16 @@ using cuda::DeviceFloats;
 using cuda::Inputs;
 
 struct Device {
+  int number = 0;
   int multiprocessors = 0;
   int capability = 0;  // 10 * major + minor
   size_t shared_bytes = 0;
   bool multiplies_bf16() const { return capability >= 80; }
 };
 
-int Attribute(cudaDeviceAttr attribute) {
+int Attribute(cudaDeviceAttr attribute, int device) {
   int value = 0;
-  Check(cudaDeviceGetAttribute(&value, attribute, 0), "cudaDeviceGetAttribute");
+  Check(cudaDeviceGetAttribute(&value, attribute, device), "cudaDeviceGetAttribute");
   return value;
 }
 
@@ -98,14 +99,25 @@ class CudaBackend : public Backend {
   void EndStep(Stream& stream, bool) override { Of(stream).EndStep(); }
 
   absl::StatusOr<std::unique_ptr<Stream>> NewStream(const StepLimits& limits) override {
-    return CudaStream::New(limits, device_.multiprocessors);
+    return CudaStream::New(limits, device_.number, device_.multiprocessors);
   }
-  std::unique_ptr<Event> NewEvent() override { return std::make_unique<CudaEvent>(); }
+  std::unique_ptr<Event> NewEvent() override {
+    cuda::UseDevice(device_.number);
+    return std::make_unique<CudaEvent>();
+  }
   absl::StatusOr<DeviceBuffer> AllocateDevice(size_t bytes) override {
+    cuda::UseDevice(device_.number);
     return cuda::AllocateDevice(bytes);
   }
   absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) override {
+    cuda::UseDevice(device_.number);
     return cuda::AllocatePinned(bytes);
+  }
+  std::optional<int64_t> FreeBytes() const override {
+    cuda::UseDevice(device_.number);
+    size_t free = 0, total = 0;
+    Check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    return static_cast<int64_t>(free);
   }
 
   void Upload(Stream& stream, Batch* batch) override {
@@ -139,6 +151,7 @@ class CudaBackend : public Backend {
   absl::StatusOr<std::unique_ptr<Weight>> Pack(absl::Span<const TensorView> tensors,
                                                WeightRole role) override {
     CATENA_RETURN_IF_ERROR(CheckPackable(tensors));
+    cuda::UseDevice(device_.number);
     return CudaWeight::Make(tensors, role, FormatFor(tensors), &uploader_);
   }
   int64_t PackedBytes(absl::Span<const TensorView> tensors, WeightRole role) const override {
@@ -209,6 +222,12 @@ class CudaBackend : public Backend {
     Linear(Of(stream), inputs, Of(w), /*add=*/true, out);
   }
 
+  void TopLogitsOf(Stream& stream, const Rows& logits, const Rows& out) override {
+    if (Of(stream).replays()) return;
+    CATENA_CHECK(out.rows == logits.rows && out.stride == kTopLogitsWords);
+    cuda::TopOfRows(Of(stream).get(), Floats(logits), out.data.As<TopLogits>());
+  }
+
  private:
   InputFormat FormatFor(absl::Span<const TensorView> tensors) const {
     std::vector<DType> dtypes;
@@ -269,7 +288,7 @@ absl::StatusOr<std::unique_ptr<KvPool>> CudaBackend::NewKvPool(const KvShape& sh
                     shape.head_dim, Name(shape.dtype)));
   }
   CATENA_ASSIGN_OR_RETURN(DeviceBuffer buffer,
-                          cuda::AllocateDevice(static_cast<size_t>(pages * KvPageBytes(shape))));
+                          AllocateDevice(static_cast<size_t>(pages * KvPageBytes(shape))));
   return std::make_unique<CudaKvPool>(shape, pages, std::move(buffer));
 }
 
@@ -283,12 +302,19 @@ absl::StatusOr<std::unique_ptr<Backend>> NewCudaBackend(const CudaOptions& optio
         "the backend cuda found no NVIDIA GPU, or no driver for it ({}); use another --backend",
         cudaGetErrorString(error)));
   }
-  Check(cudaSetDevice(0), "cudaSetDevice");
+  if (options.device < 0 || options.device >= count) {
+    return absl::InvalidArgumentError(
+        fmt::format("--device {}: this machine has {} GPU{}, counted from 0", options.device, count,
+                    count == 1 ? "" : "s"));
+  }
+  cuda::UseDevice(options.device);
+  const auto attribute = [&](cudaDeviceAttr name) { return Attribute(name, options.device); };
   const Device device{
-      .multiprocessors = Attribute(cudaDevAttrMultiProcessorCount),
-      .capability = 10 * Attribute(cudaDevAttrComputeCapabilityMajor) +
-                    Attribute(cudaDevAttrComputeCapabilityMinor),
-      .shared_bytes = static_cast<size_t>(Attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin))};
+      .number = options.device,
+      .multiprocessors = attribute(cudaDevAttrMultiProcessorCount),
+      .capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
+                    attribute(cudaDevAttrComputeCapabilityMinor),
+      .shared_bytes = static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin))};
   constexpr int kLeast = 75;
   if (device.capability < kLeast) {
     return absl::UnimplementedError(

@@ -13,9 +13,11 @@ namespace catena {
 struct CudaOptions {
   // kInt8 is taken for kBf16: what costs the CPU time is free here.
   Activations activations = Activations::kBf16;
+  int device = 0;  // as CUDA counts them
 };
 
-// UNIMPLEMENTED where there is no GPU or no driver, or this build has no CUDA.
+// UNIMPLEMENTED where there is no GPU or no driver, or this build has no CUDA; INVALID_ARGUMENT
+// where there is no such device.
 absl::StatusOr<std::unique_ptr<Backend>> NewCudaBackend(const CudaOptions& options);
 
 }  // namespace catena

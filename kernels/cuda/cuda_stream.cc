@@ -19,7 +19,7 @@ bool CudaEvent::Ready() {
   return true;
 }
 
-absl::StatusOr<std::unique_ptr<CudaStream>> CudaStream::New(const StepLimits& limits,
+absl::StatusOr<std::unique_ptr<CudaStream>> CudaStream::New(const StepLimits& limits, int device,
                                                             int multiprocessors) {
   constexpr int kMostRows = 65535;  // of a grid
   if (limits.rows > kMostRows) {
@@ -27,7 +27,9 @@ absl::StatusOr<std::unique_ptr<CudaStream>> CudaStream::New(const StepLimits& li
         "the backend cuda takes batches of {} rows at most, not of {}", kMostRows, limits.rows));
   }
   std::unique_ptr<CudaStream> stream(new CudaStream);
+  UseDevice(device);
   stream->limits_ = limits;
+  stream->device_ = device;
   stream->multiprocessors_ = multiprocessors;
   const AttentionShape& a = limits.attention;
   const auto floats = [](int64_t n) {
@@ -50,7 +52,7 @@ CudaStream::~CudaStream() {
   for (const auto& [shape, graph] : graphs_) {
     if (graph != nullptr) cudaGraphExecDestroy(graph);
   }
-  cudaStreamDestroy(stream_);
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);  // none where memory lacked
 }
 
 void CudaStream::BeginStep(const Batch& batch) {
@@ -70,7 +72,7 @@ void CudaStream::BeginStep(const Batch& batch) {
     step_ = Step::kReplayed;
   } else {
     step_ = Step::kRecorded;
-    Check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+    Check(cudaStreamBeginCapture(get(), cudaStreamCaptureModeThreadLocal),
           "cudaStreamBeginCapture");
   }
 }
@@ -79,22 +81,22 @@ void CudaStream::EndStep() {
   CATENA_CHECK(step_ != Step::kNone);
   if (step_ == Step::kRecorded) {
     cudaGraph_t graph = nullptr;
-    Check(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+    Check(cudaStreamEndCapture(get(), &graph), "cudaStreamEndCapture");
     Check(cudaGraphInstantiate(&graphs_[shape_], graph, 0), "cudaGraphInstantiate");
     Check(cudaGraphDestroy(graph), "cudaGraphDestroy");
   }
   if (step_ != Step::kIssued) {
-    Check(cudaGraphLaunch(graphs_.at(shape_), stream_), "cudaGraphLaunch");
+    Check(cudaGraphLaunch(graphs_.at(shape_), get()), "cudaGraphLaunch");
   }
   step_ = Step::kNone;
 }
 
 void CudaStream::Record(Event* event) {
-  Check(cudaEventRecord(static_cast<CudaEvent*>(event)->get(), stream_), "cudaEventRecord");
+  Check(cudaEventRecord(static_cast<CudaEvent*>(event)->get(), get()), "cudaEventRecord");
 }
 
 void CudaStream::Wait(const Event& event) {
-  Check(cudaStreamWaitEvent(stream_, static_cast<const CudaEvent&>(event).get(), 0),
+  Check(cudaStreamWaitEvent(get(), static_cast<const CudaEvent&>(event).get(), 0),
         "cudaStreamWaitEvent");
 }
 

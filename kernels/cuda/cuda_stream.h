@@ -34,7 +34,7 @@ inline constexpr int kRowBuckets[] = {0, 1, 2, 4, 8, 12, 16, 24, 32, 48, kGraphR
 
 class CudaStream : public Stream {
  public:
-  static absl::StatusOr<std::unique_ptr<CudaStream>> New(const StepLimits& limits,
+  static absl::StatusOr<std::unique_ptr<CudaStream>> New(const StepLimits& limits, int device,
                                                          int multiprocessors);
   ~CudaStream() override;
 
@@ -48,7 +48,11 @@ class CudaStream : public Stream {
   void EndStep();
   bool replays() const { return step_ == Step::kReplayed; }
 
-  cudaStream_t get() const { return stream_; }
+  // To issue to, from this thread.
+  cudaStream_t get() const {
+    UseDevice(device_);
+    return stream_;
+  }
   // Room for the inputs of a linear layer. REQUIRES: within the limits.
   Inputs InputsFor(InputFormat format, int rows, int64_t cols) const;
   // Room for the outputs of attention.
@@ -65,7 +69,7 @@ class CudaStream : public Stream {
 
   cudaStream_t stream_ = nullptr;
   StepLimits limits_;
-  int multiprocessors_ = 0;
+  int device_ = 0, multiprocessors_ = 0;
   DeviceBuffer values_, scales_, attention_, runs_, slabs_;
   Step step_ = Step::kNone;
   Shape shape_;

@@ -12,6 +12,7 @@
 #include "kernels/base/batch_view.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/input_format.h"
+#include "kernels/base/top_logits.h"
 
 namespace catena::cuda {
 
@@ -126,5 +127,8 @@ struct LinearScratch {
 };
 inline constexpr int kSlabs = 8, kSplitRows = 64, kTileOutputs = 128;
 void LinearBf16(cudaStream_t stream, const LinearLayer& layer, const LinearScratch& scratch);
+
+// out: (rows)
+void TopOfRows(cudaStream_t stream, const DeviceFloats& logits, TopLogits* out);
 
 }  // namespace catena::cuda

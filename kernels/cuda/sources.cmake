@@ -10,6 +10,7 @@ set(CATENA_CUDA_KERNELS
   linear_int8.cu
   rotary_append.cu
   rotary_factors.cu
+  top_logits.cu
 )
 set(CATENA_CUDA_HOST
   check.cc

@@ -67,6 +67,20 @@ void Candidates::GatherTopK(absl::Span<const float> logits, const LogitScan& sca
       [&](size_t i) { return logits_[i] > kth || (logits_[i] == kth && room > 0 && room-- > 0); });
 }
 
+void Candidates::Take(const TopLogits& top, int k) {
+  ranked_.clear();
+  for (int i = 0; i < k; ++i)
+    ranked_.push_back({.key = 0, .id = top.ids[i], .weight = top.logits[i]});
+  std::sort(ranked_.begin(), ranked_.end());
+  ids_.clear();
+  logits_.clear();
+  weights_.clear();
+  for (const Ranked& r : ranked_) {
+    ids_.push_back(r.id);
+    logits_.push_back(static_cast<float>(r.weight));
+  }
+}
+
 void Candidates::Weigh(double max, double inv_temperature) {
   weights_.resize(ids_.size());
   SoftmaxWeights(logits_, max, inv_temperature, weights_.data());

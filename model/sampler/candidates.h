@@ -11,6 +11,7 @@
 
 #include "absl/types/span.h"
 
+#include "kernels/base/top_logits.h"
 #include "model/sampler/vocab_ops.h"
 
 namespace catena {
@@ -23,6 +24,9 @@ class Candidates {
 
   // Takes the k ids of the largest logits; of equal ones the lowest ids. REQUIRES: k >= 1.
   void GatherTopK(absl::Span<const float> logits, const LogitScan& scan, size_t k);
+
+  // Takes the first k of these. REQUIRES: k <= top.count.
+  void Take(const TopLogits& top, int k);
 
   // Sets every weight to e^((logit - max) * inv_temperature).
   void Weigh(double max, double inv_temperature);

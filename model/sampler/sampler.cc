@@ -76,6 +76,40 @@ absl::StatusOr<SampledToken> Sampler::Sample(absl::Span<const float> logits,
   return token;
 }
 
+absl::StatusOr<SampledToken> Sampler::Sample(LogitSource& logits, int64_t row,
+                                             const TokenHistory& history, uint32_t sequence_index,
+                                             SamplerScratch* scratch) const {
+  if (const TopLogits* top = logits.Top(row); top != nullptr && !params_.logprobs) {
+    const std::optional<int32_t> id = SampleTop(*top, history, sequence_index, scratch);
+    if (id) return SampledToken{.id = *id, .logprob = 0, .top = {}};
+  }
+  return Sample(logits.All(row), history, sequence_index, scratch);
+}
+
+std::optional<int32_t> Sampler::SampleTop(const TopLogits& top, const TokenHistory& history,
+                                          uint32_t sequence_index, SamplerScratch* scratch) const {
+  if (top.finite == 0 || Adjusts(history)) return std::nullopt;
+  if (greedy_) return top.ids[0];
+  const float max = top.logits[0];
+  // How many the first filter keeps.
+  auto kept = static_cast<int>(std::min<size_t>(top_k_, top.count));
+  if (top_k_ == static_cast<size_t>(vocab_size_)) {
+    if (params_.top_p < 1.0 || params_.min_p <= 0.0) return std::nullopt;
+    const float least = MinPFrom(max);
+    if (top.count < vocab_size_ && top.logits[top.count - 1] >= least) return std::nullopt;
+    while (kept > 0 && top.logits[kept - 1] < least) --kept;
+  } else if (top_k_ > static_cast<size_t>(top.count)) {
+    return std::nullopt;
+  }
+  scratch->candidates.Take(top, kept);
+  scratch->candidates.Weigh(max, inv_temperature_);
+  if (top_k_ < static_cast<size_t>(vocab_size_) && params_.top_p < 1.0) {
+    scratch->candidates.KeepTopMass(params_.top_p * scratch->candidates.TotalWeight());
+  }
+  Narrow(max, &scratch->candidates);
+  return scratch->candidates.Pick(UniformDraw(params_.seed, sequence_index, history.size()));
+}
+
 absl::StatusOr<std::vector<TokenProbability>> Sampler::Distribution(absl::Span<const float> logits,
                                                                     const TokenHistory& history,
                                                                     SamplerScratch* scratch) const {
@@ -99,7 +133,7 @@ absl::StatusOr<absl::Span<const float>> Sampler::Prepare(absl::Span<const float>
   LogitScan& scan = scratch->scan;
   ScanLogits(logits, &scan);
   if (!scan.finite) return NonFiniteError(logits, history.size());
-  if (params_.logit_bias.empty() && !penalises_ && !MasksStopIds(history)) return logits;
+  if (!Adjusts(history)) return logits;
 
   std::vector<float>& adjusted = scratch->adjusted;
   adjusted.assign(logits.begin(), logits.end());
@@ -149,18 +183,20 @@ void Sampler::Select(absl::Span<const float> logits, SamplerScratch* scratch) co
   } else if (top_p) {
     GatherTopMass(logits, scratch);
   } else {
-    // Of min-p's threshold a little less, for the rounding of Log; KeepHeavy is exact.
-    constexpr double kSlack = 1e-6;
-    candidates.Gather(logits, scan,
-                      params_.min_p > 0.0 ? GatherFrom(scan.max, exact::Log(params_.min_p) - kSlack,
-                                                       inv_temperature_)
-                                          : kMasked);
+    candidates.Gather(logits, scan, params_.min_p > 0.0 ? MinPFrom(scan.max) : kMasked);
     candidates.Weigh(scan.max, inv_temperature_);
   }
-  if (params_.min_p > 0.0) candidates.KeepHeavy(params_.min_p);
-  if (params_.typical_p < 1.0) {
-    candidates.KeepTypical(params_.typical_p, scan.max, inv_temperature_);
-  }
+  Narrow(scan.max, &candidates);
+}
+
+float Sampler::MinPFrom(float max) const {
+  constexpr double kSlack = 1e-6;  // for the rounding of Log; KeepHeavy is exact
+  return GatherFrom(max, exact::Log(params_.min_p) - kSlack, inv_temperature_);
+}
+
+void Sampler::Narrow(double max, Candidates* candidates) const {
+  if (params_.min_p > 0.0) candidates->KeepHeavy(params_.min_p);
+  if (params_.typical_p < 1.0) candidates->KeepTypical(params_.typical_p, max, inv_temperature_);
 }
 
 void Sampler::GatherTopMass(absl::Span<const float> logits, SamplerScratch* scratch) const {

@@ -36,6 +36,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -44,6 +45,7 @@
 #include "model/sampler/candidates.h"
 #include "model/sampler/finish.h"
 #include "model/sampler/log_softmax.h"
+#include "model/sampler/logit_source.h"
 #include "model/sampler/params.h"
 #include "model/sampler/token_history.h"
 #include "model/sampler/vocab_ops.h"
@@ -82,6 +84,11 @@ class Sampler {
   absl::StatusOr<SampledToken> Sample(absl::Span<const float> logits, const TokenHistory& history,
                                       uint32_t sequence_index, SamplerScratch* scratch) const;
 
+  // The same of a row of `logits`, of its largest where they decide: greedily, by top-k of as many
+  // and by min-p where it keeps no more, as long as the logits are taken as they came.
+  absl::StatusOr<SampledToken> Sample(LogitSource& logits, int64_t row, const TokenHistory& history,
+                                      uint32_t sequence_index, SamplerScratch* scratch) const;
+
   // The distribution that Sample draws from, in id order, without what has no chance. Same errors.
   absl::StatusOr<std::vector<TokenProbability>> Distribution(absl::Span<const float> logits,
                                                              const TokenHistory& history,
@@ -101,10 +108,22 @@ class Sampler {
 
   // Steps 6 to 10, to scratch->candidates.
   void Select(absl::Span<const float> logits, SamplerScratch* scratch) const;
+  // No logit below it passes min-p.
+  float MinPFrom(float max) const;
+  // The filters behind the first one, of what was gathered and weighed.
+  void Narrow(double max, Candidates* candidates) const;
   void GatherTopMass(absl::Span<const float> logits, SamplerScratch* scratch) const;
 
   // Step 11 without a filter before it, over the whole vocabulary.
   int32_t PickFromAll(absl::Span<const float> logits, double share, SamplerScratch* scratch) const;
+
+  // Whether steps 1 to 5 change a logit.
+  bool Adjusts(const TokenHistory& history) const {
+    return !params_.logit_bias.empty() || penalises_ || MasksStopIds(history);
+  }
+  // Sample of the largest logits of a row; nothing where they do not decide.
+  std::optional<int32_t> SampleTop(const TopLogits& top, const TokenHistory& history,
+                                   uint32_t sequence_index, SamplerScratch* scratch) const;
 
   bool MasksStopIds(const TokenHistory& history) const {
     return !stop_ids_.empty() && history.n_output() < params_.min_tokens;

@@ -64,7 +64,7 @@ bool HeadActor::Work() {
   }
   if (!parts_->head->Ready()) return true;
   running_ = false;
-  core.Complete(parts_->head->Finish().row(0), std::chrono::steady_clock::now());
+  core.Complete(*parts_->head, std::chrono::steady_clock::now());
   Flush();
   return true;
 }

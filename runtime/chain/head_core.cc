@@ -141,11 +141,12 @@ const std::vector<RowRun>* HeadCore::NextBatch(Instant now) {
   return batch_.empty() ? nullptr : &batch_;
 }
 
-void HeadCore::Complete(const float* logits, Instant now) {
+void HeadCore::Complete(LogitSource& logits, Instant now) {
   const std::vector<HeadSequence*>& running = receiving_.queue().running();
+  int64_t row = 0;
   for (size_t i = 0; i < running.size(); ++i) {
-    for (int64_t row = 0; row < spans_[i].rows; ++row, logits += options_.vocab_size) {
-      Take(running[i], spans_[i].first_position + row, logits, now);
+    for (int64_t n = 0; n < spans_[i].rows; ++n, ++row) {
+      Take(running[i], spans_[i].first_position + n, logits, row, now);
     }
   }
   SendTokens();
@@ -153,13 +154,13 @@ void HeadCore::Complete(const float* logits, Instant now) {
   receiving_.Finished(batch_rows_, now);
 }
 
-void HeadCore::Take(HeadSequence* s, int64_t position, const float* logits, Instant now) {
+void HeadCore::Take(HeadSequence* s, int64_t position, LogitSource& logits, int64_t row,
+                    Instant now) {
   const Intake& intake = s->intake;
   // Nobody's, of a round that is no more, or of an id that will be rolled back.
   const bool stale = intake.rewind && position >= *intake.rewind;
   if (intake.closed || stale || s->rejected()) return;
-  absl::StatusOr<std::optional<Token>> token =
-      s->TakeRow(position, {logits, static_cast<size_t>(options_.vocab_size)}, &scratch_);
+  absl::StatusOr<std::optional<Token>> token = s->TakeRow(position, logits, row, &scratch_);
   if (!token.ok()) return receiving_.End(intake.key, intake.life, token.status());
   if (!token->has_value()) return;
   Collect(**token);

@@ -39,7 +39,7 @@ class HeadCore final : public Core {
   // running.
   const std::vector<RowRun>* NextBatch(Instant now);
   // Their logits, (rows, vocab_size).
-  void Complete(const float* logits, Instant now);
+  void Complete(LogitSource& logits, Instant now);
 
   // From here on no new sequences are taken, and those that are here had better leave.
   void Drain();
@@ -66,7 +66,7 @@ class HeadCore final : public Core {
   void Repeat(HeadSequence* s, Instant now);
 
   // Results.
-  void Take(HeadSequence* s, int64_t position, const float* logits, Instant now);
+  void Take(HeadSequence* s, int64_t position, LogitSource& logits, int64_t row, Instant now);
   void Collect(const Token& token);
   void SendTokens();
 

@@ -55,9 +55,8 @@ int64_t HeadSequence::RunnableRows() const {
   return intake.inbox.queued() - (looks_ahead ? 1 : 0);
 }
 
-absl::StatusOr<std::optional<Token>> HeadSequence::TakeRow(int64_t position,
-                                                           absl::Span<const float> logits,
-                                                           SamplerScratch* scratch) {
+absl::StatusOr<std::optional<Token>> HeadSequence::TakeRow(int64_t position, LogitSource& logits,
+                                                           int64_t row, SamplerScratch* scratch) {
   history_.Append(ids_[position]);
   if (position + 1 < next_token_) {
     CATENA_REACHED(kRowWasSampledBefore);
@@ -65,10 +64,10 @@ absl::StatusOr<std::optional<Token>> HeadSequence::TakeRow(int64_t position,
   }
   Token token{.sequence = intake.key, .life = intake.life, .position = position + 1, .token = {}};
   if (scores()) {
-    CATENA_ASSIGN_OR_RETURN(token.token, Score(position, logits, &scratch->log_softmax));
+    CATENA_ASSIGN_OR_RETURN(token.token, Score(position, logits.All(row), &scratch->log_softmax));
   } else {
     CATENA_ASSIGN_OR_RETURN(token.token,
-                            sampler_.Sample(logits, history_, open.sequence_index, scratch));
+                            sampler_.Sample(logits, row, history_, open.sequence_index, scratch));
     last_sampled_ = token.token.id;
   }
   next_token_ = token.position + 1;

@@ -33,7 +33,7 @@ struct HeadSequence {
   bool rejected() const;
   // What comes of the logits (vocab_size) of the next position: the token after it, unless it was
   // sampled before. REQUIRES: !rejected().
-  absl::StatusOr<std::optional<Token>> TakeRow(int64_t position, absl::Span<const float> logits,
+  absl::StatusOr<std::optional<Token>> TakeRow(int64_t position, LogitSource& logits, int64_t row,
                                                SamplerScratch* scratch);
   // Results for positions below have come.
   void Confirm(int64_t position);

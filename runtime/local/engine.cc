@@ -7,9 +7,10 @@ namespace catena {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const Checkpoint& checkpoint,
                                                      const EngineOptions& options,
                                                      const LoadProgress& progress) {
-  CATENA_ASSIGN_OR_RETURN(
-      auto backend, NewBackend(options.backend,
-                               {.threads = options.threads, .activations = options.activations}));
+  CATENA_ASSIGN_OR_RETURN(auto backend,
+                          NewBackend(options.backend, {.threads = options.threads,
+                                                       .activations = options.activations,
+                                                       .device = options.device}));
   return Load(checkpoint, options, std::move(backend), progress);
 }
 

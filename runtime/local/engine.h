@@ -17,6 +17,7 @@ namespace catena {
 struct EngineOptions {
   std::string backend = "auto";
   int threads = 1;
+  int device = 0;  // see BackendOptions
   Activations activations = Activations::kInt8;
   DType kv_dtype = DType::kF16;
   std::vector<LayerRange> layers;  // empty: one stage of all blocks
@@ -55,6 +56,12 @@ class Engine {
   // RESOURCE_EXHAUSTED before anything ran.
   absl::StatusOr<StageRows> Forward(absl::Span<const StageSpan> spans);
 
+  // The same for a sampler, until the next call.
+  LogitSource& LogitsToSample(const StageRows& hidden, absl::Span<const int32_t> rows) {
+    head_->Start(hidden, rows);
+    head_->Wait();
+    return *head_;
+  }
   // Logits of chosen rows of what Forward returned.
   HostRows Logits(const StageRows& hidden, absl::Span<const int32_t> rows) {
     head_->Start(hidden, rows);

@@ -80,13 +80,12 @@ class Generation {
     }
     for (size_t begin = 0; begin < wanted_.size();) {
       const size_t n = std::min<size_t>(engine_->options().max_logit_rows, wanted_.size() - begin);
-      const HostRows logits =
-          engine_->Logits(hidden, absl::Span<const int32_t>(wanted_).subspan(begin, n));
+      LogitSource& logits =
+          engine_->LogitsToSample(hidden, absl::Span<const int32_t>(wanted_).subspan(begin, n));
       for (size_t i = 0; i < n; ++i) {
         Sequence* s = sampling_[begin + i];
         if (s->done || s->rejected) continue;
-        const absl::Span<const float> row(logits.row(i), static_cast<size_t>(logits.cols));
-        CATENA_RETURN_IF_ERROR(TakeToken(row, s));
+        CATENA_RETURN_IF_ERROR(TakeToken(logits, static_cast<int64_t>(i), s));
       }
       begin += n;
     }
@@ -195,10 +194,11 @@ class Generation {
     return engine_->Truncate(s->id, right);
   }
 
-  absl::Status TakeToken(absl::Span<const float> logits, Sequence* s) {
+  absl::Status TakeToken(LogitSource& logits, int64_t row, Sequence* s) {
     const Sampler& sampler = *request_.sampler;
     TokenEvent event{.sequence = s->index, .token = {}, .finish = {}};
-    CATENA_ASSIGN_OR_RETURN(event.token, sampler.Sample(logits, s->history, s->index, &scratch_));
+    CATENA_ASSIGN_OR_RETURN(event.token,
+                            sampler.Sample(logits, row, s->history, s->index, &scratch_));
     s->history.Append(event.token.id);
     ++tokens_;
     if (s->accepted < s->drafts.size()) {

@@ -20,6 +20,9 @@ absl::StatusOr<std::unique_ptr<Head>> Head::Load(const Checkpoint& checkpoint, i
   const int64_t logits_bytes = RowBytes(DType::kF32, config.vocab_size);
   CATENA_ASSIGN_OR_RETURN(head->logits_, backend->AllocateDevice(padded * logits_bytes));
   CATENA_ASSIGN_OR_RETURN(head->fetched_, backend->AllocateHost(max_rows * logits_bytes));
+  if (backend->shares_memory()) return head;
+  CATENA_ASSIGN_OR_RETURN(head->top_, backend->AllocateDevice(padded * sizeof(TopLogits)));
+  CATENA_ASSIGN_OR_RETURN(head->fetched_top_, backend->AllocateHost(max_rows * sizeof(TopLogits)));
   return head;
 }
 
@@ -54,14 +57,32 @@ void Head::Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_
   backend_->BeginStep(*stream_, *wanted_);
   backend_->NormLinear(*stream_, hidden, wanted_.get(), *weights_.norm,
                        static_cast<float>(config_.rms_norm_eps), *weights_.lm_head, logits);
+  const Rows top = top_.As(logits.rows, kTopLogitsWords, DType::kF32);
+  const bool far = !backend_->shares_memory();
+  if (far) backend_->TopLogitsOf(*stream_, logits, top);
   backend_->EndStep(*stream_, another_soon);
-  result_ = backend_->Download(*stream_, logits.Slice(0, n), fetched_);
+  if (far) backend_->Download(*stream_, top.Slice(0, n), fetched_top_);
+  result_ = logits.Slice(0, n);
   stream_->Record(done_.get());
 }
 
-HostRows Head::Finish() {
+const TopLogits* Head::Top(int64_t row) {
+  return backend_->shares_memory() ? nullptr
+                                   : static_cast<const TopLogits*>(fetched_top_.data) + row;
+}
+
+absl::Span<const float> Head::All(int64_t row) {
+  const HostRows logits = Fetch(result_.Slice(static_cast<int>(row), 1));
+  return {logits.row(0), static_cast<size_t>(logits.cols)};
+}
+
+HostRows Head::Finish() { return Fetch(result_); }
+
+HostRows Head::Fetch(const Rows& logits) {
+  const HostRows fetched = backend_->Download(*stream_, logits, fetched_);
+  stream_->Record(done_.get());
   done_->Wait();
-  return result_;
+  return fetched;
 }
 
 }  // namespace catena

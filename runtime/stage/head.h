@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "model/decoder_block.h"
+#include "model/sampler/logit_source.h"
 #include "runtime/stage/stage.h"
 
 namespace catena {
 
-class Head {
+// Its rows' logits are those of the last Start, once that is done.
+class Head final : public LogitSource {
  public:
   // max_rows: rows that may want logits at a time.
   static absl::StatusOr<std::unique_ptr<Head>> Load(const Checkpoint& checkpoint, int max_rows,
@@ -24,14 +26,20 @@ class Head {
   void Start(absl::Span<const HostRows> hidden, bool another_soon);
   // Whether what Start began is done; Finish would not wait.
   bool Ready() { return done_->Ready(); }
+  void Wait() { done_->Wait(); }
+  // Where the host does not share the device's memory, only the largest have come by then, and All
+  // fetches a row. REQUIRES: Start is done.
+  const TopLogits* Top(int64_t row) override;
+  absl::Span<const float> All(int64_t row) override;
   // The logits (rows, vocab), valid until the next Start. Waits for them.
   HostRows Finish();
-  ~Head();
+  ~Head() override;
 
  private:
   Head(const ModelConfig& config, int max_rows, Backend* backend)
       : config_(config), max_rows_(max_rows), backend_(backend) {}
 
+  HostRows Fetch(const Rows& logits);
   void Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_soon);
 
   ModelConfig config_;
@@ -45,7 +53,10 @@ class Head {
   DeviceBuffer input_;   // (max_rows, hidden)
   DeviceBuffer logits_;  // (padded max_rows, vocab)
   HostBuffer fetched_;   // (max_rows, vocab)
-  HostRows result_;      // of the last Start
+  Rows result_;          // the logits of the last Start
+  // Where the host does not share the device's memory.
+  DeviceBuffer top_;        // (padded max_rows, kTopLogitsWords)
+  HostBuffer fetched_top_;  // (max_rows, kTopLogitsWords)
 };
 
 }  // namespace catena

@@ -19,9 +19,9 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Load(const Checkpoint& checkpoint,
                                               config, backend->PaddedRows(options.max_rows))));
   stage->taken_ = backend->NewEvent();
   stage->done_ = backend->NewEvent();
-  CATENA_RETURN_IF_ERROR(stage->LoadWeights(checkpoint, progress));
-  CATENA_RETURN_IF_ERROR(stage->LoadFrequencies());
   CATENA_RETURN_IF_ERROR(stage->AllocateMemory());
+  CATENA_RETURN_IF_ERROR(stage->LoadFrequencies());
+  CATENA_RETURN_IF_ERROR(stage->LoadWeights(checkpoint, progress));
   return stage;
 }
 
@@ -38,9 +38,24 @@ absl::Status Stage::LoadWeights(const Checkpoint& checkpoint, const LoadProgress
   for (int layer = options_.layers.begin; layer < options_.layers.end; ++layer) {
     CATENA_ASSIGN_OR_RETURN(DecoderBlock block, LoadBlock(checkpoint, layer, backend_));
     blocks_.push_back(std::move(block));
+    if (blocks_.size() == 1) CATENA_RETURN_IF_ERROR(CheckRoom());
     if (progress) progress(static_cast<double>(blocks_.size()) / options_.layers.size());
   }
   return absl::OkStatus();
+}
+
+// That a device has room for as many blocks more as the first one shows.
+absl::Status Stage::CheckRoom() const {
+  const std::optional<int64_t> free = backend_->FreeBytes();
+  const int64_t block = WeightBytes(blocks_[0]);
+  const int64_t needed = (options_.layers.size() - 1) * block;
+  if (!free || needed <= *free) return absl::OkStatus();
+  return absl::ResourceExhaustedError(fmt::format(
+      "the GPU lacks memory: blocks {}-{} need {} MiB more, and {} MiB are free beside a cache of "
+      "{} MiB: it has room for {} of these {} blocks; give it fewer (--layers) or a smaller cache "
+      "(--kv-memory)",
+      options_.layers.begin, options_.layers.end, (needed >> 20) + 1, *free >> 20,
+      pool_->pages() * pool_->page_bytes() >> 20, 1 + *free / block, options_.layers.size()));
 }
 
 absl::Status Stage::LoadFrequencies() {

@@ -101,6 +101,7 @@ class Stage {
   Stage(const ModelConfig& config, const StageOptions& options, Backend* backend)
       : config_(config), options_(options), backend_(backend) {}
   absl::Status LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress);
+  absl::Status CheckRoom() const;
   absl::Status LoadFrequencies();
   absl::Status AllocateMemory();
   absl::Status CheckRotary(SequenceId id, int rotary) const;

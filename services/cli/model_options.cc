@@ -63,13 +63,15 @@ void ComputeOptions::Declare(App& app) {
   app.AddOption("--activations", &activations, kActivationsHelp).OneOf(kActivations);
   app.AddOption("--kv-dtype", &kv_dtype, "f16 (default) or f32").OneOf({"f16", "f32"});
   app.AddOption("--backend", &backend, "auto (default), " + BackendNames());
+  app.AddOption("--device", &device, kDeviceHelp).Range(0, 1023);
 }
 
 BackendOptions ComputeOptions::ForBackend() const {
   return {.threads = threads > 0 ? threads : UsableCores(),
           .activations = activations == "f32"    ? Activations::kF32
                          : activations == "bf16" ? Activations::kBf16
-                                                 : Activations::kInt8};
+                                                 : Activations::kInt8,
+          .device = device};
 }
 
 void RunOptions::Declare(App& app) {
@@ -141,6 +143,7 @@ absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Model& model, const Run
   CATENA_ASSIGN_OR_RETURN(const auto layers, Cuts(options, model.config().n_layers));
   const EngineOptions engine{.backend = options.backend,
                              .threads = options.ForBackend().threads,
+                             .device = options.device,
                              .activations = options.ForBackend().activations,
                              .kv_dtype = options.KvDType(),
                              .layers = layers,

@@ -154,6 +154,7 @@ void DeclareHandedOn(App& app, UpOptions* o) {
   HandOn(app, "--activations", kActivationsHelp, &o->stage_flags).OneOf(kActivations);
   HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->stage_flags).OneOf({"f16", "f32"});
   HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
+  HandOn(app, "--device", kDeviceHelp, &o->stage_flags).Range(0, 1023);
   HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
   app.AddOption("--kv-memory", &o->kv_memory,
                 "Of each shard's KV cache, as 2GiB (default: half of the machine's for all)")

@@ -19,7 +19,8 @@ void Drive(FuzzedDataProvider* data) {
     std::vector<float> logits(running * MessageMaker::kVocab);
     for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i % 5);
     running = 0;
-    core.Complete(logits.data(), now);
+    LogitsAtHand source(logits.data(), MessageMaker::kVocab);
+    core.Complete(source, now);
   };
   while (data->remaining_bytes() > 0) {
     now += std::chrono::milliseconds(make.Int(0, 100));

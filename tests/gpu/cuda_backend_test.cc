@@ -4,6 +4,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <cmath>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -157,6 +158,22 @@ TEST(CudaBackend, ARecordedStepReadsTheBatchAnew) {
     cuda->Embed(*stream, *weight, *fresh, expected.rows());
     EXPECT_EQ(Bits(Fetch(*cuda, *stream, rows.Slice(0, n))), Bits(expected.Values())) << n;
   }
+}
+
+// CUDA has a current device a thread; what a backend issues goes to its own, from whichever thread.
+TEST(CudaBackend, AnotherGpuComputesFromAnyThread) {
+  emulate::GlobalOptions().devices = 2;
+  const auto refused = NewCudaBackend({.activations = Activations::kBf16, .device = 2});
+  EXPECT_THAT(std::string(Message(refused.status())),
+              ::testing::HasSubstr("--device 2: this machine has 2 GPUs, counted from 0"));
+  const auto second = *NewCudaBackend({.activations = Activations::kBf16, .device = 1});
+  const auto first = Cuda(Activations::kBf16);
+  NormLinearRun here(*first, DType::kBF16, 33, 64, 3);
+  here.Run();
+  NormLinearRun there(*second, DType::kBF16, 33, 64, 3);
+  std::thread([&] { there.Run(); }).join();
+  EXPECT_EQ(Bits(there.Result()), Bits(here.Result()));
+  emulate::GlobalOptions().devices = 1;
 }
 
 TEST(CudaBackend, WhatItCannotDoIsRefusedWithWhatCan) {

@@ -209,6 +209,7 @@ class FarBackend : public Backend {
   absl::StatusOr<HostBuffer> AllocateHost(size_t bytes) override {
     return near_->AllocateHost(bytes);
   }
+  std::optional<int64_t> FreeBytes() const override { return near_->FreeBytes(); }
   int PaddedRows(int rows) const override { return rows == 0 ? 0 : (rows + 10) / 8 * 8; }
   void Upload(Stream& stream, Batch* batch) override {
     batch->Pad(PaddedRows(batch->rows()), PaddedRows(batch->wanted()));
@@ -291,6 +292,10 @@ class FarBackend : public Backend {
   void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w, const Rows& out) override {
     Op(stream, "GateLinear", {gate_up, out}, {&w}, {},
        [=, this, &w](Stream& s) { near_->GateLinear(s, gate_up, w, out); });
+  }
+  void TopLogitsOf(Stream& stream, const Rows& logits, const Rows& out) override {
+    Op(stream, "TopLogitsOf", {logits, out}, {}, {},
+       [=, this](Stream& s) { near_->TopLogitsOf(s, logits, out); });
   }
 
  private:

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -76,6 +77,39 @@ class EmbedRun : public OpRun {
   std::unique_ptr<Weight> weight_;
   std::unique_ptr<Batch> batch_;
   DeviceRows out_;
+};
+
+// Logits of one kind or another; of more than two rows the last has one that is not finite.
+class TopLogitsRun : public OpRun {
+ public:
+  enum Kind {
+    kRandom,
+    kEqual,    // of both zeros
+    kCrowded,  // large ones in few places of each 1,024, so that parts of a row differ much
+  };
+  TopLogitsRun(Backend& b, int vocab, int rows, Kind kind)
+      : OpRun(b),
+        vocab_(vocab),
+        logits_(Device(Logits(vocab, rows, kind), vocab)),
+        top_(Device(rows, kTopLogitsWords, 0.5f)) {}
+  void Run() override { backend_.TopLogitsOf(*stream_, logits_.rows(), top_.rows()); }
+  std::vector<float> Result() override { return top_.Values(); }
+  OpWork work() const override { return {.bytes = int64_t{logits_.rows().rows} * vocab_ * 4}; }
+
+ private:
+  static std::vector<float> Logits(int vocab, int rows, Kind kind) {
+    std::vector<float> logits = RandomRows(rows, vocab, 21);
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const size_t place = i % static_cast<size_t>(vocab) % 1024;
+      if (kind == kEqual) logits[i] = i % 3 == 0 ? -0.0f : 0.0f;
+      if (kind == kCrowded) logits[i] = place < 252 ? 20 + logits[i] : place < 256 ? 10.0f : 0.0f;
+    }
+    if (rows > 2) logits[logits.size() - 1] = INFINITY;
+    return logits;
+  }
+
+  const int vocab_;
+  DeviceRows logits_, top_;
 };
 
 // The least that a linear layer takes of `weight`.
@@ -275,6 +309,10 @@ struct OpShapes {
     int positions, rows;
   };
   std::vector<Attention> attention;
+  struct Logits {
+    int vocab, rows;
+  };
+  std::vector<Logits> logits;
 };
 
 // Around every edge of vectors, tiles, panels, pages and splits.
@@ -290,7 +328,8 @@ inline OpShapes SmallShapes() {
                         {{4, 2, 32, 24, 16, DType::kF32}, 65, 65},
                         {{2, 2, 40, 20, 0, DType::kF16}, 1, 1},
                         {{7, 1, 48, 48, 0, DType::kF16}, 130, 3},
-                        {{2, 1, 16, 16, 0, DType::kF16}, 1113, 1}}};
+                        {{2, 1, 16, 16, 0, DType::kF16}, 1113, 1}},
+          .logits = {{5, 1}, {64, 2}, {1023, 1}, {1024, 1}, {2500, 3}, {5200, 1}}};
 }
 
 // Phi-3-mini's, with one attention of SmolLM2's.
@@ -299,7 +338,8 @@ inline OpShapes ModelShapes() {
   return {.linear = {{3072, 8192}, {kReaderRows, 8192}},  // the one is read, the other's inputs are
           .rows = {1, 16, 512},
           .vocab = 32064,
-          .attention = {{phi3, 512, 512}, {phi3, 4000, 1}, {phi3, 4000, 16}, {smollm2, 3500, 1}}};
+          .attention = {{phi3, 512, 512}, {phi3, 4000, 1}, {phi3, 4000, 16}, {smollm2, 3500, 1}},
+          .logits = {{32064, 1}, {32064, 64}}};
 }
 
 inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
@@ -327,6 +367,15 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
         }
       }
     }
+  }
+  for (const auto& [vocab, rows] : shapes.logits) {
+    const std::string shape = fmt::format("{}, {}", vocab, rows_of(rows));
+    const auto add = [&](const char* op, TopLogitsRun::Kind kind) {
+      all.push_back(Case<TopLogitsRun>(op, shape, Activations::kF32, vocab, rows, kind));
+    };
+    add("top logits", TopLogitsRun::kRandom);
+    add("top of equal logits", TopLogitsRun::kEqual);
+    add("top of crowded logits", TopLogitsRun::kCrowded);
   }
   for (const auto& [s, positions, rows] : shapes.attention) {
     const std::string shape =

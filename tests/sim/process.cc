@@ -199,7 +199,8 @@ void Process::Finish(const std::string& output) {
   if (run_->stage) {
     run_->stage->Complete(output.data(), clock_->now());
   } else {
-    run_->head->Complete(reinterpret_cast<const float*>(output.data()), clock_->now());
+    LogitsAtHand logits(reinterpret_cast<const float*>(output.data()), kVocab);
+    run_->head->Complete(logits, clock_->now());
   }
 }
 

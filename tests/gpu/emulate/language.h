@@ -92,6 +92,8 @@ T __shfl_down_sync(unsigned mask, T value, unsigned by,
                                    w);
 }
 
+inline int atomicAdd(int* p, int value) { return __atomic_fetch_add(p, value, __ATOMIC_RELAXED); }
+
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __fdiv_rn(float a, float b) { return a / b; }

@@ -45,6 +45,7 @@ enum class Order { kForward, kReverse, kShuffled };
 // Of the machine.
 struct Options {
   Order order = Order::kForward;
+  int devices = 1;                  // all alike, with one memory
   int capability = 90;              // major and minor compute capability
   int multiprocessors = 4;          // so that a small matrix fills them
   size_t shared_limit = 227 << 10;  // bytes a block may ask for

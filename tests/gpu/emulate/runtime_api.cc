@@ -19,6 +19,7 @@ struct Graph {
 };
 
 struct Stream {
+  int device = 0;
   std::deque<std::function<void()>> work;
   int64_t issued = 0, done = 0;      // pieces
   std::unique_ptr<Graph> recording;  // while it is captured
@@ -32,6 +33,8 @@ struct Event {
 };
 
 namespace {
+
+thread_local int current_device = 0;
 
 constexpr size_t kDefaultShared = 48 << 10, kAlignment = 256;
 constexpr size_t kFilledBytes = 1 << 20;  // of new memory, with NaN
@@ -107,6 +110,7 @@ void Enqueue(Stream* stream, const LaunchShape& shape, std::function<void()> thr
   Issue(stream, [shape, thread = std::move(thread)] { RunKernel(shape, thread); });
 }
 cudaError_t State() { return TheDevice().state; }
+bool IsOfCurrentDevice(const Stream* stream) { return stream->device == current_device; }
 void LimitShared(const void* kernel, size_t bytes) {
   const auto turn = Turn();
   TheDevice().shared_limits[kernel] = bytes;
@@ -129,6 +133,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorNoDevice:
       return "no CUDA-capable device is detected";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
     case cudaErrorLaunchFailure:
@@ -139,10 +145,14 @@ const char* cudaGetErrorString(cudaError_t error) {
 }
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = GlobalOptions().devices;
   return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= GlobalOptions().devices) return cudaErrorInvalidDevice;
+  current_device = device;
+  return cudaSuccess;
+}
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   const Options& options = GlobalOptions();
   switch (attribute) {
@@ -194,6 +204,7 @@ cudaError_t cudaFreeHost(void* p) {
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new Stream;
+  (*stream)->device = current_device;
   return State();
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {

@@ -25,6 +25,7 @@ enum cudaError_t {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
@@ -47,6 +48,7 @@ struct Event;
 struct Graph;
 void Enqueue(Stream* stream, const LaunchShape& shape, std::function<void()> thread);
 cudaError_t State();
+bool IsOfCurrentDevice(const Stream* stream);
 void LimitShared(const void* kernel, size_t bytes);
 size_t SharedLimitOf(const void* kernel);
 }  // namespace catena::emulate
@@ -108,6 +110,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   namespace emulate = catena::emulate;
   const auto index = [](const dim3& d) { return emulate::Index3{d.x, d.y, d.z}; };
   const size_t limit = emulate::SharedLimitOf(reinterpret_cast<const void*>(kernel));
+  if (!emulate::IsOfCurrentDevice(config->stream)) return cudaErrorInvalidResourceHandle;
   // The default limit is a kernel's until it is raised.
   if (config->dynamicSmemBytes > limit) return cudaErrorLaunchFailure;
   std::tuple<std::remove_cv_t<P>...> arguments(std::forward<A>(a)...);

@@ -76,7 +76,8 @@ class HeadCoreTest : public ::testing::Test {
         logits[logits.size() - kVocab + static_cast<size_t>(said - '0')] = 1;
       }
     }
-    core_.Complete(logits.data(), now_);
+    LogitsAtHand source(logits.data(), kVocab);
+    core_.Complete(source, now_);
   }
   void Run() {
     while (const std::vector<RowRun>* batch = Start()) Finish(batch);
