@@ -72,8 +72,8 @@ absl::StatusOr<Figures> CompareOps(const RowOptions& options) {
 
 absl::StatusOr<Figures> CompareModelOps(const RowOptions& options) {
   OpShapes shapes = ModelShapes();
-  shapes.linear = {{2048, 3072}};
-  shapes.rows = {1, 8, 64, 300};
+  shapes.linear = {{1024, 3072}};
+  shapes.rows = {1, 12, 300};
   shapes.vocab = 100;
   if (options.small) {
     shapes.linear = {{160, 96}};
