@@ -40,6 +40,7 @@ BAD_OPTIONS = (
     (("--activations", "f16"), "int8"),
     (("--kv-dtype", "q8"), "f16"),
     (("--backend", "nonsense"), "auto"),
+    (("--device", "-1"), "--device"),
     (("--stages", "0"), "1 to 5"),
     (("--stages", "6"), "1 to 5"),
     (("--layers", "0-3"), "--layers"),
