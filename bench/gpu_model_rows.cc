@@ -65,7 +65,7 @@ class ModelRows::Sequences {
     CATENA_ASSIGN_OR_RETURN(const StageRows hidden, Run(absl::MakeSpan(sequences_)));
     return Choose(absl::MakeSpan(sequences_), hidden);
   }
-  // The hidden rows of the next `n` ids of sequence `first` and, beside it, of all others'.
+  // The hidden rows of `ids`, with which all go on: those of each, one after the other.
   absl::StatusOr<std::vector<float>> HiddenOf(const std::vector<int32_t>& ids) {
     for (Sequence& s : sequences_) s.next = ids;
     CATENA_RETURN_IF_ERROR(Run(absl::MakeSpan(sequences_)).status());
