@@ -368,10 +368,10 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
       }
     }
   }
-  for (const auto& [vocab, rows] : shapes.logits) {
-    const std::string shape = fmt::format("{}, {}", vocab, rows_of(rows));
+  for (const OpShapes::Logits& s : shapes.logits) {
+    const std::string shape = fmt::format("{}, {}", s.vocab, rows_of(s.rows));
     const auto add = [&](const char* op, TopLogitsRun::Kind kind) {
-      all.push_back(Case<TopLogitsRun>(op, shape, Activations::kF32, vocab, rows, kind));
+      all.push_back(Case<TopLogitsRun>(op, shape, Activations::kF32, s.vocab, s.rows, kind));
     };
     add("top logits", TopLogitsRun::kRandom);
     add("top of equal logits", TopLogitsRun::kEqual);
