@@ -221,15 +221,22 @@ void Network::Send(Incarnation self, Envelope envelope) {
   Transmit(link, self, envelope.lane, std::move(envelope.message), late);
 }
 
+Nanoseconds Network::TransitOf(const Link& link, Lane lane, const ChainMessage& message) {
+  const double fault = Fault(link).delay;
+  if (options_.transit) {
+    return std::chrono::duration_cast<Nanoseconds>(options_.transit(lane, message) * fault);
+  }
+  const double factor = (lane == Lane::kBulk ? kBulkDelay : 1) * fault;
+  return random_->UpTo(std::chrono::duration_cast<Nanoseconds>(options_.delay * factor));
+}
+
 // Within a lane order is kept; lanes overtake one another.
 void Network::Transmit(const std::shared_ptr<Link>& link, Incarnation from, Lane lane,
                        ChainMessage message, Nanoseconds late) {
   if (random_->Chance(options_.loss)) return;
   if (options_.corrupt > 0) Corrupt(&message);
-  const double factor = (lane == Lane::kBulk ? kBulkDelay : 1) * Fault(*link).delay;
-  const auto most = std::chrono::duration_cast<Nanoseconds>(options_.delay * factor);
   Instant& last = link->last_arrival[from == link->maker ? 0 : 1][static_cast<size_t>(lane)];
-  last = std::max(last, clock_->now() + random_->UpTo(most) + late);
+  last = std::max(last, clock_->now() + TransitOf(*link, lane, message) + late);
   // Shared, since std::function copies what it captures.
   auto carried = std::make_shared<ChainMessage>(std::move(message));
   clock_->At(last, [this, link, from, lane, outages = link->outages, carried] {

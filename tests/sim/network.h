@@ -33,11 +33,13 @@ enum class EdgeState {
 };
 
 struct NetworkOptions {
-  std::chrono::microseconds delay{300};              // of a message, at most; bulk ten times that
-  double loss = 0;                                   // of messages
-  double duplicate = 0;                              // of messages
-  double corrupt = 0;                                // of messages with rows: a bit flips
-  Nanoseconds keepalive = std::chrono::seconds(10);  // a silent link breaks after that
+  std::chrono::microseconds delay{300};  // of a message, at most; bulk ten times that
+  // How long a message takes; where there is none, up to the above, by chance.
+  std::function<Nanoseconds(Lane lane, const ChainMessage& message)> transit = {};
+  double loss = 0;                                        // of messages
+  double duplicate = 0;                                   // of messages
+  double corrupt = 0;                                     // of messages with rows: a bit flips
+  Nanoseconds keepalive = std::chrono::seconds(10);       // a silent link breaks after that
   Nanoseconds connect_timeout = std::chrono::seconds(5);  // an attempt over a silent edge
   Nanoseconds give_up = limits::DetectionLimits{}.give_up;
   // Called with each message that is sent, counted from 0: how much later it comes. Where wanted.
@@ -99,6 +101,7 @@ class Network {
   void RetryLater(const std::shared_ptr<Link>& link);
   void BreakLink(const std::shared_ptr<Link>& link, const absl::Status& why);
   void Report(Incarnation to, Incarnation about, const absl::Status& why);
+  Nanoseconds TransitOf(const Link& link, Lane lane, const ChainMessage& message);
   void Transmit(const std::shared_ptr<Link>& link, Incarnation from, Lane lane,
                 ChainMessage message, Nanoseconds late);
   void Corrupt(ChainMessage* message);

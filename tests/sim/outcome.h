@@ -24,8 +24,10 @@ struct Outcome final : LoopListener {
   void OnToken(const Token& token) override {
     CATENA_CHECK(started && !ended);
     tokens.push_back(token);
+    token_at.push_back(clock->now());
     moved_at = clock->now();
   }
+  void OnMoved(const Moved& moved) override { moves.push_back(moved.moves); }
   void OnEnd(const absl::Status& s, FinishReason r, const LoopStats&) override {
     CATENA_CHECK(!ended);
     ended = true;
@@ -59,6 +61,8 @@ struct Outcome final : LoopListener {
   absl::Status status;
   FinishReason reason = FinishReason::kLength;
   std::vector<Token> tokens;
+  std::vector<Instant> token_at;  // when each of them came
+  std::vector<Moves> moves;       // each time that it had gone on elsewhere
 };
 
 }  // namespace catena::sim

@@ -52,7 +52,7 @@ void Process::Start(Incarnation incarnation) {
     run.head = std::make_unique<HeadCore>(HeadCoreOptions{.row_bytes = kRowBytes,
                                                           .vocab_size = kVocab,
                                                           .max_positions = options_.context,
-                                                          .max_rows = options_.max_batch_rows / 4,
+                                                          .max_rows = options_.max_head_rows,
                                                           .detection = options_.detection});
     run.core = run.head.get();
   } else {
@@ -165,12 +165,13 @@ void Process::SleepUntilWake() {
 
 void Process::WorkNext() {
   if (run_->working || run_->gateway) return;
-  int64_t rows = 0;
+  BatchWork work{.role = options_.role, .layers = options_.layers};
   std::string output;
   if (run_->stage) {
     const StageBatch* batch = run_->stage->NextBatch(clock_->now());
     if (batch == nullptr) return;
-    rows = batch->rows();
+    work.rows = batch->rows();
+    for (const StageBatch::Span& s : batch->spans) work.context += s.first_position + s.rows;
     std::optional<std::string> made =
         RunToyStage(*batch, options_.layers.begin == 0, run_->memory.get());
     if (!made) {
@@ -183,15 +184,21 @@ void Process::WorkNext() {
   } else {
     const std::vector<RowRun>* batch = run_->head->NextBatch(clock_->now());
     if (batch == nullptr) return;
-    output = RunToyHead(*batch, &rows);
+    output = RunToyHead(*batch, &work.rows);
   }
   run_->working = true;
   run_->work_began = clock_->now();
-  const double us = (kBatchUs + kRowUs * static_cast<double>(rows)) * slowness_;
-  const auto takes = Nanoseconds(static_cast<int64_t>((0.5 + random_->Uniform()) * us * 1000));
-  clock_->After(takes, [this, run = run_, output = std::move(output)] {
+  clock_->After(TimeOf(work), [this, run = run_, output = std::move(output)] {
     if (run == run_) Do([this, output] { Finish(output); });
   });
+}
+
+Nanoseconds Process::TimeOf(const BatchWork& work) {
+  if (options_.batch_time) {
+    return std::chrono::duration_cast<Nanoseconds>(options_.batch_time(work) * slowness_);
+  }
+  const double us = (kBatchUs + kRowUs * static_cast<double>(work.rows)) * slowness_;
+  return Nanoseconds(static_cast<int64_t>((0.5 + random_->Uniform()) * us * 1000));
 }
 
 void Process::Finish(const std::string& output) {

@@ -19,6 +19,14 @@
 
 namespace catena::sim {
 
+// What one batch of a stage is, by which its time can be reckoned.
+struct BatchWork {
+  Role role = Role::kShard;
+  LayerRange layers;    // a shard's
+  int64_t rows = 0;     // computed
+  int64_t context = 0;  // positions of KV caches that they look at; 0 at a head
+};
+
 struct ProcessOptions {
   std::string address;
   Role role = Role::kShard;
@@ -31,6 +39,9 @@ struct ProcessOptions {
   int64_t sliding_window = 0;
   int64_t journal_bytes = 1 << 20;
   int64_t max_batch_rows = 32;
+  int64_t max_head_rows = 8;
+  // How long a batch takes; where there is none, a toy's time, by chance.
+  std::function<Nanoseconds(const BatchWork&)> batch_time = {};
   // Of a gateway.
   int64_t max_waiting = 1024;
   int64_t growth_positions = 256;
@@ -100,6 +111,7 @@ class Process final : public Receiver {
   void Do(std::function<void()> what);
   void AfterRound();
   void WorkNext();
+  Nanoseconds TimeOf(const BatchWork& work);
   void Finish(const std::string& output);
   void SleepUntilWake();
 

@@ -57,6 +57,7 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
   process.sliding_window = OneOf<int64_t>(random, {0, 0, 0, 32, 8});
   process.journal_bytes = OneOf<int64_t>(random, {1 << 20, 1 << 20, 0, 512});
   process.max_batch_rows = OneOf<int64_t>(random, {32, 32, 8});
+  process.max_head_rows = process.max_batch_rows / 4;
   if (random->Chance(0.05)) {
     process.detection.wait_for_route = seconds(2);
     world.hasty = true;

@@ -206,10 +206,14 @@ void World::Crash(size_t process) {
 
 // --- running ---
 
-bool World::Busy() const {
-  return faults_to_come_ > 0 || std::any_of(outcomes_.begin(), outcomes_.end(), [](const auto& o) {
-           return !o->submitted || o->stalled || o->open();
-         });
+bool World::Busy() {
+  const auto is_busy = [](const std::shared_ptr<Outcome>& o) {
+    return !o->submitted || o->stalled || o->open();
+  };
+  if (faults_to_come_ > 0) return true;
+  if (busy_ < outcomes_.size() && is_busy(outcomes_[busy_])) return true;
+  busy_ = std::find_if(outcomes_.begin(), outcomes_.end(), is_busy) - outcomes_.begin();
+  return busy_ < outcomes_.size();
 }
 
 void World::Note(const std::string& problem) {
@@ -244,6 +248,7 @@ void World::NoteWaiting() {
 }
 
 void World::Look() {
+  if (!options_.looks) return;
   NoteWaiting();
   Note(CheckLimits(processes_));
   Note(CheckProgress(outcomes_, now(), WellSince(), options_.patience));

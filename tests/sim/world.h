@@ -32,6 +32,8 @@ struct WorldOptions {
   bool hasty = false;      // requests do not wait until faults are over
   // Whether requests may fail for want of a place, which are otherwise an error.
   bool may_refuse = false;
+  // Whether its bounds are looked at as it runs, which costs more the more processes there are.
+  bool looks = true;
   // No request stands still for longer.
   Nanoseconds patience = std::chrono::seconds(30);
 };
@@ -70,7 +72,7 @@ class World {
   Instant WellSince() const;
   void NoteWaiting();
   void Look();
-  bool Busy() const;
+  bool Busy();
   void Note(const std::string& problem);
 
   const WorldOptions options_;
@@ -90,6 +92,7 @@ class World {
   std::vector<Asked> asked_;
   Outcomes outcomes_;
   std::vector<Happened> happened_;
+  size_t busy_ = 0;  // of the outcomes, the last one for which it was seen to be busy
   int64_t faults_to_come_ = 0;
   std::string problems_;
 };
