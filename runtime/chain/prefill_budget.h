@@ -28,8 +28,14 @@ class PrefillBudget {
     const auto ns = static_cast<double>(time.count());
     if (prefill_rows == 0) {
       Average(&decode_ns_, ns);
+    } else if (decode_ns_ == 0 && decode_rows > 0 && prefill_rows <= kFloorRows) {
+      // As long as prompts wait there is no batch of decodes alone, and so few rows more cost
+      // little.
+      decode_ns_ = ns;
     } else if (prefill_rows >= kFloorRows) {
-      const double own = decode_rows == 0 ? ns : std::max(ns - decode_ns_, ns / 4);
+      // What a batch takes at least, to read the weights, is no row's: decodes stand for it. Else a
+      // few rows would seem dear, and for that reason never be more.
+      const double own = std::max(ns - decode_ns_, ns / 4);
       Average(&row_ns_, own / static_cast<double>(prefill_rows));
     }
   }

@@ -35,7 +35,7 @@ TEST(PrefillBudget, IsTheFloorUntilItKnowsWhatBothTake) {
 TEST(PrefillBudget, IsSoManyRowsAsTakeTheTimeOfTheDecodes) {
   PrefillBudget budget(kMax);
   budget.Ran(4, 0, milliseconds(50));
-  budget.Ran(0, 100, milliseconds(100));  // 1 ms a row
+  budget.Ran(0, 100, milliseconds(150));  // 1 ms a row, besides what any batch takes
   EXPECT_EQ(budget.Rows(4), 50);
 }
 
@@ -73,7 +73,7 @@ TEST(PrefillBudget, NeverBelievesThatRowsCostNothing) {
 TEST(PrefillBudget, LearnsNothingFromAHandfulOfRows) {
   PrefillBudget budget(kMax);
   budget.Ran(1, 0, milliseconds(50));
-  budget.Ran(0, 100, milliseconds(100));
+  budget.Ran(0, 100, milliseconds(150));
   RunOften(&budget, 0, kFloor - 1, milliseconds(500));
   EXPECT_EQ(budget.Rows(1), 50);
 }
@@ -81,13 +81,37 @@ TEST(PrefillBudget, LearnsNothingFromAHandfulOfRows) {
 TEST(PrefillBudget, FollowsWhatBatchesTakeNowWithoutJumping) {
   PrefillBudget budget(kMax);
   budget.Ran(1, 0, milliseconds(50));
-  budget.Ran(0, 100, milliseconds(100));
+  budget.Ran(1, 100, milliseconds(150));
   budget.Ran(1, 0, milliseconds(100));  // a fifth of the way
   EXPECT_EQ(budget.Rows(1), 60);
   RunOften(&budget, 1, 0, milliseconds(100));
   EXPECT_NEAR(budget.Rows(1), 100, 1);
-  RunOften(&budget, 0, 100, milliseconds(50));
+  RunOften(&budget, 1, 100, milliseconds(150));
   EXPECT_NEAR(budget.Rows(1), 200, 1);
+}
+
+// What a batch takes on a device that reads all weights for one row as for many, and computes
+// quickly.
+Nanoseconds OfADevice(int64_t rows) {
+  return std::max<Nanoseconds>(milliseconds(8), std::chrono::microseconds(40) * rows);
+}
+
+// It would be at its floor for ever, were the reading of the weights counted as its few rows'.
+TEST(PrefillBudget, GrowsWhereAFewRowsTakeAsLongAsOne) {
+  PrefillBudget budget(kMax);
+  budget.Ran(1, 0, OfADevice(1));
+  for (int i = 0; i < 100; ++i) budget.Ran(0, budget.Rows(1), OfADevice(budget.Rows(1)));
+  EXPECT_GT(budget.Rows(1), 200);
+}
+
+TEST(PrefillBudget, NeedsNoBatchOfDecodesAlone) {
+  PrefillBudget budget(kMax);
+  budget.Ran(0, kMax, OfADevice(kMax));
+  for (int i = 0; i < 100; ++i) {
+    const int64_t rows = budget.Rows(4);
+    budget.Ran(4, rows, OfADevice(4 + rows));
+  }
+  EXPECT_GT(budget.Rows(4), 200);
 }
 
 }  // namespace
