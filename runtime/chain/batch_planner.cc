@@ -44,7 +44,11 @@ void BatchPlanner::HoldDecodes(const Ready& ready, const SequenceTable<StageSequ
     Company& c = companies[s->next()];
     ++c.ready;
     c.groups = s->open.decode_groups;
-    c.latest = std::min(c.latest, s->round_trip.AwaitedUntil(s->intake.inbox.since()));
+    // What came while a batch ran could not have run: where that is all there is, and no other
+    // group makes use of the time, it waits from the end of that batch on.
+    Instant since = s->intake.inbox.since();
+    if (c.groups == 1) since = std::max(since, free_since_);
+    c.latest = std::min(c.latest, s->round_trip.AwaitedUntil(since));
   }
   if (companies.empty()) return;
   open.ForEach([&](const StageSequence* s) {

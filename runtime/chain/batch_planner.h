@@ -48,8 +48,9 @@ class BatchPlanner {
                    Instant now);
   // Some that are ready wait for company, until then at most.
   std::optional<Instant> held_until() const { return held_until_; }
-  // How long a batch with so many rows took.
-  void Ran(int64_t decode_rows, int64_t prefill_rows, Nanoseconds time) {
+  // A batch with so many rows is done, and how long it took.
+  void Ran(int64_t decode_rows, int64_t prefill_rows, Nanoseconds time, Instant now) {
+    free_since_ = now;
     prefill_.Ran(decode_rows, prefill_rows, time);
     limit_.Ran(decode_rows + prefill_rows, time);
   }
@@ -79,6 +80,7 @@ class BatchPlanner {
   int64_t decoding_ = 0;        // open sequences past their prompt
   std::set<Incarnation> held_;  // next hops whose decodes wait for company
   std::optional<Instant> held_until_;
+  Instant free_since_{};  // the end of the last batch
 };
 
 }  // namespace catena

@@ -369,7 +369,7 @@ void StageCore::MakePlace(StageSequence* s) {
 
 void StageCore::Complete(const char* rows, Instant now) {
   const BatchQueue<StageSequence>& queue = receiving_.queue();
-  planner_.Ran(decode_rows_, prefill_rows_, now - queue.started());
+  planner_.Ran(decode_rows_, prefill_rows_, now - queue.started(), now);
   absl::Span<const int32_t> ids = batch_.ids;
   for (size_t i = 0; i < queue.running().size(); ++i) {
     StageSequence* s = queue.running()[i];
