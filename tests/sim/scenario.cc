@@ -83,9 +83,11 @@ WorldOptions RandomWorld(Random* random, uint64_t seed) {
     process.context = 1500;
     process.kv_positions = 1 << 14;
   }
-  // What was lost is missed within a few heartbeats: long before anything counts as failed.
+  // What was lost is missed within a few heartbeats, before anything counts as failed. By chance
+  // five seconds go to an attempt to connect that began while its peer still hung, and five to an
+  // Open and a token that are lost again and again.
   const bool swift = world.slow == 0 && world.network.delay != kFar && process.kv_positions >= 4096;
-  if (swift) world.patience = seconds(8);
+  if (swift) world.patience = seconds(10);
   return world;
 }
 
