@@ -92,6 +92,7 @@ void Router::Update(std::vector<ReplicaInfo> replicas) {
   }
   std::erase_if(unreachable_, [this](const auto& u) { return Find(u.first) == nullptr; });
   penalties_.Prune(now_);
+  CountGateways();
   ChooseKind();
   Changed();
 }
@@ -226,6 +227,27 @@ int64_t Router::OwnSequences(const ReplicaInfo& r) const {
   return it == own_sequences_.end() ? 0 : it->second;
 }
 
+// A replica has as many more sequences than this gateway has there as there are gateways like it.
+void Router::CountGateways() {
+  own_when_asked_ = own_sequences_;
+  int64_t own = 0, all = 0;
+  for (const ReplicaInfo& r : replicas_) {
+    own += OwnSequences(r);
+    all += r.load.sequences;
+  }
+  gateways_ = own == 0 ? 1 : std::max(1.0, static_cast<double>(all) / static_cast<double>(own));
+}
+
+// How many a replica has now, as far as can be told: since it was asked, other gateways have sent
+// there what we have. Else all would go where least was a second ago.
+double Router::Sequences(const ReplicaInfo& r) const {
+  const int64_t own = OwnSequences(r);
+  const auto then = own_when_asked_.find(r.replica.incarnation);
+  const int64_t since = own - (then == own_when_asked_.end() ? 0 : then->second);
+  return std::max(static_cast<double>(own),
+                  static_cast<double>(r.load.sequences) + gateways_ * static_cast<double>(since));
+}
+
 double Router::Cost(const Wish& wish, const ReplicaInfo& r) const {
   const int64_t own = OwnSequences(r);
   const bool held = wish.before != nullptr && wish.before->Find(r.replica.incarnation) != nullptr;
@@ -235,8 +257,7 @@ double Router::Cost(const Wish& wish, const ReplicaInfo& r) const {
   if (penalty > 0) CATENA_REACHED(kFailedReplicaCosts);
   if (IsFull(r)) CATENA_REACHED(kFullCacheCosts);
   const bool fresh = wish.before != nullptr && !held;
-  return kHopCost + static_cast<double>(std::max(own, r.load.sequences) * layers) +
-         (IsFull(r) ? kFullCost : 0) + penalty +
+  return kHopCost + Sequences(r) * layers + (IsFull(r) ? kFullCost : 0) + penalty +
          (fresh ? kRebuildCost * std::max(r.layers.size(), 1) : 0);
 }
 

@@ -119,12 +119,16 @@ class Router {
   std::vector<const ReplicaInfo*> Usable(const Wish& wish, Role role) const;
   const ReplicaInfo* Find(Incarnation replica) const;
   int64_t OwnSequences(const ReplicaInfo& replica) const;
+  double Sequences(const ReplicaInfo& replica) const;
+  void CountGateways();
   double Cost(const Wish& wish, const ReplicaInfo& replica) const;
 
   std::vector<ReplicaInfo> replicas_;
   std::map<std::pair<Incarnation, Incarnation>, absl::Status> broken_;  // edges: from, to
   std::map<Incarnation, absl::Status> unreachable_;                     // from here
   std::map<Incarnation, int64_t> own_sequences_;                        // that pass each replica
+  std::map<Incarnation, int64_t> own_when_asked_;  // the same, when replicas said their load
+  double gateways_ = 1;                            // that use them, as their load tells
   Penalties penalties_;
   Instant now_{};
   std::optional<Kind> kind_;

@@ -159,17 +159,46 @@ TEST_F(RouterTest, ItsOwnSequencesCountBeforeAReplicaTells) {
   EXPECT_THAT(Chosen(), ElementsAre(2, kHead));
 }
 
-// What a replica tells has the sequences that this gateway took there; they are not counted twice.
-TEST_F(RouterTest, CountsTheLargerOfWhatItTookAndWhatItIsTold) {
-  router_.Update({Shard(1, 0, 8, 2), Shard(2, 0, 8, 3), Head()});
+// What a replica tells has the sequences that this gateway took there before; they are not counted
+// twice.
+TEST_F(RouterTest, CountsWhatItIsToldAndWhatItTookSince) {
+  const std::vector<ReplicaInfo> replicas{Shard(1, 0, 8, 2), Shard(2, 0, 8, 3), Head(kHead, 2)};
+  router_.Update(replicas);
   const Route first = *router_.Choose();
   ASSERT_EQ(first.stages[0].replica.incarnation, 1u);
   router_.AddSequence(first);
   router_.AddSequence(first);
+  EXPECT_THAT(Chosen(), ElementsAre(2, kHead));
+  router_.Update(replicas);
   EXPECT_THAT(Chosen(), ElementsAre(1, kHead));
   router_.AddSequence(first);
   router_.AddSequence(first);
   EXPECT_THAT(Chosen(), ElementsAre(2, kHead));
+}
+
+// Of what others send to where least is too, this gateway hears when it asks next.
+TEST_F(RouterTest, DoesNotSendAllToWhereLeastWasWhenItAsked) {
+  std::vector<ReplicaInfo> replicas{Shard(1, 0, 8, 20), Shard(2, 0, 8, 24), Shard(3, 0, 8, 24),
+                                    Head()};
+  router_.Update(replicas);
+  std::map<Incarnation, int> sent;
+  for (int i = 0; i < 12; ++i) {
+    const Route route = *router_.Choose();
+    router_.AddSequence(route);
+    ++sent[route.stages[0].replica.incarnation];
+  }
+  EXPECT_EQ(sent[1], 7);  // 20 + 7, 24 + 3, 24 + 2
+
+  // Ten gateways like this one, which sends what it does.
+  for (size_t i = 0; i < replicas.size(); ++i) {
+    replicas[i].load.sequences = std::vector<int64_t>{40, 49, 49, 120}[i];
+  }
+  router_.Update(replicas);
+  for (const Incarnation next : {1, 2, 3}) {
+    const Route route = *router_.Choose();
+    EXPECT_EQ(route.stages[0].replica.incarnation, next);
+    router_.AddSequence(route);
+  }
 }
 
 TEST_F(RouterTest, AFullCacheIsTakenOnlyWhereThereIsNoOther) {
