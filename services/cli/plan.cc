@@ -1,11 +1,12 @@
 // catena plan: cuts of a model into stages whose largest share of the work of a token is least, as
-// a table, as JSON, or as workloads of Kubernetes.
+// a table, as JSON, or as workloads of Kubernetes; and what a number of GPUs makes of it.
 #include <filesystem>
 
 #include "runtime/stage/layer_range.h"
 #include "services/cli/model_options.h"
 #include "services/cli/model_sizes.h"
 #include "services/cli/output.h"
+#include "services/cli/plan_capacity.h"
 #include "services/cli/plan_manifests.h"
 #include "services/cli/role_options.h"
 #include "services/cli/terminal.h"
@@ -17,10 +18,11 @@ constexpr int kShareCells = 20;
 
 struct PlanOptions {
   ModelOptions model;
-  int stages = 1;
+  int stages = 0;
   bool json = false;
   std::string format;         // "kustomize", or "" for the table
   WorkloadOptions workloads;  // of it
+  CapacityOptions capacity;
 };
 
 struct StageShare {
@@ -77,7 +79,7 @@ absl::StatusOr<std::string> Manifests(const PlanOptions& o, const std::vector<St
     stages.push_back({.layers = s.layers, .weight_bytes = s.bytes});
   const std::string command = fmt::format(
       "catena plan MODEL --stages {} --format kustomize --model-path {} --replicas {} --threads {} "
-      "--gpus {} --kv-memory {}",
+      "--gpus-per-replica {} --kv-memory {}",
       o.stages, w.model_path, w.replicas, w.threads, w.gpus, w.kv_memory);
   return StageManifests(stages, w, command);
 }
@@ -86,6 +88,7 @@ absl::Status RunPlan(const PlanOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModelShapes(o.model));
   const ModelConfig& c = model.config();
   CATENA_ASSIGN_OR_RETURN(const ModelSizes sizes, MeasureModel(*model.checkpoint));
+  if (o.capacity.gpus > 0) return WriteCapacity(o.capacity, c, sizes, o.stages, o.json);
   CATENA_ASSIGN_OR_RETURN(
       const std::vector<LayerRange> ranges,
       BalancedCuts(c.n_layers, o.stages,
@@ -126,7 +129,7 @@ void DeclareWorkloads(App& app, Option format, WorkloadOptions* o) {
       .Range(1, 1024)
       .Needs(format)
       .Group(kGroup);
-  app.AddOption("--gpus", &o->gpus, "Of a replica (default 0)")
+  app.AddOption("--gpus-per-replica", &o->gpus, "Of a replica (default 0)")
       .Range(0, 64)
       .Needs(format)
       .Group(kGroup);
@@ -141,11 +144,15 @@ void DeclareWorkloads(App& app, Option format, WorkloadOptions* o) {
 Action DeclarePlan(App& app) {
   auto o = std::make_shared<PlanOptions>();
   o->model.Declare(app, "model,-m,--model");
-  app.AddOption("--stages", &o->stages, "Shards; the head is a stage besides").Required();
+  const Option stages =
+      app.AddOption("--stages", &o->stages, "Shards; the head is a stage besides").Range(1, 10'000);
   app.AddFlag("--json", &o->json, "One JSON object");
   const Option format =
       app.AddOption("--format", &o->format, "kustomize: the stages as workloads of Kubernetes");
   format.OneOf({"kustomize"});
+  const Option gpus = o->capacity.Declare(app);
+  gpus.Excludes(format);
+  app.RequireOneOf(stages, gpus, "--stages or --gpus");
   DeclareWorkloads(app, format, &o->workloads);
   return [o] { return RunPlan(*o); };
 }
