@@ -91,6 +91,7 @@ void GatewayCore::Submit(uint64_t ticket, LoopRequest request,
   do {
     s->id = options_.draw_id();
   } while (!by_id_.emplace(s->id, s).second);
+  if (s->request.deadline) deadlines_.emplace(*s->request.deadline, ticket);
   sequences_[ticket] = std::move(owned);
   if (!status.ok()) return Fail(s, status, now);
   if (const auto finish = FinishOfGiven(s->request, router_.model().context_length)) {
@@ -455,16 +456,14 @@ void GatewayCore::Beat(Instant now) {
   SendAll(MakeSentLengths(by_number_));
 }
 
+// It is asked after each message: what it costs may not grow with the sequences.
 std::optional<Instant> GatewayCore::WakeAt() const {
   if (sequences_.empty()) return std::nullopt;
   Instant wake = heartbeat_at_;
   // Without a route nobody's turn comes.
   if (router_.complete().ok()) wake = std::min(wake, queue_.NextAt().value_or(wake));
-  for (const auto& [ticket, s] : sequences_) {
-    if (s->request.deadline) wake = std::min(wake, *s->request.deadline);
-    if (s->state == State::kStranded && s->move_at) wake = std::min(wake, *s->move_at);
-  }
-  return wake;
+  if (!deadlines_.empty()) wake = std::min(wake, deadlines_.begin()->first);
+  return std::min(wake, move_at_.value_or(wake));
 }
 
 // --- what it tells of itself ---

@@ -43,6 +43,7 @@ void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reas
   }
   events_.push_back({s->listener, LoopEvent::End{status, reason, stats}});
   by_id_.erase(s->id);
+  if (s->request.deadline) deadlines_.erase({*s->request.deadline, s->ticket});
   sequences_.erase(s->ticket);
 }
 

@@ -119,17 +119,23 @@ void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
 void GatewayCore::Strand(Sequence* s, Instant now) {
   s->state = State::kStranded;
   s->move_at = now + PauseAfter(s->setbacks);
+  move_at_ = std::min(*s->move_at, move_at_.value_or(*s->move_at));
 }
 
 // Where they find a route, in the order in which they came.
 void GatewayCore::MoveStranded(Instant now) {
   router_.Pass(now);
+  move_at_.reset();
   // What there is no other route from: the same for all that are on it. One that is on none goes by
   // the stage that it began at.
   std::map<std::pair<std::vector<Incarnation>, bool>, absl::Status> hopeless;
   for (const auto& [ticket, owned] : sequences_) {
     Sequence* s = owned.get();
-    if (s->state != State::kStranded || (s->move_at && now < *s->move_at)) continue;
+    if (s->state != State::kStranded) continue;
+    if (s->move_at && now < *s->move_at) {
+      move_at_ = std::min(*s->move_at, move_at_.value_or(*s->move_at));
+      continue;
+    }
     if (CATENA_PLANTED(kStrandedForGood) && !s->move_at) continue;
     s->move_at.reset();
     if (AwaitsTrial(*s)) {
