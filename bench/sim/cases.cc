@@ -35,7 +35,7 @@ std::vector<Case> Cases() {
        .gpu = "h100",
        .gpus = 9,
        .shards = 4,
-       .share = 0.7,
+       .share = 0.6,
        .input = 500},
       {.name = "long answers",
        .model = Llama8B(),

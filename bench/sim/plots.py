@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws the plots of docs/CAPACITY.md: plots.py [DATA [PICTURES]]
 
-Reads bench/sim/data/*.csv, which `sim_bench load|grow|loss|gateway` wrote, and writes SVG files into
-docs/capacity/.
+Reads bench/sim/data/*.csv, which `sim_bench load|grow|loss|gateway` wrote, and writes SVG files
+into docs/capacity/.
 """
 
 import csv

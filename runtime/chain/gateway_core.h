@@ -151,7 +151,7 @@ class GatewayCore : public Core {
   AdmissionQueue queue_;
   std::map<uint64_t, std::unique_ptr<Sequence>> sequences_;  // by ticket
   std::map<PublicId, Sequence*> by_id_;
-  std::map<uint64_t, Sequence*> by_number_;  // those on a route
+  std::map<uint64_t, Sequence*> by_number_;           // those on a route
   std::set<std::pair<Instant, uint64_t>> deadlines_;  // of those that have one, with their tickets
   std::optional<Instant> move_at_;  // of those that are stranded, the first that is due: at least
   uint64_t next_number_ = 1;

@@ -44,16 +44,16 @@ TEST(CapacitySim, NoticesPromptsThatCostMoreThanItWasTold) {
 
 // What it is said to carry at most it carries nearly, and not half as much again.
 TEST(CapacitySim, TheMostThatAClusterCarriesIsWhereItsQueuesGrow) {
-  Case c = Cases()[1];
+  Case c = Cases()[5];
   c.share = 0.8;
   const Comparison below = Compare(c);
   EXPECT_EQ(below.measured.problem, "");
-  EXPECT_LT(below.measured.first_token.p99, 1);
+  EXPECT_LT(below.measured.first_token.p99, 1.5);
   c.share = 1.5;
   const Comparison above = Compare(c);
   EXPECT_FALSE(above.forecast.has_value());
   EXPECT_EQ(above.measured.problem, "");  // what comes late comes right
-  EXPECT_GT(above.measured.first_token.p99, 1);
+  EXPECT_GT(above.measured.first_token.p99, 3);
 }
 
 }  // namespace

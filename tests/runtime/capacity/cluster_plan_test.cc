@@ -37,7 +37,8 @@ TEST(StageSpeed, IsBoundByWhatIsSlower) {
 
 TEST(ClusterPlan, GivesEachGpuToAStageAndNoneMoreThanItHolds) {
   for (const int gpus : {2, 5, 9, 64, 1000}) {
-    for (const ClusterPlan& plan : *PlanClusters(Model(), On("l4"), gpus, Load(1))) {
+    const std::vector<ClusterPlan> plans = *PlanClusters(Model(), On("l4"), gpus, Load(1));
+    for (const ClusterPlan& plan : plans) {
       int used = 0, layers = 0;
       for (size_t i = 0; i < plan.stages.size(); ++i) {
         used += plan.cluster.stages[i].replicas;
