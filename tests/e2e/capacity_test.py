@@ -39,7 +39,8 @@ class CapacityTest(CatenaTest):
         for options, says in ((("--gpus", 8, "--gpu", "k80"), b"h100"),
                               (("--gpus", 3, "--stages", 3), b"--gpus"),
                               (("--gpus", 8, "--bench", "/nowhere"), b"--bench /nowhere"),
-                              (("--stages", 2, "--qps", 8), b"--gpus"), ((), b"--stages or --gpus")):
+                              (("--stages", 2, "--qps", 8), b"--gpus"),
+                              ((), b"--stages or --gpus")):
             done = self.run_bytes("plan", config, *options)
             self.assertGreater(done.returncode, 0, options)
             self.assertEqual((done.stdout, done.stderr.count(b"\n")), (b"", 1), options)
