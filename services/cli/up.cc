@@ -42,24 +42,35 @@ Option HandOn(App& app, const std::string& name, const std::string& help,
   return app.AddOption(name, hand_on, help);
 }
 
-absl::StatusOr<std::map<int, int>> ParseReplicas(const std::vector<std::string>& texts,
-                                                 int stages) {
-  std::map<int, int> replicas;
+// A whole number from `least` to `most`, or null.
+std::optional<int> ParseNumber(std::string_view text, int least, int most) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool read = error == std::errc() && end == text.data() + text.size();
+  return read && least <= number && number <= most ? std::optional(number) : std::nullopt;
+}
+
+absl::Status ParseReplicas(const std::vector<std::string>& texts, up::ClusterOptions* cluster) {
+  const int last = static_cast<int>(cluster->layers.size()) - 1;
   for (const std::string& text : texts) {
-    int stage = 0, count = 0;
-    const char* end = text.data() + text.size();
-    const char* equals = text.data() + std::min(text.find('='), text.size());
-    const auto a = std::from_chars(text.data(), equals, stage);
-    const auto b = std::from_chars(std::min(equals + 1, end), end, count);
-    const bool read = a.ec == std::errc() && b.ec == std::errc() && a.ptr == equals && b.ptr == end;
-    if (!read || stage < 0 || stage >= stages || count < 1 || count > up::kMaxReplicas) {
+    const size_t equals = std::min(text.find('='), text.size());
+    const std::string of = text.substr(0, equals);
+    const auto stage = ParseNumber(of, 0, last);
+    const bool is_known = stage || of == "head" || of == "tokenizer";
+    const auto count = equals == text.size()
+                           ? std::nullopt
+                           : ParseNumber(text.substr(equals + 1), 1, up::kMaxReplicas);
+    if (!is_known || !count) {
       return absl::InvalidArgumentError(
-          fmt::format("--replicas {}: write STAGE=COUNT, a stage of 0 to {} and a count of 1 to {}",
-                      text, stages - 1, up::kMaxReplicas));
+          fmt::format("--replicas {}: write STAGE=COUNT, a stage of 0 to {}, head or tokenizer, "
+                      "and a count of 1 to {}",
+                      text, last, up::kMaxReplicas));
     }
-    replicas[stage] = count;
+    (stage          ? cluster->replicas[*stage]
+     : of == "head" ? cluster->heads
+                    : cluster->tokenizers) = *count;
   }
-  return replicas;
+  return absl::OkStatus();
 }
 
 // Of each shard. They are on one machine: all of them together get half of its memory, and none
@@ -89,8 +100,7 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   } else {
     CATENA_ASSIGN_OR_RETURN(cluster.layers, ParseLayers(o.layers, n_layers));
   }
-  CATENA_ASSIGN_OR_RETURN(cluster.replicas,
-                          ParseReplicas(o.replicas, static_cast<int>(cluster.layers.size())));
+  CATENA_RETURN_IF_ERROR(ParseReplicas(o.replicas, &cluster));
   CATENA_ASSIGN_OR_RETURN(const int64_t kv_bytes, KvBytes(o, cluster));
   cluster.shard_flags = {"--kv-memory", fmt::format("{}", kv_bytes)};
   std::error_code error;
@@ -190,7 +200,9 @@ Action DeclareUp(App& app) {
       app.AddOption("--stages", &o->stages, "Shards (default 2); a head is added");
   app.AddOption("--layers", &o->layers, "The shards by their blocks, for example 0-16,16-30")
       .Excludes(by_count);
-  app.AddOption("--replicas", &o->replicas, "STAGE=COUNT: run so many of a shard, counted from 0")
+  app.AddOption(
+         "--replicas", &o->replicas,
+         "STAGE=COUNT: run so many of a shard, counted from 0, of the head or of the tokenizer")
       .Delimiter(',');
   app.AddOption("--listen", &o->listen, "Where the gateway serves (default 127.0.0.1:0: any port)")
       .Check(CheckListenAddress);

@@ -45,6 +45,11 @@ class Planner {
     return p;
   }
 
+  ClusterProcess Tokenizer(int replica) {
+    return Internal("tokenizer", ReplicaName("tokenizer", replica, options_.tokenizers),
+                    {&options_.model_flags, &options_.tokenizer_flags});
+  }
+
   ClusterProcess Shard(int stage, int replica) {
     const LayerRange r = options_.layers[stage];
     const std::string name = ShardName(stage, replica);
@@ -53,6 +58,10 @@ class Planner {
         "shard", name, {&options_.model_flags, &own, &options_.stage_flags, &options_.shard_flags});
     p.layers = r;
     return p;
+  }
+
+  ClusterProcess Head(int replica) {
+    return Internal("head", HeadName(replica), {&options_.model_flags, &options_.stage_flags});
   }
 
   // Of `others`, the flags that say where they are.
@@ -72,10 +81,15 @@ class Planner {
   }
 
  private:
-  std::string ShardName(int stage, int replica) const {
-    if (Replicas(options_, stage) == 1) return fmt::format("shard {}", stage);
-    return fmt::format("shard {}.{}", stage, replica);
+  static std::string ReplicaName(const std::string& name, int replica, int replicas) {
+    return replicas == 1 ? name : fmt::format("{}.{}", name, replica);
   }
+
+  std::string ShardName(int stage, int replica) const {
+    return ReplicaName(fmt::format("shard {}", stage), replica, Replicas(options_, stage));
+  }
+
+  std::string HeadName(int replica) const { return ReplicaName("head", replica, options_.heads); }
 
   std::string Socket(const std::string& name) const {
     std::string file = name;
@@ -83,13 +97,14 @@ class Planner {
     return fmt::format("unix:{}/{}", folder_, file);
   }
 
-  // Whom the shards of a stage send rows: all replicas of the next one, or the head.
+  // Whom the shards of a stage send rows: all replicas of the next one, or of the head.
   std::string Next(int stage) const {
     const int next = stage + 1;
-    if (next == static_cast<int>(options_.layers.size())) return Socket("head");
+    const bool is_last = next == static_cast<int>(options_.layers.size());
+    const int replicas = is_last ? options_.heads : Replicas(options_, next);
     Strings sockets;
-    for (int r = 0; r < Replicas(options_, next); ++r) {
-      sockets.push_back(Socket(ShardName(next, r)));
+    for (int r = 0; r < replicas; ++r) {
+      sockets.push_back(Socket(is_last ? HeadName(r) : ShardName(next, r)));
     }
     return fmt::format("{}", fmt::join(sockets, ","));
   }
@@ -111,12 +126,11 @@ int ShardCount(const ClusterOptions& options) {
 std::vector<ClusterProcess> PlanCluster(const ClusterOptions& options, const std::string& folder) {
   Planner planner(options, folder);
   std::vector<ClusterProcess> all;
-  all.push_back(
-      planner.Internal("tokenizer", "tokenizer", {&options.model_flags, &options.tokenizer_flags}));
+  for (int r = 0; r < options.tokenizers; ++r) all.push_back(planner.Tokenizer(r));
   for (int stage = 0; stage < static_cast<int>(options.layers.size()); ++stage) {
     for (int r = 0; r < Replicas(options, stage); ++r) all.push_back(planner.Shard(stage, r));
   }
-  all.push_back(planner.Internal("head", "head", {&options.model_flags, &options.stage_flags}));
+  for (int r = 0; r < options.heads; ++r) all.push_back(planner.Head(r));
   all.insert(all.begin(), planner.Gateway(all));
   return all;
 }

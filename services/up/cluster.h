@@ -1,7 +1,7 @@
 // Which processes a local cluster has, and how each is called.
 //
-// A tokenizer, the replicas of each shard and a head listen on unix sockets in a folder of ours, so
-// that their addresses outlive them; the gateway listens where its clients are told.
+// The replicas of the tokenizer, of each shard and of the head listen on unix sockets in a folder
+// of ours, so that their addresses outlive them; the gateway listens where its clients are told.
 //
 // Thread rules: plain values and a pure function; a SocketFolder belongs to one thread.
 #pragma once
@@ -22,6 +22,7 @@ struct ClusterOptions {
   std::string program;             // the path of `catena`
   std::vector<LayerRange> layers;  // one a stage
   std::map<int, int> replicas;     // of a stage; 1 where absent
+  int heads = 1, tokenizers = 1;   // replicas of these
   std::string listen;              // the gateway's: host:port
   // Flags that are handed on, after the role's own.
   std::vector<std::string> role_flags;   // of all
@@ -43,7 +44,7 @@ struct ClusterProcess {
 
 // In the order of data: gateway, tokenizer, shards, head. `folder`: where sockets go. The gateway
 // stops before the others, so that it ends its streams while they can still answer.
-// REQUIRES: replicas name stages of `layers` and are in [1, kMaxReplicas].
+// REQUIRES: replicas name stages of `layers`; numbers of replicas are in [1, kMaxReplicas].
 std::vector<ClusterProcess> PlanCluster(const ClusterOptions& options, const std::string& folder);
 
 // A new folder that only this user may enter; removed, with what is in it, at the end.

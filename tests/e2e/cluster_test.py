@@ -221,6 +221,7 @@ class ErrorsTest(ErrorCase):
         for options, name in ((("--stages", "9"), "1 to 5"), (("--layers", "0-3"), "--layers"),
                               (("--replicas", "2=1"), "--replicas"),
                               (("--replicas", "0"), "--replicas"),
+                              (("--replicas", "gateway=2"), "head or tokenizer"),
                               (("--threads", "0"), "--threads"),
                               (("--listen", "nonsense"), "--listen"),
                               (("--kv-memory", "nonsense"), "--kv-memory")):

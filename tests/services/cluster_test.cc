@@ -70,6 +70,20 @@ TEST(ClusterTest, ReplicasOfAStageAreToldApart) {
   EXPECT_EQ(std::set<std::string>(addresses.begin(), addresses.end()).size(), addresses.size());
 }
 
+TEST(ClusterTest, HeadsAndTokenizersAreToldApart) {
+  ClusterOptions options = TwoStages();
+  options.heads = 2;
+  options.tokenizers = 2;
+  const auto all = PlanCluster(options, "dir");
+  std::vector<std::string> names;
+  for (const ClusterProcess& p : all) names.push_back(p.spec.name);
+  EXPECT_THAT(names, ElementsAre("gateway", "tokenizer.0", "tokenizer.1", "shard 0", "shard 1",
+                                 "head.0", "head.1"));
+  EXPECT_THAT(all[4].spec.argv, Contains("unix:dir/head.0,unix:dir/head.1"));
+  EXPECT_EQ(all[6].spec.listen, "unix:dir/head.1");
+  EXPECT_THAT(all[0].spec.argv, Contains("unix:dir/tokenizer.1"));
+}
+
 TEST(ClusterTest, TheFolderOfSocketsIsOursAloneAndGoesWithItsOwner) {
   std::string path;
   {
