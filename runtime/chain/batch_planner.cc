@@ -24,10 +24,13 @@ const BatchPlanner::Plan& BatchPlanner::Next(const BatchQueue<StageSequence>& qu
   decoding_ = 0;
   open.ForEach([this](const StageSequence* s) { decoding_ += s->decodes() ? 1 : 0; });
   if (first_) HoldDecodes(queue.ready(), open, now);
-  const int64_t budget = prefill_.Rows(decoding_);
-  if (prefill_waits_) AddPrefill(queue.ready(), std::max<int64_t>(limit_.rows() / 2, 1));
+  const int64_t rows = prefill_.Rows(decoding_), replay_rows = prefill_.ReplayRows(decoding_);
+  if (prefill_waits_) {
+    const int64_t half = std::max<int64_t>(limit_.rows() / 2, 1);
+    AddPrefill(queue.ready(), half, half);
+  }
   AddDecodes(queue.ready());
-  if (plan_.prefill_rows == 0) AddPrefill(queue.ready(), budget);
+  if (plan_.prefill_rows == 0) AddPrefill(queue.ready(), rows, replay_rows);
   prefill_waits_ = plan_.prefill_rows == 0 &&
                    std::any_of(queue.ready().begin(), queue.ready().end(), [](const auto* s) {
                      return !s->HasDecodeQueued() && s->Runnable();
@@ -87,13 +90,13 @@ void BatchPlanner::AddDecodes(const Ready& ready) {
   }
 }
 
-void BatchPlanner::AddPrefill(const Ready& ready, int64_t rows) {
+void BatchPlanner::AddPrefill(const Ready& ready, int64_t rows, int64_t replay_rows) {
   const bool new_ones = std::any_of(ready.begin(), ready.end(), [](const StageSequence* s) {
     return !s->HasDecodeQueued() && !s->HasReplayQueued() && s->Runnable();
   });
   const int64_t kept = new_ones ? std::max<int64_t>(rows / kShareOfNewPrompts, 1) : 0;
-  rows -= AddBulk(ready, true, rows - kept);
-  AddBulk(ready, false, rows);
+  const int64_t replayed = AddBulk(ready, true, replay_rows - kept);
+  AddBulk(ready, false, std::max(rows - replayed, kept));
 }
 
 int64_t BatchPlanner::AddBulk(const Ready& ready, bool replays, int64_t rows) {

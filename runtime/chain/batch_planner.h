@@ -66,7 +66,8 @@ class BatchPlanner {
 
   void HoldDecodes(const Ready& ready, const SequenceTable<StageSequence>& open, Instant now);
   void AddDecodes(const Ready& ready);
-  void AddPrefill(const Ready& ready, int64_t rows);
+  // So many rows of new prompts, and of replays.
+  void AddPrefill(const Ready& ready, int64_t rows, int64_t replay_rows);
   // Of what is no decode: those whose queue is a replay, or those whose is not.
   int64_t AddBulk(const Ready& ready, bool replays, int64_t rows);
   // How many of the sequence's rows are in the plan now.

@@ -2,6 +2,9 @@
 // most about as long again as the decodes alone, learnt from the batches that were run, and never
 // fewer than a floor, so that no prompt starves.
 //
+// Of a replay they may be more: somebody stands still in the middle of a text, and one short stop
+// of the others ends that sooner than many slow steps, in which rows cost more besides.
+//
 // Thread rules: plain state, one thread at a time.
 #pragma once
 
@@ -24,6 +27,14 @@ class PrefillBudget {
                                max_rows_);
   }
 
+  // The same of rows that were computed before.
+  int64_t ReplayRows(int64_t decoding) const {
+    const int64_t rows = Rows(decoding);
+    if (row_ns_ == 0) return rows;
+    const double short_stop = static_cast<double>(kShortStop.count()) / row_ns_;
+    return std::max(rows, std::min(max_rows_, static_cast<int64_t>(short_stop)));
+  }
+
   void Ran(int64_t decode_rows, int64_t prefill_rows, Nanoseconds time) {
     const auto ns = static_cast<double>(time.count());
     if (prefill_rows == 0) {
@@ -44,6 +55,7 @@ class PrefillBudget {
   // A multiple of kernels' row tile, with which a few rows cost little more than one.
   static constexpr int64_t kFloorRows = 16;
   static constexpr double kShare = 1.0;  // prompt rows' time to decodes' time
+  static constexpr Nanoseconds kShortStop = std::chrono::milliseconds(50);  // hardly seen
 
   static void Average(double* mean, double value) {
     *mean = *mean == 0 ? value : *mean + 0.2 * (value - *mean);

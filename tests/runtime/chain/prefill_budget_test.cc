@@ -51,6 +51,25 @@ TEST(PrefillBudget, IsNeverUnderTheFloorNorOverTheBatch) {
   EXPECT_EQ(fast.Rows(1), kMax);
 }
 
+TEST(PrefillBudget, LetsReplaysStopTheOthersForAShortTime) {
+  PrefillBudget budget(kMax);
+  EXPECT_EQ(budget.ReplayRows(1), kFloor);  // until it knows
+  budget.Ran(4, 0, milliseconds(5));
+  budget.Ran(0, 100, milliseconds(50));  // half a millisecond a row
+  EXPECT_EQ(budget.Rows(4), kFloor);
+  EXPECT_EQ(budget.ReplayRows(4), 100);
+  EXPECT_EQ(budget.ReplayRows(0), kMax);
+}
+
+TEST(PrefillBudget, OfReplaysIsNeverUnderThatOfNewPrompts) {
+  PrefillBudget budget(kMax);
+  budget.Ran(4, 0, milliseconds(200));
+  budget.Ran(0, 100, milliseconds(100));
+  EXPECT_EQ(budget.ReplayRows(4), 200);
+  budget.Ran(0, 100, milliseconds(0));
+  EXPECT_LE(budget.ReplayRows(4), kMax);
+}
+
 // A mixed batch took what its decodes take alone, and its rows the rest.
 TEST(PrefillBudget, TakesTheDecodesOutOfAMixedBatch) {
   PrefillBudget budget(kMax);
