@@ -67,12 +67,15 @@ absl::StatusOr<std::unique_ptr<StageActor>> StageActor::Load(const Checkpoint& c
   stage_options.kv_pages = static_cast<int>(std::min(options.kv_bytes / page_bytes, kMostPages));
   CATENA_ASSIGN_OR_RETURN(auto stage,
                           Stage::Load(checkpoint, stage_options, backend.get(), progress));
+  const int64_t row_bytes = RowBytes(backend->residual_dtype(), config.hidden_size);
+  const int64_t positions = int64_t{stage_options.kv_pages} * kPagePositions;
   const StageCoreOptions core{.first = options.stage.layers.begin == 0,
-                              .row_bytes = RowBytes(backend->residual_dtype(), config.hidden_size),
+                              .row_bytes = row_bytes,
                               .vocab_size = config.vocab_size,
                               .max_rows = options.stage.max_rows,
                               .max_positions = options.stage.max_positions,
-                              .journal_bytes = options.journal_bytes,
+                              .journal_bytes = options.journal_bytes.value_or(DefaultJournalBytes(
+                                  page_bytes * stage_options.kv_pages, positions, row_bytes)),
                               .detection = options.detection};
   auto parts = std::make_unique<Parts>(std::move(backend), std::move(stage), core);
   return std::unique_ptr<StageActor>(new StageActor(std::move(parts)));

@@ -20,7 +20,7 @@ struct StageActorOptions {
   BackendOptions compute;
   StageOptions stage;  // its KV pages: as many as kv_bytes hold
   int64_t kv_bytes = 0;
-  int64_t journal_bytes = 0;
+  std::optional<int64_t> journal_bytes;  // absent: DefaultJournalBytes
   limits::DetectionLimits detection{};
 };
 

@@ -6,6 +6,7 @@
 // all journals of a stage share. Thread rules: plain state, one thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -21,6 +22,13 @@ struct JournalBudget {
   int64_t used_bytes = 0;
   bool exceeded() const { return used_bytes > limit_bytes; }
 };
+
+// What the journals of a stage may take where nobody says: a row for each position that its KV
+// cache has, so that rows are dropped only where rows take more memory than the cache itself, which
+// they never get. `positions`: of that cache.
+inline int64_t DefaultJournalBytes(int64_t kv_bytes, int64_t positions, int64_t row_bytes) {
+  return std::min(kv_bytes, positions * row_bytes);
+}
 
 class Journal {
  public:

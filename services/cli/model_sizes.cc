@@ -14,6 +14,8 @@ void Add(const TensorView& t, PartSize* part) {
 
 }  // namespace
 
+int64_t KvBytesPerToken(const ModelConfig& config) { return int64_t{2} * config.kv_cols() * 2; }
+
 absl::StatusOr<ModelSizes> MeasureModel(const Checkpoint& checkpoint) {
   const ModelConfig& c = checkpoint.config();
   ModelSizes sizes;
@@ -33,7 +35,7 @@ absl::StatusOr<ModelSizes> MeasureModel(const Checkpoint& checkpoint) {
   CATENA_ASSIGN_OR_RETURN(const TensorView norm, checkpoint.FinalNorm());
   Add(head, &sizes.head);
   Add(norm, &sizes.head);
-  sizes.kv_bytes_per_token = int64_t{c.n_layers} * 2 * c.kv_cols() * 2;
+  sizes.kv_bytes_per_token = c.n_layers * KvBytesPerToken(c);
   return sizes;
 }
 

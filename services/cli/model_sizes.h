@@ -19,6 +19,9 @@ struct ModelSizes {
   int64_t kv_bytes_per_token = 0;   // in 16 bits
 };
 
+// Of one block's KV cache, in 16 bits.
+int64_t KvBytesPerToken(const ModelConfig& config);
+
 absl::StatusOr<ModelSizes> MeasureModel(const Checkpoint& checkpoint);
 
 }  // namespace catena::cli

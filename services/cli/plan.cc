@@ -2,6 +2,7 @@
 // a table, as JSON, or as workloads of Kubernetes; and what a number of GPUs makes of it.
 #include <filesystem>
 
+#include "runtime/chain/journal.h"
 #include "runtime/stage/layer_range.h"
 #include "services/cli/model_options.h"
 #include "services/cli/model_sizes.h"
@@ -27,6 +28,7 @@ struct PlanOptions {
 
 struct StageShare {
   std::string role, layers;
+  int64_t blocks = 0;
   int64_t bytes = 0;       // in the files, held by the stage
   int64_t read_bytes = 0;  // a token reads: weights of the blocks; of the embedding one row
 };
@@ -35,7 +37,8 @@ std::vector<StageShare> Shares(const ModelConfig& c, const ModelSizes& s,
                                const std::vector<LayerRange>& ranges) {
   std::vector<StageShare> shares;
   for (const LayerRange& r : ranges) {
-    StageShare share{.role = "shard", .layers = fmt::format("{}-{}", r.begin, r.end)};
+    StageShare share{
+        .role = "shard", .layers = fmt::format("{}-{}", r.begin, r.end), .blocks = r.size()};
     share.read_bytes = s.block.stored * r.size();
     share.bytes = share.read_bytes;
     if (r.begin == 0) {
@@ -70,13 +73,26 @@ std::string PathInPods(const std::string& model) {
   return "/weights/" + path.filename().string();
 }
 
-absl::StatusOr<std::string> Manifests(const PlanOptions& o, const std::vector<StageShare>& shares) {
+// Whole MiB.
+int64_t JournalBytes(const StageShare& s, const ModelConfig& c, int64_t kv_bytes) {
+  constexpr int64_t kMiB = int64_t{1} << 20;
+  if (s.blocks == 0) return 0;
+  const int64_t positions = kv_bytes / (s.blocks * KvBytesPerToken(c));
+  const int64_t row_bytes = RowBytes(DType::kF32, c.hidden_size);
+  return (DefaultJournalBytes(kv_bytes, positions, row_bytes) + kMiB - 1) / kMiB * kMiB;
+}
+
+absl::StatusOr<std::string> Manifests(const PlanOptions& o, const ModelConfig& model,
+                                      const std::vector<StageShare>& shares) {
   WorkloadOptions w = o.workloads;
   CATENA_ASSIGN_OR_RETURN(w.kv_bytes, ParseBytes("--kv-memory", w.kv_memory));
   if (w.model_path.empty()) w.model_path = PathInPods(o.model.model);
   std::vector<PlannedStage> stages;
-  for (const StageShare& s : shares)
-    stages.push_back({.layers = s.layers, .weight_bytes = s.bytes});
+  for (const StageShare& s : shares) {
+    stages.push_back({.layers = s.layers,
+                      .weight_bytes = s.bytes,
+                      .journal_bytes = JournalBytes(s, model, w.kv_bytes)});
+  }
   const std::string command = fmt::format(
       "catena plan MODEL --stages {} --format kustomize --model-path {} --replicas {} --threads {} "
       "--gpus-per-replica {} --kv-memory {}",
@@ -96,7 +112,7 @@ absl::Status RunPlan(const PlanOptions& o) {
                     .embedding = static_cast<double>(sizes.embedding.stored) / c.vocab_size}));
   const std::vector<StageShare> shares = Shares(c, sizes, ranges);
   if (!o.format.empty()) {
-    CATENA_ASSIGN_OR_RETURN(const std::string manifests, Manifests(o, shares));
+    CATENA_ASSIGN_OR_RETURN(const std::string manifests, Manifests(o, c, shares));
     return Write(manifests);
   }
   std::string flag;

@@ -16,7 +16,6 @@ constexpr int kGrpcPort = 7000, kHttpPort = 7080;
 constexpr int kPreStopS = 15, kGraceS = 40, kTerminationS = 60;
 constexpr int kStartupS = 900, kProbeS = 5;  // a load of some GB from network storage; each probe
 constexpr int64_t kMiB = int64_t{1} << 20;
-constexpr int64_t kJournalBytes = 256 * kMiB;  // --journal-memory's default
 constexpr int64_t kProcessBytes = 512 * kMiB;  // code, threads, batches, connections
 constexpr int64_t kMemoryStep = 128 * kMiB;
 constexpr int kUser = 65532;
@@ -58,6 +57,7 @@ Json Args(const Stage& s, const WorkloadOptions& o) {
     args.push_back("--layers=" + s.plan.layers);
     args.push_back(fmt::format("--next={}:{}", s.next, kGrpcPort));
     args.push_back("--kv-memory=" + o.kv_memory);
+    args.push_back(fmt::format("--journal-memory={}MiB", s.plan.journal_bytes / kMiB));
   }
   args.push_back(fmt::format("--threads={}", o.threads));
   args.push_back(fmt::format("--listen=0.0.0.0:{}", kGrpcPort));
@@ -77,7 +77,7 @@ Json Probe(const char* path, int failures) {
 Json Resources(const Stage& s, const WorkloadOptions& o) {
   const bool is_shard = s.component == "shard";
   const int64_t bytes =
-      s.plan.weight_bytes + kProcessBytes + (is_shard ? o.kv_bytes + kJournalBytes : 0);
+      s.plan.weight_bytes + kProcessBytes + (is_shard ? o.kv_bytes + s.plan.journal_bytes : 0);
   const int64_t rounded = (bytes + kMemoryStep - 1) / kMemoryStep * kMemoryStep;
   const std::string memory = fmt::format("{}Mi", rounded / kMiB);
   Json limits = {{"memory", memory}};

@@ -15,8 +15,9 @@
 namespace catena::cli {
 
 struct PlannedStage {
-  std::string layers;        // "0-15"; "" of the head
-  int64_t weight_bytes = 0;  // that it holds
+  std::string layers;         // "0-15"; "" of the head
+  int64_t weight_bytes = 0;   // that it holds
+  int64_t journal_bytes = 0;  // a shard's
 };
 
 struct WorkloadOptions {

@@ -9,7 +9,7 @@ struct ShardOptions {
   StageOptionsOfRole common;
   std::string layers;
   std::string kv_memory;
-  std::string journal_memory = "256MiB";
+  std::string journal_memory;
   int batch = 512;
   std::vector<std::string> next;
 };
@@ -31,13 +31,16 @@ absl::Status RunShard(const ShardOptions& o) {
                             .compute = o.common.compute.ForBackend(),
                             .stage = {},
                             .kv_bytes = DefaultKvBytes(),
-                            .journal_bytes = 0,
+                            .journal_bytes = std::nullopt,
                             .detection = o.common.detection.limits};
   CATENA_ASSIGN_OR_RETURN(options.stage, ToStageOptions(o, m));
   if (!o.kv_memory.empty()) {
     CATENA_ASSIGN_OR_RETURN(options.kv_bytes, ParseBytes("--kv-memory", o.kv_memory));
   }
-  CATENA_ASSIGN_OR_RETURN(options.journal_bytes, ParseBytes("--journal-memory", o.journal_memory));
+  if (!o.journal_memory.empty()) {
+    CATENA_ASSIGN_OR_RETURN(options.journal_bytes,
+                            ParseBytes("--journal-memory", o.journal_memory));
+  }
   CATENA_ASSIGN_OR_RETURN(const auto actor, StageActor::Load(*m.model.checkpoint, options));
   spdlog::info("blocks [{}, {}), {} KV pages of {} positions", options.stage.layers.begin,
                options.stage.layers.end, actor->load().kv_pages, kPagePositions);
@@ -54,7 +57,10 @@ Action DeclareShard(App& app) {
   app.AddOption("--kv-memory", &o->kv_memory,
                 "Of the KV cache, as 2GiB (default: a quarter of the machine's)")
       .Check(CheckBytes);
-  app.AddOption("--journal-memory", &o->journal_memory, "Of rows kept to send again (256MiB)")
+  app.AddOption(
+         "--journal-memory", &o->journal_memory,
+         "Of rows kept to send again (default: a row for each position of the KV cache, and at "
+         "most its memory)")
       .Check(CheckBytes);
   app.AddOption("--batch", &o->batch, "Rows a batch may have (default 512)").Range(1, 65536);
   app.AddOption("--next", &o->next,

@@ -20,7 +20,6 @@ OPERATORS_PATHS = {"/livez", "/readyz"}
 HEALTH_NAMES = {"", "liveness", "readiness"}
 PLAIN_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral",
                  "persistentVolumeClaim", "projected", "secret"}
-JOURNAL_BYTES = bytes_of("256MiB")  # --journal-memory's default
 
 
 def newest_versions(count=2):
@@ -265,7 +264,9 @@ def resources(objects):
                 yield f"{p.name}: {c['name']}: it must ask for cpu and memory, and limit memory"
         if "--kv-memory" in p.flags and "memory" in limits:
             stages = int(p.flags.get("--stages", 1))
-            need = stages * (bytes_of(p.flags["--kv-memory"]) + JOURNAL_BYTES)
+            kv = bytes_of(p.flags["--kv-memory"])
+            journal = bytes_of(p.flags["--journal-memory"]) if "--journal-memory" in p.flags else kv
+            need = stages * (kv + journal)
             if bytes_of(limits["memory"]) <= need:
                 yield f"{p.name}: KV cache and journal alone take its memory, {limits['memory']}"
 

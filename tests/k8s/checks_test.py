@@ -128,6 +128,7 @@ PLANTED = [
         o["PodDisruptionBudget/catena-head"]["spec"], "maxUnavailable", 0)),
     ("resources", "base", lambda o: o.container(STAGE)["resources"].pop("limits")),
     ("resources", "base", lambda o: o.arg(STAGE, "--kv-memory", "64GiB")),
+    ("resources", "base", lambda o: o.arg(STAGE, "--journal-memory", "64GiB")),
     ("chain", "base", lambda o: o.arg(STAGE, "--layers", "0-14")),
     ("chain", "base", lambda o: o.arg(STAGE, "--next", "catena-head:7000")),
     ("chain", "base", lambda o: o.arg(HEAD, "--model", "/weights/other.gguf")),
