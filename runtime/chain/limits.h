@@ -10,7 +10,7 @@ namespace catena::limits {
 using std::chrono::milliseconds;
 
 // --- messages ---
-inline constexpr int kProtocolVersion = 1;          // a release talks to its predecessor
+inline constexpr int kProtocolVersion = 2;          // a release talks to its predecessor
 inline constexpr int64_t kMaxMessageRows = 512;     // of one Steps message
 inline constexpr int64_t kMaxMessageSteps = 1024;   // sequences in one message of any kind
 inline constexpr int64_t kMaxMessageIds = 1 << 20;  // token ids in one message

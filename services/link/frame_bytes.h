@@ -1,5 +1,5 @@
-// Frames as the bytes of a gRPC message. The request and the response of ChainService.Link both
-// have the frame as their field 1, so that one code writes and reads them.
+// Frames as the bytes of a gRPC message, with a checksum. The request and the response of
+// ChainService.Link have the same fields, so that one code writes and reads them.
 //
 // Thread rules: pure functions, any thread.
 #pragma once
@@ -15,7 +15,11 @@ namespace catena {
 // until they are sent.
 grpc::ByteBuffer ToBytes(const v1::Frame& frame, const RowPayload& rows = nullptr);
 
-// Empties `bytes`. INVALID_ARGUMENT where they are no frame.
-absl::Status FromBytes(grpc::ByteBuffer* bytes, v1::Frame* frame);
+// The first version of the protocol whose frames all have a checksum.
+inline constexpr uint32_t kChecksumsFrom = 2;
+
+// Empties `bytes`. INVALID_ARGUMENT where they are no frame, DATA_LOSS where they are not those
+// that were sent; a checksum may be absent unless it `must_be_checked`.
+absl::Status FromBytes(grpc::ByteBuffer* bytes, bool must_be_checked, v1::Frame* frame);
 
 }  // namespace catena

@@ -96,9 +96,12 @@ absl::Status LaneStream::Handle(grpc::ByteBuffer* bytes) {
         fmt::format("the first frame has {} bytes: it is no handshake", bytes->Length()));
   }
   v1::Frame frame;
-  CATENA_RETURN_IF_ERROR(FromBytes(bytes, &frame));
+  CATENA_RETURN_IF_ERROR(FromBytes(bytes, has_checksums_, &frame));
   if (!shaken_) {
     shaken_ = true;
+    const uint32_t version =
+        frame.has_hello() ? frame.hello().protocol_version() : frame.welcome().protocol_version();
+    has_checksums_ = version >= kChecksumsFrom;
     return handler_->OnHandshake(this, frame);
   }
   const uint64_t sent_unix_ns = frame.steps().sent_unix_ns();

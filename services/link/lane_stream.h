@@ -83,7 +83,7 @@ class LaneStream {
 
   const Options options_;
   LaneHandler* const handler_;
-  bool shaken_ = false;  // only the reader's
+  bool shaken_ = false, has_checksums_ = false;  // only the reader's
 
   std::mutex mu_;  // of all below; held while a write starts
   bool open_ = false, ended_ = false, writing_ = false;

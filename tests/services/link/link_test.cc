@@ -178,11 +178,50 @@ TEST(FrameBytes, LargeRowsAreSharedAndReadBackEqual) {
   EncodeWithoutRows(steps, format, &frame);
   grpc::ByteBuffer bytes = ToBytes(frame, rows);
   EXPECT_EQ(rows.use_count(), 3) << "copied";
-  ASSERT_TRUE(FromBytes(&bytes, &back).ok());
+  ASSERT_TRUE(FromBytes(&bytes, true, &back).ok());
   const auto decoded = Decode(format, &back);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(TextOf(*decoded), TextOf(steps));
   EXPECT_EQ(rows.use_count(), 2) << "kept after it was read";
+}
+
+// The bytes of a frame, with the bit flipped where one is named.
+grpc::ByteBuffer Flipped(const grpc::ByteBuffer& bytes, std::optional<size_t> bit = {}) {
+  std::vector<grpc::Slice> slices;
+  std::string flat;
+  bytes.Dump(&slices);
+  for (const grpc::Slice& s : slices) flat.append(s.begin(), s.end());
+  if (bit) flat[*bit / 8] = static_cast<char>(flat[*bit / 8] ^ 1 << *bit % 8);
+  const grpc::Slice slice(flat);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+TEST(FrameBytes, ABitThatFlipsAnywhereButInRowsIsNoticed) {
+  const RowFormat format{DType::kF32, 8};
+  const auto rows = std::make_shared<const std::string>("eight by");
+  const Steps steps{3, {Step{{1, 2}, {}, 0, 0, 5, {6}, {7}}}, rows};
+  v1::Frame frame;
+  EncodeWithoutRows(steps, format, &frame);
+  const grpc::ByteBuffer bytes = ToBytes(frame, rows);
+  const size_t end = bytes.Length() - 9;  // of the rows; then the checksum
+  for (size_t bit = 0; bit < bytes.Length() * 8; ++bit) {
+    grpc::ByteBuffer altered = Flipped(bytes, bit);
+    v1::Frame back;
+    const bool in_rows = end - rows->size() <= bit / 8 && bit / 8 < end;
+    EXPECT_EQ(FromBytes(&altered, true, &back).ok(), in_rows) << bit;
+  }
+}
+
+TEST(FrameBytes, WhoIsOlderMayGoWithoutAChecksum) {
+  v1::ChainServiceLinkRequest old;
+  old.mutable_frame()->mutable_close()->mutable_sequence()->set_number(7);
+  const grpc::Slice slice(old.SerializeAsString());
+  grpc::ByteBuffer bytes(&slice, 1);
+  v1::Frame frame;
+  ASSERT_TRUE(FromBytes(&bytes, false, &frame).ok());
+  EXPECT_EQ(frame.close().sequence().number(), 7u);
+  bytes = grpc::ByteBuffer(&slice, 1);
+  EXPECT_TRUE(absl::IsDataLoss(FromBytes(&bytes, true, &frame)));
 }
 
 }  // namespace
