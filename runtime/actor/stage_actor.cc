@@ -156,9 +156,9 @@ std::string StageActor::numerics_id() const { return parts_->backend->numerics_i
 
 void StageActor::AfterRound(Instant now) {
   const StageCounters& counters = parts_->core.counters();
-  const int64_t divergences = counters.divergences.count;
-  if (std::exchange(divergences_seen_, divergences) < divergences && on_diverged_) {
-    on_diverged_(counters.divergences);
+  const int64_t faults = counters.row_faults.count();
+  if (std::exchange(row_faults_seen_, faults) < faults && on_row_faults_) {
+    on_row_faults_(counters.row_faults);
   }
   const KvCache& cache = parts_->stage->cache();
   const std::lock_guard lock(mutex_);

@@ -53,9 +53,9 @@ class StageActor final : public Actor {
   void EndAll(const absl::Status& why, std::function<void()> done);
   // As of the last round.
   StageCounters counters() const;
-  // Called on the actor's thread, with no lock held, after a round in which steps came twice with
-  // other bits. Before Start.
-  void OnDiverged(std::function<void(const Divergences&)> fn) { on_diverged_ = std::move(fn); }
+  // Called on the actor's thread, with no lock held, after a round in which rows were not what
+  // they were. Before Start.
+  void OnRowFaults(std::function<void(const RowFaults&)> fn) { on_row_faults_ = std::move(fn); }
   // Calls `done` on the actor's thread, between two batches.
   void View(const SequenceKey& key, std::function<void(std::optional<SequenceView>)> done);
 
@@ -80,8 +80,8 @@ class StageActor final : public Actor {
   bool draining_ = false;
   std::vector<Edge> broken_edges_;
   StageCounters counters_;
-  std::function<void(const Divergences&)> on_diverged_;
-  int64_t divergences_seen_ = 0;
+  std::function<void(const RowFaults&)> on_row_faults_;
+  int64_t row_faults_seen_ = 0;
 };
 
 }  // namespace catena

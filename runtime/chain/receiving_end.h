@@ -129,6 +129,14 @@ class ReceivingEnd {
  private:
   void ReceiveStep(Incarnation from, Lane lane, const Step& step, const Steps& steps, size_t offset,
                    Instant now);
+  static RowFault FaultOf(RowFault::Kind kind, const Intake& intake, const Step& step) {
+    return {.kind = kind,
+            .sequence = intake.public_id,
+            .key = intake.key,
+            .from = intake.upstream,
+            .begin = step.position,
+            .end = step.end()};
+  }
   bool EnterLife(S* s, const Step& step);
   bool HasKnownIds(const Step& step) const;
   void GoBack(S* s, int64_t position);
@@ -273,12 +281,7 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
       Ask(s, now);
       break;
     case Inbox::Result::kDiverged:
-      counters_.divergences = {.count = counters_.divergences.count + 1,
-                               .sequence = intake.public_id,
-                               .key = intake.key,
-                               .from = from,
-                               .begin = step.position,
-                               .end = step.end()};
+      counters_.row_faults.Add(FaultOf(RowFault::Kind::kCameTwice, intake, step));
       Refuse(intake.key, intake.life,
              WithReason(absl::DataLossError(fmt::format(
                             "the rows of positions {} to {} came twice, with other bits",
@@ -287,7 +290,7 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
       break;
     case Inbox::Result::kCorrupt:
       CATENA_REACHED(kRowsAreCorrupt);
-      ++counters_.corrupt_steps;
+      counters_.row_faults.Add(FaultOf(RowFault::Kind::kCameCorrupt, intake, step));
       Ask(s, now);
       break;
     case Inbox::Result::kDuplicate:
@@ -414,7 +417,8 @@ ReplicaLoad ReceivingEnd<S>::load(Instant now) const {
   if (const std::optional<Instant> oldest = queue_.OldestStep()) {
     load.oldest_step_ns = std::max<int64_t>((now - *oldest).count(), 1);
   }
-  load.divergences = counters_.divergences.count;
+  load.divergences = counters_.row_faults.came_twice;
+  load.corrupt = counters_.row_faults.came_corrupt + counters_.row_faults.kept_corrupt;
   return load;
 }
 

@@ -39,6 +39,7 @@ struct ReplicaLoad {
   int64_t rows = 0;            // computed since the start
   int64_t oldest_step_ns = 0;  // how long the oldest queued or running step has waited; 0: none
   int64_t divergences = 0;     // duplicates with other bits: a broken machine or a bug
+  int64_t corrupt = 0;         // rows with other bits than were sent, or kept
 };
 
 struct ReplicaInfo {

@@ -188,6 +188,14 @@ void StageCore::On(Incarnation from, const NeedFrom& need, Instant now) {
 void StageCore::CollectSteps(StageSequence* s, Instant now) {
   if (const std::optional<int64_t> row = s->MissingRow()) {
     CATENA_REACHED(kJournalLacksRows);
+    if (*row >= s->journal.begin()) {
+      receiving_.counters().row_faults.Add({.kind = RowFault::Kind::kKeptCorrupt,
+                                            .sequence = s->intake.public_id,
+                                            .key = s->intake.key,
+                                            .from = 0,
+                                            .begin = *row,
+                                            .end = *row + 1});
+    }
     receiving_.RewindTo(s, *row, now);
   }
   if (!s->MissingRow()) steps_.Add(s);

@@ -36,14 +36,32 @@ class BusyClock {
   Nanoseconds busy_{}, idle_{};
 };
 
-// Steps that came twice with other bits: a broken machine, or a bug.
-struct Divergences {
-  int64_t count = 0;
-  // The last of them.
+// Rows that are not what they were: a machine or a link is broken, or this is a bug.
+struct RowFault {
+  enum class Kind {
+    kCameTwice,    // with other bits than before
+    kCameCorrupt,  // with other bits than their sender had hashed
+    kKeptCorrupt,  // a journal's, which changed while they were kept
+  };
+  Kind kind{};
   PublicId sequence{};
   SequenceKey key;
-  Incarnation from = 0;
-  int64_t begin = 0, end = 0;  // its positions
+  Incarnation from = 0;        // whose rows they are; 0: this stage's own
+  int64_t begin = 0, end = 0;  // positions
+};
+
+struct RowFaults {
+  int64_t came_twice = 0, came_corrupt = 0;  // steps
+  int64_t kept_corrupt = 0;                  // rows
+  RowFault last{};
+
+  int64_t count() const { return came_twice + came_corrupt + kept_corrupt; }
+  void Add(const RowFault& fault) {
+    ++(fault.kind == RowFault::Kind::kCameTwice     ? came_twice
+       : fault.kind == RowFault::Kind::kCameCorrupt ? came_corrupt
+                                                    : kept_corrupt);
+    last = fault;
+  }
 };
 
 struct StageCounters {
@@ -53,8 +71,7 @@ struct StageCounters {
   Histogram batch_sequences{kCountBounds};  // of a batch
   BusyClock clock;
   int64_t replayed_rows = 0;  // computed again, of positions that had been computed
-  Divergences divergences;
-  int64_t corrupt_steps = 0;  // whose rows were not what their sender had hashed
+  RowFaults row_faults;
 };
 
 }  // namespace catena

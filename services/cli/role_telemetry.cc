@@ -34,15 +34,22 @@ StageTelemetry::StageTelemetry(OperatorPort* port, std::function<StageSnapshot()
   checked_ = port->AddCheck([this] { return stall_(); });
 }
 
-void LogDivergences::operator()(const Divergences& seen) {
+void LogRowFaults::operator()(const RowFaults& seen) {
   const auto held_back = limit_->Take();
   if (!held_back) return;
+  const RowFault& last = seen.last;
+  std::string what = fmt::format("were kept, and changed, {} times here so far", seen.kept_corrupt);
+  if (last.kind == RowFault::Kind::kCameTwice) {
+    what = fmt::format("came from {:x} twice with other bits, {} times here so far", last.from,
+                       seen.came_twice);
+  } else if (last.kind == RowFault::Kind::kCameCorrupt) {
+    what = fmt::format("came from {:x} with other bits than were sent, {} times here so far",
+                       last.from, seen.came_corrupt);
+  }
   spdlog::error(
-      "sequence {}: positions [{}, {}) came from {:x} twice with other bits, {} times here so far; "
-      "a machine is broken, or this is a bug (inside the cluster it is {}; {} such lines were held "
-      "back)",
-      ToString(seen.sequence), seen.begin, seen.end, seen.from, seen.count, ToString(seen.key),
-      *held_back);
+      "sequence {}: rows of positions [{}, {}) {}; a machine or a link is broken, or this is a bug "
+      "(inside the cluster it is {}; {} such lines were held back)",
+      ToString(last.sequence), last.begin, last.end, what, ToString(last.key), *held_back);
 }
 
 }  // namespace catena::cli

@@ -41,12 +41,12 @@ class StageTelemetry {
   OperatorPort::Registration collected_, hops_, checked_;
 };
 
-// Says in the log that steps diverged, a line a round, though not for ever.
+// Says in the log that rows were not what they were, a line a round, though not for ever.
 //
 // Thread rules: the stage's thread.
-class LogDivergences {
+class LogRowFaults {
  public:
-  void operator()(const Divergences& seen);
+  void operator()(const RowFaults& seen);
 
  private:
   std::shared_ptr<LineLimit> limit_ =

@@ -122,7 +122,7 @@ absl::Status ServeStage(const StageOptionsOfRole& o, Role role, const LayerRange
                      .keepalive_timeout = o.detection.limits.keepalive_timeout,
                      .guard = &guard}));
   info.replica.address = server->address();
-  actor->OnDiverged(LogDivergences());
+  actor->OnRowFaults(LogRowFaults());
   const StageTelemetry stage_telemetry(&telemetry->port(), LookAt(actor),
                                        o.detection.limits.no_progress, &transport);
   actor->Start(&transport);

@@ -173,7 +173,8 @@ ordered_json LoadJson(const v1::ReplicaLoad& l) {
           {"batches", l.batches()},
           {"rows", l.rows()},
           {"oldest_step_ns", l.oldest_step_ns()},
-          {"divergences", l.divergences()}};
+          {"divergences", l.divergences()},
+          {"corrupt", l.corrupt()}};
 }
 
 ordered_json ReplicaJson(const ReplicaStatus& s) {
@@ -239,6 +240,10 @@ std::string StatusTable(const v1::GetStatusResponse& status, const std::string& 
     if (r.load().divergences() > 0) {
       problems +=
           fmt::format("! {}: {} rows came twice with other bits\n", name, r.load().divergences());
+    }
+    if (r.load().corrupt() > 0) {
+      problems += fmt::format("! {}: {} times rows were not what was sent or kept\n", name,
+                              r.load().corrupt());
     }
   }
   const auto why_not = WhyNotReady(status);

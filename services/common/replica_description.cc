@@ -29,6 +29,7 @@ void EncodeLoad(const ReplicaLoad& load, v1::ReplicaLoad* out) {
   out->set_rows(load.rows);
   out->set_oldest_step_ns(load.oldest_step_ns);
   out->set_divergences(load.divergences);
+  out->set_corrupt(load.corrupt);
   out->set_progress(load.progress);
 }
 
@@ -43,7 +44,8 @@ ReplicaLoad DecodeLoad(const v1::ReplicaLoad& in) {
           .progress = in.progress(),
           .rows = in.rows(),
           .oldest_step_ns = in.oldest_step_ns(),
-          .divergences = in.divergences()};
+          .divergences = in.divergences(),
+          .corrupt = in.corrupt()};
 }
 
 absl::Status CheckSize(const char* field, size_t bytes) {

@@ -47,7 +47,13 @@ void StageMetrics::CollectAt(Exposition& page, Instant now) {
                static_cast<double>(c.replayed_rows));
   page.Counter("catena_stage_divergences_total",
                "Steps that came twice with other bits: a broken machine or a bug.",
-               static_cast<double>(c.divergences.count));
+               static_cast<double>(c.row_faults.came_twice));
+  page.Counter("catena_stage_corrupt_steps_total",
+               "Steps whose rows were not what was sent: a broken link or machine.",
+               static_cast<double>(c.row_faults.came_corrupt));
+  page.Counter("catena_stage_corrupt_journal_rows_total",
+               "Rows that changed while they were kept: broken memory.",
+               static_cast<double>(c.row_faults.kept_corrupt));
   page.Gauge("catena_stage_edges_broken", "Next stages that cannot be reached now.",
              static_cast<double>(s.broken_edges));
 }

@@ -11,18 +11,23 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-Divergences Seen(int64_t count, uint64_t id) {
-  return {.count = count,
-          .sequence = PublicId{id},
-          .key = {0xab, 12},
-          .from = 0xcd,
-          .begin = 5,
-          .end = 7};
+using Kind = RowFault::Kind;
+
+RowFaults Seen(int64_t count, uint64_t id, Kind kind = Kind::kCameTwice) {
+  const RowFault fault{.kind = kind,
+                       .sequence = PublicId{id},
+                       .key = {0xab, 12},
+                       .from = 0xcd,
+                       .begin = 5,
+                       .end = 7};
+  RowFaults faults;
+  for (int64_t i = 0; i < count; ++i) faults.Add(fault);
+  return faults;
 }
 
-TEST(LogDivergencesTest, NamesTheSequenceAsClientsDoAndWhoSentWhat) {
+TEST(LogRowFaultsTest, NamesTheSequenceAsClientsDoAndWhoSentWhat) {
   const LogLines lines;
-  LogDivergences log;
+  LogRowFaults log;
   log(Seen(3, 0x01f3a5c2d4e60789));
   const auto said = lines.With("sequence 01f3a5c2d4e60789");
   ASSERT_THAT(said, SizeIs(1));
@@ -31,11 +36,20 @@ TEST(LogDivergencesTest, NamesTheSequenceAsClientsDoAndWhoSentWhat) {
   }
 }
 
-TEST(LogDivergencesTest, AMachineThatBreaksDownDoesNotFillTheLog) {
+TEST(LogRowFaultsTest, AMachineThatBreaksDownDoesNotFillTheLog) {
   const LogLines lines;
-  LogDivergences log;
+  LogRowFaults log;
   for (int64_t count = 1; count <= 1000; ++count) log(Seen(count, 7));
   EXPECT_THAT(lines.With("sequence 0000000000000007"), SizeIs(10));
+}
+
+TEST(LogRowFaultsTest, SaysWhereBitsChanged) {
+  const LogLines lines;
+  LogRowFaults log;
+  log(Seen(2, 1, Kind::kCameCorrupt));
+  log(Seen(4, 2, Kind::kKeptCorrupt));
+  EXPECT_THAT(lines.With("from cd with other bits than were sent, 2 times"), SizeIs(1));
+  EXPECT_THAT(lines.With("were kept, and changed, 4 times"), SizeIs(1));
 }
 
 }  // namespace

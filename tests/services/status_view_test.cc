@@ -75,10 +75,12 @@ TEST(StatusViewTest, WhatIsWrongIsNamed) {
   status.mutable_replicas(1)->set_health(v1::REPLICA_HEALTH_UNREACHABLE);
   status.mutable_replicas(1)->set_problem("no answer");
   status.mutable_replicas(2)->mutable_replica()->mutable_load()->set_divergences(3);
+  status.mutable_replicas(2)->mutable_replica()->mutable_load()->set_corrupt(4);
   const std::string table = StatusTable(status, "gw:1");
   EXPECT_THAT(table, testing::StartsWith("NOT READY: no replica holds blocks [10, 12)"));
   EXPECT_THAT(table, HasSubstr("! shard 10-11 at b: no answer\n"));
   EXPECT_THAT(table, HasSubstr("! shard 2-9 at a: 3 rows came twice with other bits\n"));
+  EXPECT_THAT(table, HasSubstr("! shard 2-9 at a: 4 times rows were not what was sent or kept\n"));
   EXPECT_EQ(WhyNotReady(status), "no replica holds blocks [10, 12)");
   EXPECT_EQ(StatusJson(status, "gw:1")["processes"][3]["health"], "unreachable");
 }

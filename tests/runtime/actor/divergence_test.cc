@@ -24,8 +24,8 @@ TEST(DivergenceTest, IsToldWithTheSequencesPublicId) {
   Nowhere transport;
   const auto head = *HeadActor::Load(
       *checkpoint, {.compute = {.threads = 1}, .max_rows = 4, .max_positions = 128});
-  std::promise<Divergences> told;
-  head->OnDiverged([&](const Divergences& seen) { told.set_value(seen); });
+  std::promise<RowFaults> told;
+  head->OnRowFaults([&](const RowFaults& seen) { told.set_value(seen); });
   head->Start(&transport);
   OpenHead open;
   open.sequence = kKey;
@@ -47,12 +47,12 @@ TEST(DivergenceTest, IsToldWithTheSequencesPublicId) {
     steps.rows = std::make_shared<const std::string>(zeros + row);
     head->OnMessage(kUpstream, Lane::kDecode, std::move(steps));
   }
-  const Divergences seen = told.get_future().get();
-  EXPECT_EQ(seen.sequence, PublicId{77});
-  EXPECT_EQ(seen.count, 1);
-  EXPECT_EQ(seen.from, kUpstream);
+  const RowFaults seen = told.get_future().get();
+  EXPECT_EQ(seen.last.sequence, PublicId{77});
+  EXPECT_EQ(seen.came_twice, 1);
+  EXPECT_EQ(seen.last.from, kUpstream);
   head->Stop();
-  EXPECT_EQ(head->counters().divergences.count, 1);
+  EXPECT_EQ(head->counters().row_faults.came_twice, 1);
 }
 
 }  // namespace

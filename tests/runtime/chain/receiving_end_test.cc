@@ -140,11 +140,12 @@ TEST_F(ReceivingEndTest, StepsAreQueuedInOrderAndEachOnce) {
 TEST_F(ReceivingEndTest, ADivergenceIsCountedAndSaysOfWhichSequenceAndFromWhom) {
   Send(0, 3);
   Send(1, 3);
-  EXPECT_EQ(end_.counters().divergences.count, 0);
+  EXPECT_EQ(end_.counters().row_faults.count(), 0);
   Send(1, 3, {.bits = 'x'});
   Send(2, 4, {.bits = 'y'});
-  const Divergences& seen = end_.counters().divergences;
-  EXPECT_EQ(seen.count, 2);
+  EXPECT_EQ(end_.counters().row_faults.came_twice, 2);
+  const RowFault& seen = end_.counters().row_faults.last;
+  EXPECT_EQ(seen.kind, RowFault::Kind::kCameTwice);
   EXPECT_EQ(seen.sequence, kPublicId);
   EXPECT_EQ(seen.key, kKey);
   EXPECT_EQ(seen.from, kUpstream);

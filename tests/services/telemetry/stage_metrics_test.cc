@@ -51,7 +51,7 @@ TEST(StageMetricsTest, CountsAreSaidAsTheyAre) {
   StageSnapshot now;
   now.load = {.sequences = 3, .queued_rows = 4, .journal_bytes = 5, .batches = 6, .rows = 7};
   now.counters.replayed_rows = 8;
-  now.counters.divergences.count = 9;
+  now.counters.row_faults = {.came_twice = 9, .came_corrupt = 11, .kept_corrupt = 12};
   now.broken_edges = 10;
   now.counters.batch_rows.Add(2);
   StageMetrics metrics([&now] { return now; });
@@ -59,7 +59,8 @@ TEST(StageMetricsTest, CountsAreSaidAsTheyAre) {
   metrics.Collect(page);
   for (const std::string line :
        {"sequences 3", "queued_rows 4", "journal_bytes 5", "batches_total 6", "rows_total 7",
-        "replayed_rows_total 8", "divergences_total 9", "edges_broken 10",
+        "replayed_rows_total 8", "divergences_total 9", "corrupt_steps_total 11",
+        "corrupt_journal_rows_total 12", "edges_broken 10",
         "batch_rows_bucket{le=\"1\"} 0", "batch_rows_bucket{le=\"2\"} 1", "batch_rows_sum 2"}) {
     EXPECT_THAT(page.text(), HasSubstr("\ncatena_stage_" + line + "\n"));
   }
