@@ -41,11 +41,16 @@ class Role:
         self._stderr.seek(0)
         return self._stderr.read()
 
+    def await_end(self):
+        """Its exit status, once it has ended by itself."""
+        return self._process.wait(TIMEOUT_S)
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._process.send_signal(signal.SIGTERM)
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -59,36 +64,43 @@ class Role:
 class ClusterByHand:
     """A tokenizer, shards of the given layers, a head and a gateway, as a context manager.
     Shards are named shard0, shard1, …; the others by their roles. `stage_options`: of shards and
-    the head. `fronts`: the addresses at which the gateway finds them, by name."""
+    the head. `fronts`: the addresses at which the gateway finds them, by name. `absent`: shards
+    that it looks for too, and that are started later."""
 
     client = ()
 
-    def __init__(self, test, model, layers, stage_options=(), gateway_options=()):
+    def __init__(self, test, model, layers, stage_options=(), gateway_options=(), absent=()):
         self.test = test
-        self._stack = contextlib.ExitStack()
         self.roles = {}
-        with contextlib.ExitStack() as stack:
-            self.edges = stack.enter_context(Edges())
-            model_options = ("--model", model)
-            self._start(stack, "tokenizer", "tokenizer", *model_options)
+        self._model = ("--model", model)
+        self._stage_options = stage_options
+        with contextlib.ExitStack() as self._stack:
+            self.edges = self._stack.enter_context(Edges())
+            self._start("tokenizer", "tokenizer", *self._model)
             for i, blocks in enumerate(layers):
-                self._start(stack, f"shard{i}", "shard", *model_options, "--layers", blocks,
-                            *stage_options)
-            self._start(stack, "head", "head", *model_options, *stage_options)
-            fronts = {name: self.edges.front(name, role.address)
-                      for name, role in self.roles.items() if role.role != "tokenizer"}
-            self.fronts = fronts
-            self._start(stack, "gateway", "gateway", *gateway_options,
+                self.start_shard(f"shard{i}", blocks)
+            self._start("head", "head", *self._model, *stage_options)
+            shards = [*(f"shard{i}" for i in range(len(layers))), *absent]
+            self.fronts = {name: self.edges.front(name) for name in (*shards, "head")}
+            self._start("gateway", "gateway", *gateway_options,
                         "--tokenizer", self.roles["tokenizer"].address,
-                        "--shard", ",".join(f for n, f in fronts.items() if n != "head"),
-                        "--head", fronts["head"])
+                        "--shard", ",".join(self.fronts[name] for name in shards),
+                        "--head", self.fronts["head"])
             self.gateway = self.roles["gateway"].address
-            self._stack = stack.pop_all()
+            self._stack = self._stack.pop_all()
 
-    def _start(self, stack, name, *command):
-        role = stack.enter_context(Role(*command))
+    def start_shard(self, name, blocks):
+        self._start(name, "shard", *self._model, "--layers", blocks, *self._stage_options)
+
+    def await_end(self, name):
+        """The exit status of one that ends by itself, once it is gone."""
+        self.edges.forget(name)
+        return self.roles[name].await_end()
+
+    def _start(self, name, *command):
+        role = self._stack.enter_context(Role(*command))
         self.roles[name] = role
-        self.edges.know(name, role.pid)
+        self.edges.know(name, role.pid, role.address)
 
     def __enter__(self):
         return self

@@ -1,4 +1,4 @@
-"""TCP between the processes of a cluster, edge by edge: refused, silent, slow, healed.
+"""TCP between the processes of a cluster, edge by edge: refused, silent, slow, altered, healed.
 
 Who is called listens behind a front, whose address the others are given; who calls is known by the
 process that holds the other end of the connection. So one process may be unable to reach another
@@ -13,6 +13,7 @@ import struct
 import threading
 
 CHUNK = 1 << 16
+ROWS = 1 << 10  # a piece of so many bytes is mostly rows
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 
 
@@ -50,6 +51,7 @@ class _Edge:
     def __init__(self):
         self.refused = False
         self.delay_s = 0
+        self.flips = 0  # bits to flip yet
         self.speaks = asyncio.Event()  # not set: it is silent
         self.speaks.set()
         self.connections = set()  # transports, both ends of each
@@ -59,8 +61,9 @@ class Edges:
     """A front for each process, and what is done to connections through it. A context manager."""
 
     def __init__(self):
-        self._pids = {}   # by the name of a process
-        self._edges = {}  # by (caller, callee)
+        self._pids = {}     # by the name of a process
+        self._targets = {}  # where it listens, likewise
+        self._edges = {}    # by (caller, callee)
         self._servers = []
         self._tasks = set()
         self._loop = asyncio.new_event_loop()
@@ -76,14 +79,20 @@ class Edges:
         self._thread.join()
         self._loop.close()
 
-    def front(self, callee, target):
-        """The address by which others are to call `callee`, which listens at `target`."""
-        host, _, port = target.rpartition(":")
-        return self._call(self._listen(callee, host, int(port)))
+    def front(self, callee):
+        """The address by which others are to call `callee`, from where they are led to it once it
+        is known."""
+        return self._call(self._listen(callee))
 
-    def know(self, name, pid):
-        """Whose connections are `name`'s."""
+    def know(self, name, pid, address):
+        """Which process `name` is now: whose connections are its, and where it listens."""
         self._pids[name] = pid
+        host, _, port = address.rpartition(":")
+        self._targets[name] = host, int(port)
+
+    def forget(self, name):
+        """It is no more."""
+        self._targets.pop(name)
 
     def refuse(self, caller, callee):
         """Resets its connections, and every new one."""
@@ -96,6 +105,10 @@ class Edges:
     def slow(self, caller, callee, seconds):
         """Each piece of data waits so long."""
         self._call(self._change(caller, callee, delay_s=seconds))
+
+    def flip(self, caller, callee):
+        """One bit of the next rows that the caller sends."""
+        self._call(self._flip(caller, callee))
 
     def heal(self, caller, callee):
         self._call(self._change(caller, callee))
@@ -110,11 +123,14 @@ class Edges:
 
     async def _change(self, caller, callee, refused=False, silent=False, delay_s=0):
         edge = self._edge(caller, callee)
-        edge.refused, edge.delay_s = refused, delay_s
+        edge.refused, edge.delay_s, edge.flips = refused, delay_s, 0
         (edge.speaks.clear if silent else edge.speaks.set)()
         if refused:
             for transport in list(edge.connections):
                 transport.abort()
+
+    async def _flip(self, caller, callee):
+        self._edge(caller, callee).flips += 1
 
     def _caller(self, writer):
         local, remote = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
@@ -122,11 +138,12 @@ class Edges:
         names = (name for name, pid in self._pids.items() if inode and _holds(pid, inode))
         return next(names, None)
 
-    async def _listen(self, callee, host, port):
+    async def _listen(self, callee):
         async def serve(reader, writer):
             edge = self._edge(self._caller(writer), callee)
             with contextlib.suppress(OSError):
-                await self._carry(edge, reader, writer, host, port)
+                if callee in self._targets:
+                    await self._carry(edge, reader, writer, *self._targets[callee])
             writer.transport.abort()
 
         def accept(*ends):  # no coroutine: asyncio would report that one was cancelled
@@ -145,15 +162,19 @@ class Edges:
         there, to_there = await asyncio.open_connection(host, port)
         edge.connections |= {writer.transport, to_there.transport}
         try:
-            await asyncio.gather(self._pump(edge, reader, to_there),
+            await asyncio.gather(self._pump(edge, reader, to_there, forth=True),
                                  self._pump(edge, there, writer))
         finally:
             to_there.transport.abort()
             edge.connections -= {writer.transport, to_there.transport}
 
     @staticmethod
-    async def _pump(edge, source, sink):
+    async def _pump(edge, source, sink, forth=False):
         while data := await source.read(CHUNK):
+            if forth and edge.flips and len(data) >= ROWS:
+                edge.flips -= 1
+                middle = len(data) // 2
+                data = data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1:]
             await edge.speaks.wait()
             if edge.delay_s:
                 later = asyncio.get_running_loop().create_future()
