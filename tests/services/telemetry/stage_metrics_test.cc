@@ -60,8 +60,8 @@ TEST(StageMetricsTest, CountsAreSaidAsTheyAre) {
   for (const std::string line :
        {"sequences 3", "queued_rows 4", "journal_bytes 5", "batches_total 6", "rows_total 7",
         "replayed_rows_total 8", "divergences_total 9", "corrupt_steps_total 11",
-        "corrupt_journal_rows_total 12", "edges_broken 10",
-        "batch_rows_bucket{le=\"1\"} 0", "batch_rows_bucket{le=\"2\"} 1", "batch_rows_sum 2"}) {
+        "corrupt_journal_rows_total 12", "edges_broken 10", "batch_rows_bucket{le=\"1\"} 0",
+        "batch_rows_bucket{le=\"2\"} 1", "batch_rows_sum 2"}) {
     EXPECT_THAT(page.text(), HasSubstr("\ncatena_stage_" + line + "\n"));
   }
 }
