@@ -17,8 +17,8 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
-from by_hand import ClusterByHand  # noqa: E402,F401
-from catena import SMOLLM2, CatenaTest  # noqa: E402
+from by_hand import ClusterByHand, RoleCluster  # noqa: E402,F401
+from catena import COMMAND, SMOLLM2, CatenaTest  # noqa: E402,F401
 from cluster import Cluster, await_that  # noqa: E402
 
 STREAMS = int(os.environ.get("CHAOS_STREAMS", "48"))

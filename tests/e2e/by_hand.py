@@ -1,9 +1,10 @@
-"""A cluster of roles that a test starts one by one, with a front before each stage, so that single
-edges between them can fail (edges.py)."""
+"""Clusters of roles that a test starts one by one: some of another release, others with a front
+before each stage, so that single edges between them can fail (edges.py)."""
 
 import contextlib
 import json
 import os
+import pathlib
 import selectors
 import signal
 import subprocess
@@ -16,15 +17,16 @@ STOP_S = 10
 
 
 class Role:
-    """A process of a role; `address` is where it serves. A context manager that stops it."""
+    """A process of a role; `address` is where it serves. A context manager that stops it.
+    `program`: the `catena` that is run."""
 
-    def __init__(self, role, *options):
+    def __init__(self, role, *options, program=COMMAND):
         self.role = role
         self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8")
         ready, said = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [COMMAND, role, "--ready-fd", str(said), *map(str, options)], pass_fds=[said],
+                [program, role, "--ready-fd", str(said), *map(str, options)], pass_fds=[said],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._stderr)
         finally:
             os.close(said)
@@ -38,8 +40,9 @@ class Role:
             raise AssertionError(f"the {role} is not ready: {self.log()}")
 
     def log(self):
-        self._stderr.seek(0)
-        return self._stderr.read()
+        # Opened anew: what is read must not move the place where the process writes.
+        path = f"/proc/self/fd/{self._stderr.fileno()}"
+        return pathlib.Path(path).read_text(encoding="utf-8")
 
     def await_end(self):
         """Its exit status, once it has ended by itself."""
@@ -61,46 +64,61 @@ class Role:
             self._stderr.close()
 
 
-class ClusterByHand:
+class RoleCluster:
     """A tokenizer, shards of the given layers, a head and a gateway, as a context manager.
     Shards are named shard0, shard1, …; the others by their roles. `stage_options`: of shards and
-    the head. `fronts`: the addresses at which the gateway finds them, by name. `absent`: shards
-    that it looks for too, and that are started later."""
+    the head. `program_of`: the `catena` of a name."""
 
     client = ()
 
-    def __init__(self, test, model, layers, stage_options=(), gateway_options=(), absent=()):
+    def __init__(self, test, model, layers, stage_options=(), gateway_options=(),
+                 tokenizer_options=(), program_of=lambda name: COMMAND):
         self.test = test
         self.roles = {}
+        self._options = {}  # of each name: its command
+        self._program_of = program_of
         self._model = ("--model", model)
         self._stage_options = stage_options
         with contextlib.ExitStack() as self._stack:
-            self.edges = self._stack.enter_context(Edges())
-            self._start("tokenizer", "tokenizer", *self._model)
+            self._prepare()
+            self.start("tokenizer", "tokenizer", *self._model, *tokenizer_options)
             for i, blocks in enumerate(layers):
                 self.start_shard(f"shard{i}", blocks)
-            self._start("head", "head", *self._model, *stage_options)
-            shards = [*(f"shard{i}" for i in range(len(layers))), *absent]
-            self.fronts = {name: self.edges.front(name) for name in (*shards, "head")}
-            self._start("gateway", "gateway", *gateway_options,
-                        "--tokenizer", self.roles["tokenizer"].address,
-                        "--shard", ",".join(self.fronts[name] for name in shards),
-                        "--head", self.fronts["head"])
+            self.start("head", "head", *self._model, *stage_options)
+            self.start("gateway", "gateway", *gateway_options,
+                       "--tokenizer", self.roles["tokenizer"].address,
+                       "--shard", ",".join(self._shards()), "--head", self._found_at("head"))
             self.gateway = self.roles["gateway"].address
             self._stack = self._stack.pop_all()
 
-    def start_shard(self, name, blocks):
-        self._start(name, "shard", *self._model, "--layers", blocks, *self._stage_options)
+    def _prepare(self):
+        """Before anything is started."""
 
-    def await_end(self, name):
-        """The exit status of one that ends by itself, once it is gone."""
-        self.edges.forget(name)
-        return self.roles[name].await_end()
+    def _shards(self):
+        return [self._found_at(name) for name in self.roles if name.startswith("shard")]
 
-    def _start(self, name, *command):
-        role = self._stack.enter_context(Role(*command))
-        self.roles[name] = role
-        self.edges.know(name, role.pid, role.address)
+    def _found_at(self, name):
+        """Where the gateway finds it."""
+        return self.roles[name].address
+
+    def start_shard(self, name, blocks, *options):
+        self.start(name, "shard", *self._model, "--layers", blocks, *self._stage_options, *options)
+
+    def start(self, name, *command):
+        self._options[name] = command
+        program = self._program_of(name)
+        self.roles[name] = self._stack.enter_context(Role(*command, program=program))
+
+    def start_again(self, name):
+        """In the place of one that has ended, at its address."""
+        command = [*self._options[name], "--listen", self.roles[name].address]
+        self.roles[name] = self._stack.enter_context(
+            Role(*command, program=self._program_of(name)))
+
+    def replace(self, name):
+        """It is asked to end, and another takes its place."""
+        self.roles[name].__exit__()
+        self.start_again(name)
 
     def __enter__(self):
         return self
@@ -123,3 +141,37 @@ class ClusterByHand:
 
     def is_ready(self):
         return self.run("status", "--json").returncode == 0
+
+    def all_serve(self):
+        status = self.status()
+        return status is not None and all(p["health"] == "serving" for p in status["processes"])
+
+
+class ClusterByHand(RoleCluster):
+    """One with a front before each stage: `fronts` are the addresses at which the gateway finds
+    them, by name. `absent`: shards that it looks for too, and that are started later."""
+
+    def __init__(self, *args, absent=(), **options):
+        self._absent = absent
+        self.fronts = {}
+        super().__init__(*args, **options)
+
+    def _prepare(self):
+        self.edges = self._stack.enter_context(Edges())
+
+    def _shards(self):
+        return super()._shards() + [self._found_at(name) for name in self._absent]
+
+    def _found_at(self, name):
+        if name not in self.fronts:
+            self.fronts[name] = self.edges.front(name)
+        return self.fronts[name]
+
+    def await_end(self, name):
+        """The exit status of one that ends by itself, once it is gone."""
+        self.edges.forget(name)
+        return self.roles[name].await_end()
+
+    def start(self, name, *command):
+        super().start(name, *command)
+        self.edges.know(name, self.roles[name].pid, self.roles[name].address)
