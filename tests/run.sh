@@ -41,6 +41,17 @@ e2e() { run_unittests python3 tests/e2e; }
 # Processes die while it serves, and no text differs.
 chaos() { run_unittests python3 tests/chaos; }
 
+# The command of the commit before (commit_before) in clusters with this one's.
+predecessor() {
+  local before sources=$PWD/build/predecessor
+  before=$(commit_before) || skip "no earlier commit to talk to"
+  echo "with $(git log -1 --format='%h %s' "$before")"
+  mkdir -p "$sources"
+  git archive "$before" | tar -x -C "$sources"
+  (cd "$sources" && cmake --preset release >/dev/null && cmake --build build/release --target catena)
+  CATENA_BEFORE=$sources/build/release/bin/catena run_unittests python3 tests/predecessor
+}
+
 tidy() {
   local status=0
   run_unittests python3 tests/tidy || status=1
@@ -57,12 +68,10 @@ python_packages() {
 
 proto_lint() { build/venv/bin/buf lint proto; }
 
-# What clients of the last commit send and read must still be sent and read. That commit is the one
-# where this branch left main; on main itself the one before, or, where proto/ has changes that are
-# not committed, the last.
+# What clients of the last commit send and read must still be sent and read.
 proto_breaking() {
   local before
-  before=$(proto_base) || skip "no earlier commit to compare proto/ with"
+  before=$(commit_before) || skip "no earlier commit to compare proto/ with"
   rm -rf build/proto-before
   mkdir -p build/proto-before
   git archive "$before" proto | tar -x -C build/proto-before
@@ -70,7 +79,9 @@ proto_breaking() {
   build/venv/bin/buf breaking proto --against build/proto-before/proto
 }
 
-proto_base() {
+# The one where this branch left main; on main itself the one before, or, where proto/ has changes
+# that are not committed, the last.
+commit_before() {
   local head main
   head=$(git rev-parse HEAD)
   for main in origin/main main; do
@@ -348,6 +359,7 @@ main() {
     step "tests" test_release "release build"
     step "end to end" e2e "release build"
     step "chaos" chaos "release build" "default model"
+    step "predecessor" predecessor "release build"
     step "tidy" tidy
     step "python packages" python_packages
     step "proto lint" proto_lint "python packages"
