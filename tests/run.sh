@@ -48,7 +48,7 @@ predecessor() {
   echo "with $(git log -1 --format='%h %s' "$before")"
   mkdir -p "$sources"
   git archive "$before" | tar -x -C "$sources"
-  (cd "$sources" && cmake --preset release >/dev/null && cmake --build build/release --target catena)
+  (cd "$sources" && cmake --preset release && cmake --build build/release --target catena)
   CATENA_BEFORE=$sources/build/release/bin/catena run_unittests python3 tests/predecessor
 }
 

@@ -30,7 +30,7 @@ struct UpOptions {
   int32_t grace_s = 2;
   // Handed on to the roles as they are given.
   std::vector<std::string> role_flags, model_flags, stage_flags, gateway_flags;
-  std::string kv_memory;
+  std::string kv_memory, journal_memory;
 };
 
 // Declares an option that is not understood here but handed on to roles.
@@ -103,6 +103,9 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   CATENA_RETURN_IF_ERROR(ParseReplicas(o.replicas, &cluster));
   CATENA_ASSIGN_OR_RETURN(const int64_t kv_bytes, KvBytes(o, cluster));
   cluster.shard_flags = {"--kv-memory", fmt::format("{}", kv_bytes)};
+  if (!o.journal_memory.empty()) {
+    cluster.shard_flags.insert(cluster.shard_flags.end(), {"--journal-memory", o.journal_memory});
+  }
   std::error_code error;
   cluster.program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   if (error) return absl::InternalError("the path of this program is unknown: is /proc mounted?");
@@ -168,6 +171,10 @@ void DeclareHandedOn(App& app, UpOptions* o) {
   HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
   app.AddOption("--kv-memory", &o->kv_memory,
                 "Of each shard's KV cache, as 2GiB (default: half of the machine's for all)")
+      .Check(CheckBytes);
+  app.AddOption("--journal-memory", &o->journal_memory,
+                "Of the rows that each shard keeps to send again (default: a row for each position "
+                "of its KV cache, and at most its memory)")
       .Check(CheckBytes);
   HandOn(app, "--name", "What clients call the model (default: its file's name)", &o->model_flags);
   HandOn(app, "--api-keys", "File of keys that clients need, one a line", &o->gateway_flags);

@@ -1,4 +1,5 @@
-"""A stage that is lost is rebuilt alone: that takes a part of what it takes to compute the text anew.
+"""A stage that is lost is rebuilt alone: that takes a part of what it takes to compute the text
+anew.
 
 Nothing is started in the place of what was killed before the text has gone on: on one machine that
 would take its processors.
@@ -38,8 +39,8 @@ class ReplayTest(ChaosCase):
                     replays.append(self.replay(cluster, stage))
         share = statistics.median(replays) / statistics.median(prefills)
         ms = [1000 * statistics.median(times) for times in (prefills, replays)]
-        print(f"512 tokens: a prefill {ms[0]:.0f} ms, one stage of {STAGES} replayed {ms[1]:.0f} ms: "
-              f"{share:.2f} of it")
+        print(f"512 tokens: a prefill {ms[0]:.0f} ms, one stage of {STAGES} replayed "
+              f"{ms[1]:.0f} ms: {share:.2f} of it")
         self.assertLessEqual(share, SHARE)
 
     def prefill(self, cluster):

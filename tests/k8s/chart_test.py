@@ -52,16 +52,21 @@ class ChartTest(unittest.TestCase):
         objects = render(
             image={"repository": "registry.example.com/catena", "tag": f"{version()}-cuda"},
             model="/weights/Phi-3-mini-4k-instruct",
-            stages=[{"layers": f"{8 * i}-{8 * i + 8}", "memory": "12Gi", "replicas": i + 1}
-                    for i in range(4)],
+            stages=[{"layers": f"{8 * i}-{8 * i + 8}", "journalMemory": "1GiB", "memory": "12Gi",
+                     "replicas": i + 1} for i in range(4)],
             shard={"threads": 4, "kvMemory": "8GiB", "gpus": 1, "args": ["--context=2048"]},
             gateway={"args": ["--max-waiting=100"]})
         self.assertEqual([f for check in checks.CHECKS for f in check(objects)], [])
         self.assertEqual(sum(o["kind"] == "Deployment" for o in objects), 7)
 
     def test_one_stage_is_a_chain_too(self):
-        objects = render(stages=[{"layers": "0-30", "memory": "4Gi", "replicas": 1}])
+        objects = render(stages=[{"layers": "0-30", "journalMemory": "205MiB", "memory": "4Gi",
+                                  "replicas": 1}])
         self.assertEqual([f for check in checks.CHECKS for f in check(objects)], [])
+
+    def test_a_stage_without_memory_for_its_journals_is_refused(self):
+        with self.assertRaisesRegex(Exception, "journalMemory"):
+            render(stages=[{"layers": "0-30", "memory": "4Gi", "replicas": 1}])
 
     def test_helm_lints_it(self):
         found = chart.lint(FOLDER, strict=True, namespace="catena")
