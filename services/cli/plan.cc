@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kShareCells = 20;
 
-struct PlanOptions {
+struct PlanFlags {
   ModelOptions model;
   int stages = 0;
   bool json = false;
@@ -82,7 +82,7 @@ int64_t JournalBytes(const StageShare& s, const ModelConfig& c, int64_t kv_bytes
   return (DefaultJournalBytes(kv_bytes, positions, row_bytes) + kMiB - 1) / kMiB * kMiB;
 }
 
-absl::StatusOr<std::string> Manifests(const PlanOptions& o, const ModelConfig& model,
+absl::StatusOr<std::string> Manifests(const PlanFlags& o, const ModelConfig& model,
                                       const std::vector<StageShare>& shares) {
   WorkloadOptions w = o.workloads;
   CATENA_ASSIGN_OR_RETURN(w.kv_bytes, ParseBytes("--kv-memory", w.kv_memory));
@@ -100,7 +100,7 @@ absl::StatusOr<std::string> Manifests(const PlanOptions& o, const ModelConfig& m
   return StageManifests(stages, w, command);
 }
 
-absl::Status RunPlan(const PlanOptions& o) {
+absl::Status RunPlan(const PlanFlags& o) {
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModelShapes(o.model));
   const ModelConfig& c = model.config();
   CATENA_ASSIGN_OR_RETURN(const ModelSizes sizes, MeasureModel(*model.checkpoint));
@@ -158,7 +158,7 @@ void DeclareWorkloads(App& app, Option format, WorkloadOptions* o) {
 }  // namespace
 
 Action DeclarePlan(App& app) {
-  auto o = std::make_shared<PlanOptions>();
+  auto o = std::make_shared<PlanFlags>();
   o->model.Declare(app, "model,-m,--model");
   const Option stages =
       app.AddOption("--stages", &o->stages, "Shards; the head is a stage besides").Range(1, 10'000);
