@@ -10,7 +10,7 @@
 namespace catena {
 namespace {
 
-constexpr int kVocab = 700;
+constexpr int kVocabulary = 700;
 
 // A row that is far away.
 class FarRow final : public LogitSource {
@@ -29,7 +29,7 @@ class FarRow final : public LogitSource {
 };
 
 // Some of them equal, so that ties count.
-std::vector<float> Logits(std::mt19937* rng, float spread, int vocab = kVocab) {
+std::vector<float> Logits(std::mt19937* rng, float spread, int vocab = kVocabulary) {
   std::normal_distribution<float> normal(0, spread);
   std::vector<float> logits(static_cast<size_t>(vocab));
   for (float& z : logits) z = std::round(8 * normal(*rng)) / 8;
@@ -42,7 +42,7 @@ struct Fetches {
 constexpr int kRows = 200;
 
 // Whether the tokens of many rows are those of the whole row, and how often it was fetched.
-void ExpectSameTokens(const SamplingParams& params, Fetches expected, int vocab = kVocab,
+void ExpectSameTokens(const SamplingParams& params, Fetches expected, int vocab = kVocabulary,
                       float spread = 2) {
   const Sampler sampler = *Sampler::Make(params, vocab);
   std::mt19937 rng(7);
@@ -110,11 +110,11 @@ TEST(SamplerTop, AVocabularyNoLargerThanWhatComesIsAllThere) {
 }
 
 TEST(SamplerTop, ALogitThatIsNotFiniteIsNamed) {
-  std::vector<float> logits(kVocab, 1.0f);
+  std::vector<float> logits(kVocabulary, 1.0f);
   logits[130] = NAN;
   SamplerScratch scratch;
   FarRow row(logits);
-  const auto token = Sampler::Make({}, kVocab)->Sample(row, 0, TokenHistory(0), 0, &scratch);
+  const auto token = Sampler::Make({}, kVocabulary)->Sample(row, 0, TokenHistory(0), 0, &scratch);
   EXPECT_EQ(token.status().code(), absl::StatusCode::kInternal);
   EXPECT_NE(std::string(token.status().message()).find("token id 130"), std::string::npos);
 }
