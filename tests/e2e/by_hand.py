@@ -40,6 +40,8 @@ class Role:
             raise AssertionError(f"the {role} is not ready: {self.log()}")
 
     def log(self):
+        if self._stderr.closed:
+            return ""
         # Opened anew: what is read must not move the place where the process writes.
         path = f"/proc/self/fd/{self._stderr.fileno()}"
         return pathlib.Path(path).read_text(encoding="utf-8")
@@ -124,9 +126,9 @@ class RoleCluster:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is not None:
-            print(self.log())
-        self._stack.close()
+        with self._stack:
+            if kind is not None:
+                print(self.log())
 
     def log(self):
         return "".join(f"--- {name}\n{role.log()}" for name, role in self.roles.items())
