@@ -1,8 +1,8 @@
 #include "services/link/frame_bytes.h"
 
 #include <algorithm>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <google/protobuf/io/coded_stream.h>
@@ -12,7 +12,6 @@
 namespace catena {
 namespace {
 
-using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
 
 using LinkMessage = v1::ChainServiceLinkRequest;
@@ -86,6 +85,7 @@ std::string Part(const grpc::ByteBuffer& buffer, size_t begin, size_t end) {
   std::vector<grpc::Slice> slices;
   buffer.Dump(&slices);
   std::string part;
+  part.reserve(end - begin);
   size_t at = 0;
   for (const grpc::Slice& slice : slices) {
     const size_t from = std::clamp(begin, at, at + slice.size());
@@ -96,16 +96,17 @@ std::string Part(const grpc::ByteBuffer& buffer, size_t begin, size_t end) {
   return part;
 }
 
-// What the last field says; nothing where that is another.
-std::optional<uint64_t> ChecksumOf(const grpc::ByteBuffer& buffer) {
+// Whether the last field is the checksum, and that of all before it but `rows`, which are last
+// there.
+bool IsWhole(const grpc::ByteBuffer& buffer, uint64_t checksum, size_t rows) {
   const size_t size = buffer.Length();
-  if (size < kChecksumSize) return std::nullopt;
-  const std::string field = Part(buffer, size - kChecksumSize, size);
-  if (static_cast<uint8_t>(field[0]) != kChecksumTag) return std::nullopt;
-  uint64_t checksum = 0;
-  CodedInputStream::ReadLittleEndian64FromArray(reinterpret_cast<const uint8_t*>(field.data()) + 1,
-                                                &checksum);
-  return checksum;
+  if (size < kChecksumSize + rows) return false;
+  uint8_t field[kChecksumSize];
+  PutChecksum(checksum, field);
+  const std::string_view wanted(reinterpret_cast<const char*>(field), kChecksumSize);
+  if (Part(buffer, size - kChecksumSize, size) != wanted) return false;
+  const std::string checked = Part(buffer, 0, size - kChecksumSize - rows);
+  return XXH3_64bits(checked.data(), checked.size()) == checksum;
 }
 
 absl::Status Altered() {
@@ -131,15 +132,9 @@ absl::Status FromBytes(grpc::ByteBuffer* buffer, bool must_be_checked, v1::Frame
   LinkMessage message;
   const grpc::Status status = grpc::SerializationTraits<LinkMessage>::Deserialize(buffer, &message);
   buffer->Clear();
-  const std::optional<uint64_t> checksum = ChecksumOf(bytes);
-  // Rows are the last of a frame.
-  const size_t unchecked = kChecksumSize + message.frame().steps().rows().size();
-  if (checksum) {
-    const std::string checked =
-        Part(bytes, 0, bytes.Length() - std::min(unchecked, bytes.Length()));
-    if (XXH3_64bits(checked.data(), checked.size()) != *checksum) return Altered();
-  } else if (must_be_checked) {
-    return Altered();
+  if (message.has_checksum() || must_be_checked) {
+    const size_t rows = message.frame().steps().rows().size();
+    if (!IsWhole(bytes, message.checksum(), rows)) return Altered();
   }
   if (!status.ok()) return absl::InvalidArgumentError("the bytes that came are no frame");
   frame->Swap(message.mutable_frame());

@@ -245,10 +245,12 @@ void GrpcTransport::OnFrame(LaneStream* stream, ChainMessage message, uint64_t s
 
 void GrpcTransport::OnEnd(LaneStream* stream, const absl::Status& why) {
   std::string line;
+  Incarnation peer = 0;
   {
     const std::lock_guard calls(calls_mu_);
     std::unique_lock lock(mu_);
     const Stream info = std::move(streams_.extract(stream).mapped());
+    peer = info.link == nullptr ? info.peer : info.link->peer.incarnation;
     if (info.hello != nullptr) info.hello->Cancel();
     if (info.link == nullptr) strangers_.erase(info.stranger);
     if (info.entered) callers_.Leave(info.peer, Now());
@@ -260,7 +262,19 @@ void GrpcTransport::OnEnd(LaneStream* stream, const absl::Status& why) {
     }
   }  // here the stream is destroyed
   if (!line.empty()) spdlog::info("{}", line);
+  if (absl::IsDataLoss(why)) LogAltered(peer);
   Done();
+}
+
+// Here, or at the peer: whoever called is told by the end of the stream.
+void GrpcTransport::LogAltered(Incarnation peer) {
+  ++altered_frames_;
+  const auto held_back = altered_lines_.Take();
+  if (!held_back) return;
+  spdlog::error(
+      "a frame between this process and {:x} came with other bits than were sent: a machine or a "
+      "link is broken, or this is a bug ({} such lines were held back)",
+      peer, *held_back);
 }
 
 void GrpcTransport::AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why) {

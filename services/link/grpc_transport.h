@@ -21,6 +21,8 @@
 #pragma once
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -36,6 +38,7 @@
 #include "runtime/chain/histogram.h"
 #include "runtime/chain/limits.h"
 #include "runtime/chain/transport.h"
+#include "services/common/line_limit.h"
 #include "services/link/caller_book.h"
 #include "services/link/handshake.h"
 #include "services/link/lane_stream.h"
@@ -73,6 +76,8 @@ class GrpcTransport final : public Transport, private LaneHandler {
   // Seconds that steps took from their sender's queue to this process, by lane: as exact as the
   // clocks of the two machines agree.
   std::array<Histogram, kLanes> hop_latency() const;
+  // Frames between this process and others that came with other bits than were sent.
+  int64_t altered_frames() const { return altered_frames_; }
 
   // Ends when the caller, the transport or the server does. gRPC owns the reactor.
   Reactor* Accept(grpc::CallbackServerContext* context);
@@ -101,6 +106,7 @@ class GrpcTransport final : public Transport, private LaneHandler {
   absl::Status OnWelcome(LaneStream* stream, Stream* info, const v1::Frame& frame);
   std::string CallEnded(const Stream& info, const absl::Status& why);
   void AcceptedEnded(const Stream& info, LaneStream* stream, const absl::Status& why);
+  void LogAltered(Incarnation peer);
   void CallAgainLater(const std::shared_ptr<Link>& link, Lane lane);
   void GiveUpLater(const std::shared_ptr<Link>& link);
   void GiveUp(const std::shared_ptr<Link>& link);
@@ -114,6 +120,8 @@ class GrpcTransport final : public Transport, private LaneHandler {
   const GrpcTransportOptions options_;
   const LinkSecret secret_ = NewLinkSecret();
   Receiver* const receiver_;
+  std::atomic<int64_t> altered_frames_ = 0;
+  LineLimit altered_lines_{10, std::chrono::seconds(10)};
 
   // Held while the receiver is called, which may call Disconnect. Taken before mu_.
   std::recursive_mutex calls_mu_;

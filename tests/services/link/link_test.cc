@@ -215,6 +215,14 @@ TEST(FrameBytes, ABitThatFlipsAnywhereButInRowsIsNoticed) {
 TEST(FrameBytes, WhoIsOlderMayGoWithoutAChecksum) {
   v1::ChainServiceLinkRequest old;
   old.mutable_frame()->mutable_close()->mutable_sequence()->set_number(7);
+  // What stands where a checksum would begin is no sign of one.
+  v1::ChainServiceLinkRequest hello;
+  hello.mutable_frame()->mutable_hello()->set_proof(std::string(7, 'p') + '\x11' +
+                                                    std::string(8, 'p'));
+  const grpc::Slice hello_slice(hello.SerializeAsString());
+  grpc::ByteBuffer hello_bytes(&hello_slice, 1);
+  v1::Frame hello_frame;
+  EXPECT_TRUE(FromBytes(&hello_bytes, false, &hello_frame).ok());
   const grpc::Slice slice(old.SerializeAsString());
   grpc::ByteBuffer bytes(&slice, 1);
   v1::Frame frame;
