@@ -30,6 +30,10 @@ StageTelemetry::StageTelemetry(OperatorPort* port, std::function<StageSnapshot()
     const auto hops = transport->hop_latency();
     page.Sample(hops[static_cast<size_t>(Lane::kDecode)], {{"lane", "decode"}});
     page.Sample(hops[static_cast<size_t>(Lane::kBulk)], {{"lane", "bulk"}});
+    page.Counter(
+        "catena_link_altered_frames_total",
+        "Frames between processes with other bits than were sent: a broken link or machine.",
+        static_cast<double>(transport->altered_frames()));
   });
   checked_ = port->AddCheck([this] { return stall_(); });
 }
