@@ -94,9 +94,9 @@ void BatchPlanner::AddPrefill(const Ready& ready, int64_t rows, int64_t replay_r
   const bool new_ones = std::any_of(ready.begin(), ready.end(), [](const StageSequence* s) {
     return !s->HasDecodeQueued() && !s->HasReplayQueued() && s->Runnable();
   });
-  const int64_t kept = new_ones ? std::max<int64_t>(rows / kShareOfNewPrompts, 1) : 0;
+  const int64_t kept = new_ones ? std::max<int64_t>(replay_rows / kShareOfNewPrompts, 1) : 0;
   const int64_t replayed = AddBulk(ready, true, replay_rows - kept);
-  AddBulk(ready, false, std::max(rows - replayed, kept));
+  AddBulk(ready, false, replayed == 0 ? rows : std::max(rows - replayed, kept));
 }
 
 int64_t BatchPlanner::AddBulk(const Ready& ready, bool replays, int64_t rows) {

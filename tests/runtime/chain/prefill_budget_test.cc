@@ -55,7 +55,7 @@ TEST(PrefillBudget, LetsReplaysStopTheOthersForAShortTime) {
   PrefillBudget budget(kMax);
   EXPECT_EQ(budget.ReplayRows(1), kFloor);  // until it knows
   budget.Ran(4, 0, milliseconds(5));
-  budget.Ran(0, 100, milliseconds(50));  // half a millisecond a row
+  budget.Ran(0, 100, milliseconds(55));  // half a millisecond a row, and 5 to read the weights
   EXPECT_EQ(budget.Rows(4), kFloor);
   EXPECT_EQ(budget.ReplayRows(4), 100);
   EXPECT_EQ(budget.ReplayRows(0), kMax);
@@ -64,7 +64,7 @@ TEST(PrefillBudget, LetsReplaysStopTheOthersForAShortTime) {
 TEST(PrefillBudget, OfReplaysIsNeverUnderThatOfNewPrompts) {
   PrefillBudget budget(kMax);
   budget.Ran(4, 0, milliseconds(200));
-  budget.Ran(0, 100, milliseconds(100));
+  budget.Ran(0, 100, milliseconds(300));
   EXPECT_EQ(budget.ReplayRows(4), 200);
   budget.Ran(0, 100, milliseconds(0));
   EXPECT_LE(budget.ReplayRows(4), kMax);
