@@ -235,7 +235,10 @@ void Router::CountGateways() {
     own += OwnSequences(r);
     all += r.load.sequences;
   }
-  gateways_ = own == 0 ? 1 : std::max(1.0, static_cast<double>(all) / static_cast<double>(own));
+  // One that has few sequences yet would take itself for one of very many.
+  constexpr double kMostGateways = 64;
+  const double like_this = own == 0 ? 1 : static_cast<double>(all) / static_cast<double>(own);
+  gateways_ = std::clamp(like_this, 1.0, kMostGateways);
 }
 
 // How many a replica has now, as far as can be told: since it was asked, other gateways have sent

@@ -1,5 +1,7 @@
 #include "services/common/replica_description.h"
 
+#include <algorithm>
+
 #include "model/model_limits.h"
 #include "runtime/chain/limits.h"
 #include "services/common/edge_codec.h"
@@ -34,7 +36,7 @@ void EncodeLoad(const ReplicaLoad& load, v1::ReplicaLoad* out) {
 }
 
 ReplicaLoad DecodeLoad(const v1::ReplicaLoad& in) {
-  return {.sequences = in.sequences(),
+  return {.sequences = std::clamp<int64_t>(in.sequences(), 0, limits::kMaxOpenSequences),
           .queued_rows = in.queued_rows(),
           .kv_pages = in.kv_pages(),
           .kv_pages_used = in.kv_pages_used(),
