@@ -50,9 +50,20 @@ absl::StatusOr<int64_t> KvBytes(const PlanOptions& o, const Part& part) {
   const int64_t left = o.gpu.memory_bytes - o.workspace_bytes - part.held_bytes;
   if (left > 0) return left;
   return absl::FailedPreconditionError(fmt::format(
-      "a stage of {:.1f} GB does not fit into the {:.0f} GB of a GPU: give --stages, or "
-      "another --gpu",
+      "a stage of {:.1f} GB does not fit into the {:.0f} GB of a GPU: give more --stages, for "
+      "which "
+      "--gpus may have to be more, or another --gpu",
       static_cast<double>(part.held_bytes) / 1e9, static_cast<double>(o.gpu.memory_bytes) / 1e9));
+}
+
+// A request that no cache has room for never ends.
+absl::Status CheckRoom(const ServingLoad& load, int64_t positions) {
+  const int64_t wanted = load.input_tokens + load.output_tokens;
+  if (wanted <= positions) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "a request has {} positions, and beside its weights a shard has room for {}: give more "
+      "--stages, for which --gpus may have to be more, or another --gpu",
+      wanted, positions));
 }
 
 // All shards get equally many, so that a route has one of each to itself, and heads what is left:
@@ -62,7 +73,8 @@ void SetReplicas(int gpus, const ServingLoad& load, ClusterPlan* plan) {
   // Two of each, where that can be: what is lost is to have another place.
   const int least = gpus >= 2 * (shards + 1) ? 2 : 1;
   int best = 0;
-  for (int routes = (gpus - least) / shards; routes >= least; --routes) {
+  // In steps that are small beside the number, so that thousands do not take minutes.
+  for (int routes = (gpus - least) / shards; routes >= least; routes -= 1 + routes / 64) {
     if (best > 0 && gpus - routes * shards > routes * shards) break;  // no model is half a head
     for (ServingStage& s : plan->cluster.stages) s.replicas = routes;
     plan->cluster.stages.back().replicas = gpus - routes * shards;
@@ -102,11 +114,12 @@ absl::StatusOr<ClusterPlan> PlanCluster(const ModelShape& model, const PlanOptio
     r.weight_bytes = parts[i].held_bytes;
     CATENA_ASSIGN_OR_RETURN(const int64_t free, KvBytes(o, parts[i]));
     if (!is_head) r.kv_bytes = free;
-    plan.cluster.stages.push_back(
-        {.speed = SpeedOf(model, o, parts[i]),
-         .kv_positions =
-             is_head ? 0 : static_cast<int64_t>(static_cast<double>(free) / parts[i].kv_bytes),
-         .max_rows = is_head ? o.head_rows : o.stage_rows});
+    const auto positions =
+        is_head ? 0 : static_cast<int64_t>(static_cast<double>(free) / parts[i].kv_bytes);
+    CATENA_RETURN_IF_ERROR(is_head ? absl::OkStatus() : CheckRoom(load, positions));
+    plan.cluster.stages.push_back({.speed = SpeedOf(model, o, parts[i]),
+                                   .kv_positions = positions,
+                                   .max_rows = is_head ? o.head_rows : o.stage_rows});
   }
   plan.cluster.hop_s = o.hop_s;
   plan.cluster.hop_row_s = static_cast<double>(model.row_bytes) / o.link_bytes_per_s;

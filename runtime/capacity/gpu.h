@@ -1,4 +1,4 @@
-// What GPUs can do at most, by their makers' datasheets, and what a share of that a stage reaches.
+// What GPUs can do at most, by their makers' datasheets.
 //
 // Thread rules: pure functions.
 #pragma once

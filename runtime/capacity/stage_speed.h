@@ -2,7 +2,7 @@
 // and each row's attention reads the positions before it.
 //
 // Williams, Waterman, Patterson (2009), Roofline: of what runs beside one another the slower
-// counts. What is computed so is no measurement; it can be made from one (FromMeasured).
+// counts. What is computed so is no measurement; it can be made from one (MeasuredTimes).
 //
 // Thread rules: plain values.
 #pragma once
