@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "services/cli/model_sizes.h"
 #include "services/cli/role_options.h"
 #include "services/cli/up_console.h"
 #include "services/up/cluster.h"
@@ -73,12 +74,24 @@ absl::Status ParseReplicas(const std::vector<std::string>& texts, up::ClusterOpt
   return absl::OkStatus();
 }
 
+// Of the KV cache's memory, what journals may take besides where nobody says (DefaultJournalBytes):
+// most where a shard has few blocks.
+double JournalShare(const UpOptions& o, const ModelConfig& c, const up::ClusterOptions& cluster) {
+  if (!o.journal_memory.empty()) return 0;
+  int blocks = c.n_layers;
+  for (const LayerRange& r : cluster.layers) blocks = std::min(blocks, r.size());
+  const auto row = static_cast<double>(RowBytes(DType::kF32, c.hidden_size));
+  return std::min(1.0, row / static_cast<double>(blocks * KvBytesPerToken(c)));
+}
+
 // Of each shard. They are on one machine: all of them together get half of its memory, and none
 // more than it would take alone.
-absl::StatusOr<int64_t> KvBytes(const UpOptions& o, const up::ClusterOptions& cluster) {
+absl::StatusOr<int64_t> KvBytes(const UpOptions& o, const ModelConfig& c,
+                                const up::ClusterOptions& cluster) {
   if (!o.kv_memory.empty()) return ParseBytes("--kv-memory", o.kv_memory);
   const int64_t alone = DefaultKvBytes();
-  return std::min(alone, 2 * alone / up::ShardCount(cluster));
+  const auto share = static_cast<double>(std::min(alone, 2 * alone / up::ShardCount(cluster)));
+  return static_cast<int64_t>(share / (1 + JournalShare(o, c, cluster)));
 }
 
 absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
@@ -101,7 +114,7 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
     CATENA_ASSIGN_OR_RETURN(cluster.layers, ParseLayers(o.layers, n_layers));
   }
   CATENA_RETURN_IF_ERROR(ParseReplicas(o.replicas, &cluster));
-  CATENA_ASSIGN_OR_RETURN(const int64_t kv_bytes, KvBytes(o, cluster));
+  CATENA_ASSIGN_OR_RETURN(const int64_t kv_bytes, KvBytes(o, model.config(), cluster));
   cluster.shard_flags = {"--kv-memory", fmt::format("{}", kv_bytes)};
   if (!o.journal_memory.empty()) {
     cluster.shard_flags.insert(cluster.shard_flags.end(), {"--journal-memory", o.journal_memory});
@@ -170,7 +183,8 @@ void DeclareHandedOn(App& app, UpOptions* o) {
   HandOn(app, "--device", kDeviceHelp, &o->stage_flags).Range(0, 1023);
   HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
   app.AddOption("--kv-memory", &o->kv_memory,
-                "Of each shard's KV cache, as 2GiB (default: half of the machine's for all)")
+                "Of each shard's KV cache, as 2GiB (default: half of the machine's for all, with "
+                "journals)")
       .Check(CheckBytes);
   app.AddOption("--journal-memory", &o->journal_memory,
                 "Of the rows that each shard keeps to send again (default: a row for each position "
