@@ -274,7 +274,7 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   const std::string name = StageName(*stage);
   const absl::Status why = WithStage(Annotate(refused.status, name), name);
   if (IsFailure(refused.status)) {
-    Fell(s, why, now);
+    Fell(s, 0, why, now);
   } else if (absl::IsUnavailable(refused.status)) {
     SetBack(s, why, now);
   } else if (s->told) {  // others took it
@@ -358,7 +358,8 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   if (token.position != expected) return;
   if (expected == (score ? 1 : s->given())) s->first_token = now;
   s->last_token = expected;
-  s->setbacks = s->failures = 0;
+  s->setbacks = 0;
+  s->failed.clear();
   Acquit(*s);
   EndMove(s, now);
   s->token_at = now;

@@ -111,7 +111,7 @@ class GatewayCore : public Core {
   // From its last token to the next it moves, once or several times.
   void BeginMove(Sequence* s, std::string_view why, Instant now);
   void EndMove(Sequence* s, Instant now);
-  void Fell(Sequence* s, const absl::Status& why, Instant now);
+  void Fell(Sequence* s, Incarnation failed, const absl::Status& why, Instant now);
   void Strand(Sequence* s, Instant now);
   bool AwaitsTrial(const Sequence& s);
   void Acquit(const Sequence& s);

@@ -64,6 +64,10 @@ void GatewayCore::EndAbsent(Instant now) {
 
 void GatewayCore::Connected(Incarnation peer, Instant now) {
   router_.Connected(peer);
+  // It was the connection that failed, and no sequence has killed it.
+  for (const auto& [_, s] : sequences_) {
+    if (std::erase(s->failed, peer) > 0) CATENA_REACHED(kLivesAfterAll);
+  }
   MoveStranded(now);
   Admit(now);
 }
@@ -83,7 +87,7 @@ void GatewayCore::FailReplica(Incarnation replica, const absl::Status& why, Inst
   if (!hit.empty()) router_.Failed(*hit[0]->route.Find(replica));
   for (Sequence* s : hit) {
     CATENA_REACHED(kReplicaFails);
-    Fell(s,
+    Fell(s, replica,
          StageError(*s->route.Find(replica), ErrorReason::kStageLost,
                     fmt::format("has failed ({}); send the request again", Message(why))),
          now);

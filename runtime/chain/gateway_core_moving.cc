@@ -62,21 +62,23 @@ void GatewayCore::EndMove(Sequence* s, Instant now) {
 }
 
 // The same, where it may be what made a stage fail: it was computed there.
-void GatewayCore::Fell(Sequence* s, const absl::Status& why, Instant now) {
-  if (s->state != State::kOpening && !CATENA_PLANTED(kDeathsAreNotCounted)) ++s->failures;
-  if (s->failures <= limits::kMaxFailures) return SetBack(s, why, now);
+void GatewayCore::Fell(Sequence* s, Incarnation failed, const absl::Status& why, Instant now) {
+  const bool counts = s->state != State::kOpening && !CATENA_PLANTED(kDeathsAreNotCounted);
+  if (counts) s->failed.push_back(failed);
+  if (s->failed.size() <= limits::kMaxFailures) return SetBack(s, why, now);
   CATENA_REACHED(kFailsEverywhere);
   Fail(s,
        WithReason(absl::InternalError(fmt::format(
                       "{} stages failed in a row while they computed it, the last one so: {}",
-                      s->failures, Message(why))),
+                      s->failed.size(), Message(why))),
                   ErrorReason::kStageLost),
        now);
 }
 
 // Of those that may be what makes stages fail one goes on at a time, so that it is known which.
 bool GatewayCore::AwaitsTrial(const Sequence& s) {
-  if (s.failures < limits::kFailuresToSuspect || CATENA_PLANTED(kSuspectsRunTogether)) return false;
+  if (s.failed.size() < limits::kFailuresToSuspect || CATENA_PLANTED(kSuspectsRunTogether))
+    return false;
   if (!trial_) trial_ = s.ticket;
   return *trial_ != s.ticket;
 }
@@ -95,7 +97,8 @@ void GatewayCore::Diverged(Sequence* s, StageOf stage, const Refused& refused, I
     who = fmt::format("{} and {}", StageName(*(stage - 1)), who);
   }
   s->why = WithStage(Annotate(refused.status, "between " + who), who);
-  if (++s->failures > limits::kMaxFailures) return Fail(s, s->why, now);
+  s->failed.push_back(0);
+  if (s->failed.size() > limits::kMaxFailures) return Fail(s, s->why, now);
   BeginMove(s, Message(s->why), now);
   if (!s->broken_since) s->broken_since = now;
   TryAgain(s, AdmissionQueue::Why::kBroken, now);

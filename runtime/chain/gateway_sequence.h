@@ -82,12 +82,14 @@ struct GatewaySequence {
   absl::Status why;                     // as its end would say
   std::optional<Instant> broken_since;  // until it goes on
   std::optional<Instant> move_at;       // not before, so that moves do not come in storms
-  int setbacks = 0;                     // since the newest token,
-  int failures = 0;                     // and those of them that it may be to blame for
-  bool turned_away = false;             // by a stage that drains
-  Moves moves;                          // that are over
-  std::optional<Moved> move;            // until the next token
-  Instant token_at;                     // when the newest came, or it started
+  int setbacks = 0;                     // since the newest token
+  // What failed while it was computed there, since the newest token: a process that is gone, as far
+  // as is known, or 0 for what was told of a failure and lives.
+  std::vector<Incarnation> failed;
+  bool turned_away = false;   // by a stage that drains
+  Moves moves;                // that are over
+  std::optional<Moved> move;  // until the next token
+  Instant token_at;           // when the newest came, or it started
 
   int64_t last_token = 0;  // the newest that came (scored: the newest score); 0: none
   SequenceProgress progress;

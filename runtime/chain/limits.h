@@ -38,11 +38,11 @@ inline constexpr int64_t kMaxWindowRows = 4096;     // that a gateway may grant 
 inline constexpr int64_t kDefaultWindowRows = 512;  // rows in flight past the receiver's length
 // A sequence ends where more stages fail in a row while they compute it, without a new token: it
 // may be what makes them fail.
-inline constexpr int kMaxFailures = 8;
+inline constexpr size_t kMaxFailures = 8;
 // It ends too where it had to go on elsewhere so often in a row, whatever the reasons.
 inline constexpr int kMaxSetbacks = 64;
 // After so many it is suspected, and of the suspects one is tried at a time.
-inline constexpr int kFailuresToSuspect = 4;
+inline constexpr size_t kFailuresToSuspect = 4;
 
 // --- time ---
 // By what failures are noticed. Operators choose them, by flags of the roles and of `up`.

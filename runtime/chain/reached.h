@@ -86,6 +86,7 @@
   X(kIdsAreAskedFor)           \
   X(kQuestionOfAnotherLife)    \
   X(kReplicaIsAbsentForLong)   \
+  X(kLivesAfterAll)            \
   X(kReplicaFails)             \
   X(kTokenOfAnotherHead)       \
   X(kTokenWhileMoving)         \
