@@ -14,7 +14,8 @@ namespace catena::cuda {
 namespace {
 
 constexpr int kThreads = 128, kWarps = kThreads / kWarpLanes;
-constexpr int kResident = 2;  // blocks of a multiprocessor, so that no register spills
+// Blocks of a multiprocessor, so that no register spills; an emulation has none.
+[[maybe_unused]] constexpr int kResident = 2;
 constexpr int kQueries = 8;   // at once
 // Of a copy. Rows lie one apart more, so that lanes meet in no bank.
 constexpr int kPieceBytes = 16;
