@@ -16,7 +16,7 @@ namespace {
 constexpr int kThreads = 128, kWarps = kThreads / kWarpLanes;
 // Blocks of a multiprocessor, so that no register spills; an emulation has none.
 [[maybe_unused]] constexpr int kResident = 2;
-constexpr int kQueries = 8;   // at once
+constexpr int kQueries = 8;  // at once
 // Of a copy. Rows lie one apart more, so that lanes meet in no bank.
 constexpr int kPieceBytes = 16;
 constexpr int kRunFloats = 2;   // of a run's scratch, beside the output: maximum and sum
