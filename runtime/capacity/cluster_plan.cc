@@ -51,8 +51,7 @@ absl::StatusOr<int64_t> KvBytes(const PlanOptions& o, const Part& part) {
   if (left > 0) return left;
   return absl::FailedPreconditionError(fmt::format(
       "a stage of {:.1f} GB does not fit into the {:.0f} GB of a GPU: give more --stages, for "
-      "which "
-      "--gpus may have to be more, or another --gpu",
+      "which --gpus may have to be more, or another --gpu",
       static_cast<double>(part.held_bytes) / 1e9, static_cast<double>(o.gpu.memory_bytes) / 1e9));
 }
 
