@@ -6,8 +6,8 @@
 
 namespace catena {
 
-absl::Status EdgeWatch::Want(Incarnation to, Instant now) {
-  auto it = edges_.find(to);
+absl::Status EdgeWatch::Want(const Replica& to, Instant now) {
+  auto it = edges_.find(to.incarnation);
   if (it == edges_.end()) {
     if (static_cast<int64_t>(edges_.size()) >= limits::kMaxPeers) {
       return absl::ResourceExhaustedError(
@@ -15,9 +15,10 @@ absl::Status EdgeWatch::Want(Incarnation to, Instant now) {
     }
     Watched edge;
     edge.why = absl::UnavailableError("it does not answer");
-    it = edges_.emplace(to, std::move(edge)).first;
+    it = edges_.emplace(to.incarnation, std::move(edge)).first;
   }
   it->second.wanted = now;
+  it->second.address = to.address;
   return absl::OkStatus();
 }
 
@@ -47,6 +48,14 @@ std::vector<Edge> EdgeWatch::Broken() const {
   std::vector<Edge> broken;
   for (const auto& [to, edge] : edges_) {
     if (edge.state == State::kBroken) broken.push_back({to, edge.why});
+  }
+  return broken;
+}
+
+std::vector<Replica> EdgeWatch::ToTryAgain() const {
+  std::vector<Replica> broken;
+  for (const auto& [to, edge] : edges_) {
+    if (edge.state == State::kBroken && !edge.address.empty()) broken.push_back({edge.address, to});
   }
   return broken;
 }

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "runtime/chain/instant.h"
@@ -27,7 +28,7 @@ class EdgeWatch {
 
   // A sequence is to be sent over it: it is watched from here on. RESOURCE_EXHAUSTED where too many
   // are.
-  absl::Status Want(Incarnation to, Instant now);
+  absl::Status Want(const Replica& to, Instant now);
   // REQUIRES, as does why: it is watched.
   State state(Incarnation to) const { return edges_.at(to).state; }
   // Also where it is not watched.
@@ -44,6 +45,9 @@ class EdgeWatch {
 
   // All that are broken.
   std::vector<Edge> Broken() const;
+  // Where they lead. As long as they are told of they are to be tried: who hears that one is broken
+  // sends nothing over it, and so would never find out that it could be made.
+  std::vector<Replica> ToTryAgain() const;
 
   // Forgets those that are down and have not been wanted for long, except those for which `in_use`
   // holds. True where a broken one was among them.
@@ -68,6 +72,7 @@ class EdgeWatch {
     State state = State::kMaking;
     absl::Status why;  // it is broken, or was last
     Instant wanted;
+    std::string address;  // empty where nobody has wanted it since it came up
   };
   Instant ForgottenAt(const Watched& edge) const { return edge.wanted + give_up_; }
 

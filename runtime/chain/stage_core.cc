@@ -206,7 +206,7 @@ void StageCore::CollectSteps(StageSequence* s, Instant now) {
 // Whether there is a link to `next`, or may be soon. One that is broken is tried again, for the
 // next who asks.
 absl::Status StageCore::CheckEdge(const Replica& next, Instant now) {
-  CATENA_RETURN_IF_ERROR(edges_.Want(next.incarnation, now));
+  CATENA_RETURN_IF_ERROR(edges_.Want(next, now));
   if (edges_.state(next.incarnation) != EdgeWatch::State::kBroken) return absl::OkStatus();
   CATENA_REACHED(kOpenOverABrokenEdge);
   Connect(next);
@@ -264,6 +264,7 @@ void StageCore::Drain() {
 
 std::optional<Instant> StageCore::WakeAt() const {
   if (receiving_.table().size() == 0) {
+    if (!edges_.ToTryAgain().empty()) return tick_at_;
     const std::optional<Instant> forget = edges_.ForgetAt();
     return forget ? std::max(*forget, tick_at_) : forget;
   }
@@ -277,12 +278,12 @@ void StageCore::Tick(Instant now) {
   tick_at_ = now + options_.detection.heartbeat;
   SendSentLengths();
   receiving_.Tick(now);
-  std::set<Incarnation> used;
-  receiving_.table().ForEach([&](const StageSequence* s) {
-    if (!used.insert(s->next()).second || !edges_.IsBroken(s->next())) return;
+  for (const Replica& next : edges_.ToTryAgain()) {
     CATENA_REACHED(kEdgeIsTriedAgain);  // the transport has given it up, perhaps
-    Connect(s->open.next);
-  });
+    Connect(next);
+  }
+  std::set<Incarnation> used;
+  receiving_.table().ForEach([&](const StageSequence* s) { used.insert(s->next()); });
   if (edges_.Forget(now, [&](Incarnation to) { return used.contains(to); })) SendCondition();
 }
 

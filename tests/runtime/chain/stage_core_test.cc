@@ -229,6 +229,24 @@ TEST(StageCore, ALinkThatStaysBrokenEndsNothingAndIsTriedAgain) {
   EXPECT_EQ(stage.core().load(stage.now()).sequences, 1);
 }
 
+// Whoever hears that it is broken opens nothing here, and so would never find out that it heals.
+TEST(StageCore, ALinkThatIsSaidToBeBrokenIsTriedAgainThoughNothingIsOpen) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.ReachNext();
+  stage.Close(1);
+  stage.LoseNext(absl::UnavailableError("broke"));
+  stage.core().Tick(stage.now());
+  stage.core().TakeOutput();
+  stage.Pass(kBeat);
+  ASSERT_TRUE(stage.core().WakeAt());
+  EXPECT_LE(*stage.core().WakeAt(), stage.now());
+  stage.core().Tick(stage.now());
+  const CoreOutput output = stage.core().TakeOutput();
+  ASSERT_EQ(output.connect.size(), 1u);
+  EXPECT_EQ(output.connect[0], (Replica{.address = "next", .incarnation = kNext}));
+}
+
 TEST(StageCore, ALinkThatIsMadeAgainEndsNothing) {
   FirstStage stage;
   stage.Open(1, 1);
