@@ -9,9 +9,7 @@
 namespace catena {
 namespace {
 
-// A pause after a refusal, times a random share, so that gateways that collided do not collide
-// again.
-constexpr std::chrono::milliseconds kRefusalPause{100};
+constexpr std::chrono::milliseconds kRefusalPause{100};  // at most, and at least half of it
 constexpr int kRefusalsBeforeOneByOne = 3;
 // Sequences that stages are asked for at a time.
 constexpr size_t kMaxOpening = 32;
@@ -87,9 +85,13 @@ void AdmissionQueue::PutBack(uint64_t ticket, Why why, Instant now) {
     CATENA_REACHED(kOpenFindsNoMemory);
     ++entry.mapped().refusals;
   }
-  const double share = 0.5 + 0.5 * static_cast<double>(jitter_() % 1024) / 1024;
-  entry.mapped().not_before = now + std::chrono::duration_cast<Nanoseconds>(kRefusalPause * share);
+  entry.mapped().not_before = now + Pause();
   waiting_.insert(std::move(entry));
+}
+
+Nanoseconds AdmissionQueue::Pause() {
+  const double share = 0.5 + 0.5 * static_cast<double>(jitter_() % 1024) / 1024;
+  return std::chrono::duration_cast<Nanoseconds>(kRefusalPause * share);
 }
 
 int64_t AdmissionQueue::returned() const {

@@ -50,6 +50,8 @@ class AdmissionQueue {
   // It could not be opened, or not stay open, and waits for another try. REQUIRES: it does not
   // wait.
   void PutBack(uint64_t ticket, Why why, Instant now);
+  // A pause of a random length, so that gateways that collided do not collide again.
+  Nanoseconds Pause();
   // It ended, or was never here.
   void Remove(uint64_t ticket);
   // Something that held memory has ended: whoever is next need not wait out a pause.

@@ -22,6 +22,7 @@ constexpr Row kReasons[] = {
     {ErrorReason::kEdgeBroken, "EDGE_BROKEN"},
     {ErrorReason::kKvCacheFull, "KV_CACHE_FULL"},
     {ErrorReason::kDraining, "DRAINING"},
+    {ErrorReason::kAwaitsTrial, "AWAITS_TRIAL"},
     {ErrorReason::kDeadline, "DEADLINE"},
     {ErrorReason::kCancelled, "CANCELLED"},
     {ErrorReason::kSlowClient, "SLOW_CLIENT"},

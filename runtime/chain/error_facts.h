@@ -24,6 +24,7 @@ enum class ErrorReason {
   kEdgeBroken,     // a stage cannot reach the next one
   kKvCacheFull,    // no pages are free for the request
   kDraining,       // the process takes no new requests
+  kAwaitsTrial,    // what may make stages fail is tried one by one, and it is not its turn
   kDeadline,       // it passed
   kCancelled,      // by the client, or it has gone
   kSlowClient,     // too much output waits for it

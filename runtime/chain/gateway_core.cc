@@ -186,10 +186,16 @@ void GatewayCore::AskStages(Sequence* s, Instant now) {
   for (size_t i = 0; i < s->opened.size(); ++i) {
     if (s->opened[i]) continue;
     AskStage(*s, i);
-    if (!queue_.OneByOne(s->ticket)) continue;
+    if (!AsksInTurn(*s)) continue;
     CATENA_REACHED(kStagesAreAskedInTurn);
     return;
   }
+}
+
+// In layer order, so that of those that several stages take one at a time whoever got the first one
+// gets the others.
+bool GatewayCore::AsksInTurn(const Sequence& s) const {
+  return queue_.OneByOne(s.ticket) || s.suspected();
 }
 
 void GatewayCore::AskStage(const Sequence& s, size_t stage) {
@@ -225,7 +231,7 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
   if (s->state == State::kRunning) return;
   if (s->is_open() || CATENA_PLANTED(kGoBeforeAllAnswered)) {
     Run(s, now);
-  } else if (queue_.OneByOne(s->ticket)) {
+  } else if (AsksInTurn(*s)) {
     AskStages(s, now);
   }
 }
@@ -260,7 +266,9 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
     if (s->state != State::kOpening) MadePlace(s, refused.status, now);
     return TryAgain(s, AdmissionQueue::Why::kNoMemory, now);
   }
-  if (ReasonOf(refused.status) == ErrorReason::kDiverged) return Diverged(s, stage, refused, now);
+  const std::optional<ErrorReason> reason = ReasonOf(refused.status);
+  if (reason == ErrorReason::kDiverged) return Diverged(s, stage, refused, now);
+  if (reason == ErrorReason::kAwaitsTrial) return AwaitTrial(s, refused.status, now);
   if (refused.draining) {
     CATENA_REACHED(kRefusedByDraining);
     router_.Drains(from);
@@ -360,7 +368,6 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   s->last_token = expected;
   s->setbacks = 0;
   s->failed.clear();
-  Acquit(*s);
   EndMove(s, now);
   s->token_at = now;
   s->progress.Moved(watchdog_.now());

@@ -100,6 +100,7 @@ class GatewayCore : public Core {
   void Open(Sequence* s, Route route, Instant now);
   void AskStages(Sequence* s, Instant now);
   void AskStage(const Sequence& s, size_t stage);
+  bool AsksInTurn(const Sequence& s) const;
   void Run(Sequence* s, Instant now);
   using StageOf = std::vector<ReplicaInfo>::const_iterator;
   void Diverged(Sequence* s, StageOf stage, const Refused& refused, Instant now);
@@ -113,8 +114,8 @@ class GatewayCore : public Core {
   void EndMove(Sequence* s, Instant now);
   void Fell(Sequence* s, Incarnation failed, const absl::Status& why, Instant now);
   void Strand(Sequence* s, Instant now);
-  bool AwaitsTrial(const Sequence& s);
-  void Acquit(const Sequence& s);
+  void AwaitTrial(Sequence* s, const absl::Status& why, Instant now);
+  void MoveAt(Sequence* s, Instant at);
   void MoveStranded(Instant now);
   absl::StatusOr<Route> RouteFrom(const Sequence& s) const;
   void MoveTo(Sequence* s, Route route, Instant now);
@@ -160,7 +161,6 @@ class GatewayCore : public Core {
   Instant heartbeat_at_{};
   Watchdog watchdog_;
   Absences absences_;
-  std::optional<uint64_t> trial_;       // ticket of the suspect that is tried
   std::optional<Instant> complete_at_;  // when there was a route for new sequences, last
   TokenTrail trail_;
 };

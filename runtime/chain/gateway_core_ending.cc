@@ -28,7 +28,6 @@ void GatewayCore::LeaveRoute(Sequence* s) {
 
 void GatewayCore::End(Sequence* s, const absl::Status& status, FinishReason reason, Instant now) {
   queue_.Remove(s->ticket);
-  Acquit(*s);
   if (!s->told) s->started = now;
   if (s->state != State::kWaiting) {
     LeaveRoute(s);

@@ -61,9 +61,10 @@ void GatewayCore::EndMove(Sequence* s, Instant now) {
   events_.push_back({s->listener, *std::exchange(s->move, std::nullopt)});
 }
 
-// The same, where it may be what made a stage fail: it was computed there.
+// The same, where it may be what made a stage fail: before Go, and while it waits, no stage
+// computes it.
 void GatewayCore::Fell(Sequence* s, Incarnation failed, const absl::Status& why, Instant now) {
-  const bool counts = s->state != State::kOpening && !CATENA_PLANTED(kDeathsAreNotCounted);
+  const bool counts = s->state == State::kRunning && !CATENA_PLANTED(kDeathsAreNotCounted);
   if (counts) s->failed.push_back(failed);
   if (s->failed.size() <= limits::kMaxFailures) return SetBack(s, why, now);
   CATENA_REACHED(kFailsEverywhere);
@@ -75,16 +76,16 @@ void GatewayCore::Fell(Sequence* s, Incarnation failed, const absl::Status& why,
        now);
 }
 
-// Of those that may be what makes stages fail one goes on at a time, so that it is known which.
-bool GatewayCore::AwaitsTrial(const Sequence& s) {
-  if (s.failed.size() < limits::kFailuresToSuspect || CATENA_PLANTED(kSuspectsRunTogether))
-    return false;
-  if (!trial_) trial_ = s.ticket;
-  return *trial_ != s.ticket;
-}
-
-void GatewayCore::Acquit(const Sequence& s) {
-  if (trial_ == s.ticket) trial_.reset();
+// A stage tries another that may be what makes stages fail. What it holds of other stages may be
+// what that one waits for: it leaves them all. It waits for its turn, and for no stage.
+void GatewayCore::AwaitTrial(Sequence* s, const absl::Status& why, Instant now) {
+  CATENA_REACHED(kSuspectWaits);
+  queue_.Remove(s->ticket);
+  LeaveRoute(s);
+  s->why = why;
+  s->broken_since = now;
+  s->state = State::kStranded;
+  MoveAt(s, now + queue_.Pause());
 }
 
 // One of the two stages computes other bits than it did, and which is not known: both are passed by
@@ -114,15 +115,18 @@ void GatewayCore::MadePlace(Sequence* s, const absl::Status& why, Instant now) {
 // Back to its place in the queue: whoever came first is served first. What it has of a text stays.
 void GatewayCore::TryAgain(Sequence* s, AdmissionQueue::Why why, Instant now) {
   LeaveRoute(s);
-  Acquit(*s);
   queue_.PutBack(s->ticket, why, now);
   s->state = State::kWaiting;
 }
 
 void GatewayCore::Strand(Sequence* s, Instant now) {
   s->state = State::kStranded;
-  s->move_at = now + PauseAfter(s->setbacks);
-  move_at_ = std::min(*s->move_at, move_at_.value_or(*s->move_at));
+  MoveAt(s, now + PauseAfter(s->setbacks));
+}
+
+void GatewayCore::MoveAt(Sequence* s, Instant at) {
+  s->move_at = at;
+  move_at_ = std::min(at, move_at_.value_or(at));
 }
 
 // Where they find a route, in the order in which they came.
@@ -136,16 +140,11 @@ void GatewayCore::MoveStranded(Instant now) {
     Sequence* s = owned.get();
     if (s->state != State::kStranded) continue;
     if (s->move_at && now < *s->move_at) {
-      move_at_ = std::min(*s->move_at, move_at_.value_or(*s->move_at));
+      MoveAt(s, *s->move_at);
       continue;
     }
     if (CATENA_PLANTED(kStrandedForGood) && !s->move_at) continue;
     s->move_at.reset();
-    if (AwaitsTrial(*s)) {
-      CATENA_REACHED(kSuspectWaits);
-      s->broken_since = now;
-      continue;
-    }
     std::pair from(s->route.Incarnations(), s->turned_away);
     if (from.first.empty()) from.first = {s->like->replica.incarnation};
     const auto known = hopeless.find(from);

@@ -14,10 +14,12 @@ ChainMessage GatewaySequence::MakeOpen(size_t stage) const {
     open.reserve = std::min(max_length, ids->known() + growth);
     open.came = came;
     open.started = told;
+    open.trial_end = TrialEnd();
     return open;
   }
   OpenHead open = MakeOpenHead(key, life, request, max_length, route);
   open.public_id = id;
+  open.trial_end = TrialEnd();
   // A head that has lost the sequence goes on where it was: what it sampled before was perhaps of
   // another round, with other rotary factors. At first all ids come with the steps.
   open.first_token = next_token();

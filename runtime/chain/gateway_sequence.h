@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/chain/core.h"
+#include "runtime/chain/limits.h"
 #include "runtime/chain/router.h"
 #include "runtime/chain/sequence_ids.h"
 #include "runtime/chain/token_loop.h"
@@ -102,6 +103,10 @@ struct GatewaySequence {
   bool is_open() const {
     return std::all_of(opened.begin(), opened.end(), [](const auto& o) { return o.has_value(); });
   }
+  // It may be what makes stages fail: of those that may, a stage takes one at a time.
+  bool suspected() const { return failed.size() >= limits::kFailuresToSuspect; }
+  // As OpenStage says it. Behind a Move there are no guesses: what is longer holds a new token.
+  int64_t TrialEnd() const { return suspected() ? ids->known() : 0; }
   // It waits for the stages of its route, or for their tokens.
   bool is_on_route() const { return state != State::kWaiting && state != State::kStranded; }
   // All stages have told: what of their lengths holds.

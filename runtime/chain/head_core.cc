@@ -43,22 +43,24 @@ void HeadCore::On(Incarnation from, OpenHead& open, Instant now) {
   if (s == nullptr) {
     status = Admit(std::move(open), now);
   } else if (life.epoch > s->intake.life.epoch) {
-    status = CheckOpen(open);
-    if (status.ok()) Install(s, open, now);
+    status = Install(s, open, now);
   }
   if (!status.ok()) return receiving_.Refuse(key, life, status);
   Announce(*receiving_.Find(key));
 }
 
 // What was on its way to the gateway when the route broke may not have come.
-void HeadCore::Install(HeadSequence* s, const OpenHead& open, Instant now) {
-  receiving_.EnterEpoch(s, open.life.epoch, open.upstream);
+absl::Status HeadCore::Install(HeadSequence* s, const OpenHead& open, Instant now) {
+  CATENA_RETURN_IF_ERROR(CheckOpen(open));
+  CATENA_RETURN_IF_ERROR(receiving_.CheckTrial(open));
+  receiving_.EnterEpoch(s, open);
   s->Confirm(open.first_token);
   for (HeadSequence::Result& result : s->results) {
     Collect(result.token);
     result.sent = now;
   }
   SendTokens();
+  return absl::OkStatus();
 }
 
 void HeadCore::Announce(const HeadSequence& s) {
@@ -72,7 +74,8 @@ absl::Status HeadCore::CheckOpen(const OpenHead& open) const {
                     open.first_wanted < open.max_length && 0 < open.window_rows &&
                     open.window_rows <= limits::kMaxWindowRows && 0 <= open.score_top &&
                     open.score_top <= limits::kMaxTopLogprobs &&
-                    static_cast<int64_t>(open.ids.size()) <= open.max_length;
+                    static_cast<int64_t>(open.ids.size()) <= open.max_length &&
+                    0 <= open.trial_end && open.trial_end <= open.max_length;
   if (!sane) return absl::InvalidArgumentError("an Open with values out of their ranges");
   if (open.max_length > options_.max_positions) {
     return absl::InvalidArgumentError(
@@ -91,6 +94,7 @@ absl::Status HeadCore::CheckOpen(const OpenHead& open) const {
 absl::Status HeadCore::Admit(OpenHead open, Instant now) {
   CATENA_RETURN_IF_ERROR(CheckOpen(open));
   CATENA_RETURN_IF_ERROR(receiving_.CheckRoom());
+  CATENA_RETURN_IF_ERROR(receiving_.CheckTrial(open));
   CATENA_ASSIGN_OR_RETURN(Sampler sampler, Sampler::Make(open.params, options_.vocab_size));
   receiving_.Insert(
       std::make_unique<HeadSequence>(std::move(open), std::move(sampler), options_.row_bytes), now);

@@ -61,7 +61,7 @@ class HeadCore final : public Core {
   void On(Incarnation from, OpenHead& open, Instant now);
   absl::Status CheckOpen(const OpenHead& open) const;
   absl::Status Admit(OpenHead open, Instant now);
-  void Install(HeadSequence* s, const OpenHead& open, Instant now);
+  absl::Status Install(HeadSequence* s, const OpenHead& open, Instant now);
   void Announce(const HeadSequence& s);
   void Repeat(HeadSequence* s, Instant now);
 

@@ -50,6 +50,7 @@ struct Intake {
         public_id(open.public_id),
         upstream(open.upstream),
         life(open.life),
+        trial_end(open.trial_end),
         inbox(options),
         told(options.begin, options.window) {}
 
@@ -57,6 +58,7 @@ struct Intake {
   const PublicId public_id;  // what the log calls it
   Incarnation upstream;      // who sends the steps
   Life life;
+  int64_t trial_end;              // as OpenStage's
   std::optional<int32_t> rotary;  // of the round, as its steps say
   Inbox inbox;                    // begin(): positions given to a batch
   ToldLength told;

@@ -80,6 +80,9 @@ struct OpenStage {
   int64_t reserve = 0;        // positions that pages are set aside for; 0: all
   int64_t came = 0;           // to its gateway, ns since 1970
   bool started = false;       // it ran elsewhere before
+  // It may be what makes stages fail, until a position from here on comes: of all gateways'
+  // sequences that may, one at a time is here (Refused with kAwaitsTrial). 0: it is not suspected.
+  int64_t trial_end = 0;
 };
 
 // The same at a head. `ids`: those that one that is made begins with (a Move), of which none is
@@ -98,6 +101,7 @@ struct OpenHead {
   uint32_t sequence_index = 0;
   SamplingParams params;  // without stop strings, which are the gateway's
   PublicId public_id{};   // what the log calls it
+  int64_t trial_end = 0;  // as OpenStage's
 };
 
 // All stages of the route are in this epoch. Of what a shard has computed `length` positions hold

@@ -52,6 +52,7 @@
   X(kRowsAreCorrupt)           \
   X(kReplayRuns)               \
   X(kSuspectWaits)             \
+  X(kTrialIsOver)              \
   X(kStepOverlaps)             \
   X(kDecodesAwaitCompany)      \
   X(kGroupsStayApart)          \

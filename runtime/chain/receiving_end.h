@@ -69,20 +69,27 @@ class ReceivingEnd {
   S* Find(const SequenceKey& key) { return table_.Find(key); }
   // Whether one more may be opened. Once nothing new is taken (Drain): UNAVAILABLE.
   absl::Status CheckRoom() const;
+  // Whether a sequence that may be what makes stages fail may be here: where another one that may
+  // is not, whosever it is, so that it is known which of them does. UNAVAILABLE, kAwaitsTrial.
+  // `open`: an OpenStage or OpenHead.
+  template <class Open>
+  absl::Status CheckTrial(const Open& open) const;
   void Drain() { draining_ = true; }
   bool draining() const { return draining_; }
   // REQUIRES: its key is not open.
   S* Insert(std::unique_ptr<S> s, Instant now) {
     const SequenceKey key = s->intake.key;
     counters_.clock.Set(true, !queue_.running().empty(), now);
+    SetTrial(s->intake);
     return table_.Insert(key, std::move(s), now);
   }
   void Renew(Incarnation gateway, Instant now) { table_.Renew(gateway, now); }
   // A newer round of it: positions from `begin` on may be others than those that are here.
   void EnterRound(S* s, uint32_t round, int64_t begin);
-  // It is of another route from here on: its steps come from `upstream`. What it has computed
+  // It is of another route from here on: its steps come from open.upstream. What it has computed
   // stays, what is queued will come again.
-  void EnterEpoch(S* s, uint32_t epoch, Incarnation upstream);
+  template <class Open>
+  void EnterEpoch(S* s, const Open& open);
   // Again, or for one that is not open: does nothing.
   void Close(const SequenceKey& key);
   // Tells the gateway that a sequence cannot be, or not go on so. What is open stays so: whether to
@@ -137,6 +144,7 @@ class ReceivingEnd {
             .begin = step.position,
             .end = step.end()};
   }
+  void SetTrial(const Intake& intake);
   bool EnterLife(S* s, const Step& step);
   bool HasKnownIds(const Step& step) const;
   void GoBack(S* s, int64_t position);
@@ -150,6 +158,7 @@ class ReceivingEnd {
   BatchQueue<S> queue_{&counters_};
   std::vector<std::unique_ptr<S>> closing_;  // closed while they run
   Acknowledgements acknowledgements_;
+  std::optional<SequenceKey> trial_;  // who is here, and may be what makes stages fail
   bool draining_ = false;
   int64_t rows_done_ = 0;
 };
@@ -162,6 +171,7 @@ void ReceivingEnd<S>::Close(const SequenceKey& key) {
   if (s == nullptr) return;
   std::unique_ptr<S> owned = table_.Extract(key);
   s->intake.closed = true;
+  if (trial_ == key) trial_.reset();
   if (table_.size() == 0) counters_.clock.Emptied();
   if (s->intake.running()) {
     CATENA_REACHED(kClosedWhileRunning);
@@ -186,6 +196,27 @@ absl::Status ReceivingEnd<S>::CheckRoom() const {
 }
 
 template <ReceivingSequence S>
+template <class Open>
+absl::Status ReceivingEnd<S>::CheckTrial(const Open& open) const {
+  const bool may = open.trial_end == 0 || !trial_ || *trial_ == open.sequence;
+  if (may || CATENA_PLANTED(kSuspectsRunTogether)) return absl::OkStatus();
+  return WithReason(
+      absl::UnavailableError("stages failed again and again while they computed it, "
+                             "and another request of which that is so is tried first"),
+      ErrorReason::kAwaitsTrial);
+}
+
+template <ReceivingSequence S>
+void ReceivingEnd<S>::SetTrial(const Intake& intake) {
+  if (intake.trial_end > 0) {
+    trial_ = intake.key;
+  } else if (trial_ == intake.key) {
+    CATENA_REACHED(kTrialIsOver);
+    trial_.reset();
+  }
+}
+
+template <ReceivingSequence S>
 void ReceivingEnd<S>::EndAll(const absl::Status& why) {
   std::vector<std::pair<SequenceKey, Life>> all;
   table_.ForEach([&](const S* s) { all.emplace_back(s->intake.key, s->intake.life); });
@@ -193,10 +224,13 @@ void ReceivingEnd<S>::EndAll(const absl::Status& why) {
 }
 
 template <ReceivingSequence S>
-void ReceivingEnd<S>::EnterEpoch(S* s, uint32_t epoch, Incarnation upstream) {
+template <class Open>
+void ReceivingEnd<S>::EnterEpoch(S* s, const Open& open) {
   Intake& intake = s->intake;
-  intake.life.epoch = epoch;
-  intake.upstream = upstream;
+  intake.life.epoch = open.life.epoch;
+  intake.upstream = open.upstream;
+  intake.trial_end = open.trial_end;
+  SetTrial(intake);
   // Whoever sends from here on is to hear soon which round was seen, and how far it came.
   intake.told = ToldLength(s->Length(), intake.told.window());
   intake.told.OweNews();
@@ -272,6 +306,11 @@ void ReceivingEnd<S>::ReceiveStep(Incarnation from, Lane lane, const Step& step,
   switch (intake.inbox.Take(step, steps.rows, offset, steps.batch, lane, now)) {
     case Inbox::Result::kQueued:
       if (lane == Lane::kBulk) intake.told.OweNews();
+      // It holds a token that was sampled since: no stage failed for it.
+      if (intake.trial_end > 0 && step.end() > intake.trial_end) {
+        intake.trial_end = 0;
+        SetTrial(intake);
+      }
       s->Queued(step);
       queue_.Add(s);
       Acknowledge(s);

@@ -59,7 +59,8 @@ absl::Status StageCore::CheckOpen(const OpenStage& open) const {
                     open.prompt_length <= open.max_length && 0 <= open.reserve &&
                     open.reserve <= open.max_length && 0 <= open.first_wanted &&
                     open.first_wanted < open.max_length && 0 < open.window_rows &&
-                    open.window_rows <= limits::kMaxWindowRows && open.decode_groups > 0;
+                    open.window_rows <= limits::kMaxWindowRows && open.decode_groups > 0 &&
+                    0 <= open.trial_end && open.trial_end <= open.max_length;
   if (!sane) return absl::InvalidArgumentError("an Open with values out of their ranges");
   if (open.max_length > options_.max_positions) {
     return absl::InvalidArgumentError(
@@ -92,6 +93,7 @@ absl::Status StageCore::OpenMemory(const OpenStage& open, uint64_t id) {
 absl::Status StageCore::Admit(const OpenStage& open, Instant now) {
   CATENA_RETURN_IF_ERROR(CheckOpen(open));
   CATENA_RETURN_IF_ERROR(receiving_.CheckRoom());
+  CATENA_RETURN_IF_ERROR(receiving_.CheckTrial(open));
   CATENA_RETURN_IF_ERROR(CheckEdge(open.next, now));
   const uint64_t id = next_memory_id_++;
   CATENA_RETURN_IF_ERROR(OpenMemory(open, id));
@@ -106,8 +108,9 @@ absl::Status StageCore::Admit(const OpenStage& open, Instant now) {
 // One that is there goes into the epoch with all that it has computed.
 absl::Status StageCore::Install(StageSequence* s, const OpenStage& open, Instant now) {
   CATENA_RETURN_IF_ERROR(CheckOpen(open));
+  CATENA_RETURN_IF_ERROR(receiving_.CheckTrial(open));
   CATENA_RETURN_IF_ERROR(CheckEdge(open.next, now));
-  receiving_.EnterEpoch(s, open.life.epoch, open.upstream);
+  receiving_.EnterEpoch(s, open);
   s->EnterEpoch(open);
   return absl::OkStatus();
 }

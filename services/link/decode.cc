@@ -71,6 +71,7 @@ absl::Status Take(const v1::OpenStage& in, OpenStage* out) {
   CATENA_RETURN_IF_ERROR(
       CheckRange("decode_groups", in.decode_groups(), 1, limits::kMaxOpenSequences));
   CATENA_RETURN_IF_ERROR(CheckRange("reserve", in.reserve(), 0, in.max_length()));
+  CATENA_RETURN_IF_ERROR(CheckRange("trial_end", in.trial_end(), 0, in.max_length()));
   out->next = {in.next().address(), in.next().incarnation()};
   out->next_is_head = in.next_is_head();
   out->window_rows = in.window_rows();
@@ -80,6 +81,7 @@ absl::Status Take(const v1::OpenStage& in, OpenStage* out) {
   out->reserve = in.reserve();
   out->came = in.came();
   out->started = in.started();
+  out->trial_end = in.trial_end();
   return absl::OkStatus();
 }
 
@@ -90,6 +92,7 @@ absl::Status Take(const v1::OpenHead& in, OpenHead* out) {
   CATENA_RETURN_IF_ERROR(CheckRange("first_token", in.first_token(), 0, in.max_length()));
   CATENA_RETURN_IF_ERROR(CheckRange("window_rows", in.window_rows(), 1, limits::kMaxWindowRows));
   CATENA_RETURN_IF_ERROR(CheckRange("score_top", in.score_top(), 0, limits::kMaxTopLogprobs));
+  CATENA_RETURN_IF_ERROR(CheckRange("trial_end", in.trial_end(), 0, in.max_length()));
   out->ids.assign(in.ids().begin(), in.ids().end());
   out->first_token = in.first_token();
   out->window_rows = in.window_rows();
@@ -97,6 +100,7 @@ absl::Status Take(const v1::OpenHead& in, OpenHead* out) {
   out->upstream = in.upstream();
   out->public_id = PublicId{in.public_id()};
   out->sequence_index = in.sequence_index();
+  out->trial_end = in.trial_end();
   CATENA_ASSIGN_OR_RETURN(out->params, DecodeSampling(in.sampling()));
   return absl::OkStatus();
 }

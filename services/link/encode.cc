@@ -42,6 +42,7 @@ void Put(const OpenStage& m, v1::OpenStage* out) {
   out->set_reserve(m.reserve);
   out->set_came(m.came);
   out->set_started(m.started);
+  out->set_trial_end(m.trial_end);
 }
 
 void Put(const OpenHead& m, v1::OpenHead* out) {
@@ -57,6 +58,7 @@ void Put(const OpenHead& m, v1::OpenHead* out) {
   EncodeSampling(m.params, out->mutable_sampling());
   out->set_upstream(m.upstream);
   out->set_public_id(static_cast<uint64_t>(m.public_id));
+  out->set_trial_end(m.trial_end);
 }
 
 void Put(const Go& m, v1::Go* out) {

@@ -89,7 +89,8 @@ class MessageMaker {
             .decode_groups = Int(0, 3),
             .reserve = Int<int64_t>(-1, kMaxPositions),
             .came = Int<int64_t>(-1, 3),
-            .started = Bool()};
+            .started = Bool(),
+            .trial_end = Position()};
   }
   OpenHead Head() {
     OpenHead open{.sequence = Key(),
@@ -106,6 +107,7 @@ class MessageMaker {
                   .params = {}};
     open.params.temperature = Bool() ? 0 : 1;
     open.params.logprobs = Bool();
+    open.trial_end = Position();
     return open;
   }
   Heartbeat Beat() {

@@ -260,6 +260,48 @@ TEST_F(GatewayMove, WhatMakesEachStageFailEnds) {
   EXPECT_TRUE(absl::IsInternal(outcome->status)) << outcome->status;
 }
 
+// Two gateways' suspects must not hold a stage each that the other one waits for.
+TEST_F(GatewayMove, ASuspectAsksStagesInTurnAndLeavesAllWhereOneTriesAnother) {
+  const auto outcome = Run();
+  Incarnation shards[] = {3, 4}, newest = 6;
+  for (int i = 0; i < 2; ++i) {
+    for (Incarnation& shard : shards) {
+      EXPECT_EQ(asked_stage_.trial_end, 0);
+      Asked();
+      Lose(shard);
+      StartAnew(&shard, ++newest);
+      Pass(3);
+    }
+  }
+  EXPECT_EQ(asked_stage_.trial_end, kKnown);
+  Asked();
+  Lose(5);
+  now_ += seconds(2);
+  Tick();
+  EXPECT_THAT(Asked(), ElementsAre(1)) << "in layer order";
+  Sent<Close>();
+  for (int i = 0; i < 20; ++i) {
+    Receive(1, Refused{LastKey(),
+                       {.epoch = epoch_, .round = 0},
+                       WithReason(absl::UnavailableError("another one is tried"),
+                                  ErrorReason::kAwaitsTrial)});
+    EXPECT_EQ(StateOfFirst(), State::kStranded);
+    EXPECT_EQ(Sent<Close>().size(), 3u);
+    EXPECT_TRUE(Asked().empty()) << "after a pause";
+    now_ += milliseconds(100);
+    Tick();
+    EXPECT_THAT(Asked(), ElementsAre(1));
+  }
+  EXPECT_FALSE(outcome->ended) << "it waited for its turn, and nothing failed: " << outcome->status;
+  computed_ = {};
+  Receive(1, Opened{LastKey(), {.epoch = epoch_, .round = 0}, 0});
+  Pass(1);
+  EXPECT_EQ(StateOfFirst(), State::kRunning);
+  SayToken(6, kKnown);
+  Lose(1);
+  EXPECT_EQ(asked_stage_.trial_end, 0) << "a token cleared it";
+}
+
 TEST_F(GatewayMove, AProcessThatIsThereAfterAllWasNotKilledByIt) {
   const auto outcome = Run();
   for (int i = 0; i < 10; ++i) {

@@ -44,19 +44,19 @@ inline std::string Text(const OpenStage& m) {
   return fmt::format(
       "{} from {} next {} {} head {} prompt {} max {} wanted {} window {} groups {} id {} reserve "
       "{} "
-      "came {} started {}",
+      "came {} started {} trial {}",
       Begin("OpenStage", m), m.upstream, m.next.address, m.next.incarnation, m.next_is_head,
       m.prompt_length, m.max_length, m.first_wanted, m.window_rows, m.decode_groups,
-      ToString(m.public_id), m.reserve, m.came, m.started);
+      ToString(m.public_id), m.reserve, m.came, m.started, m.trial_end);
 }
 
 inline std::string Text(const OpenHead& m) {
   return fmt::format(
       "{} from {} ids {} prompt {} max {} wanted {} first {} window {} score {} index {} "
-      "sampling {} id {}",
+      "sampling {} id {} trial {}",
       Begin("OpenHead", m), m.upstream, Text(m.ids), m.prompt_length, m.max_length, m.first_wanted,
       m.first_token, m.window_rows, m.score_top, m.sequence_index, Text(m.params),
-      ToString(m.public_id));
+      ToString(m.public_id), m.trial_end);
 }
 
 inline std::string Text(const Close& m) { return "Close " + Text(m.sequence); }

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/chain/error_facts.h"
 #include "tests/runtime/chain/endless_memory.h"
 
 namespace catena {
@@ -26,15 +27,21 @@ class FirstStage {
                .journal_bytes = 1 << 20},
               &memory_) {}
 
-  void Open(uint64_t number, int32_t decode_groups, int64_t prompt_length = 1) {
+  void Open(uint64_t number, int32_t decode_groups, int64_t prompt_length = 1, Life life = {},
+            int64_t trial_end = 0) {
     Receive(OpenStage{.sequence = Key(number),
-                      .life = {},
+                      .life = life,
                       .upstream = kGateway,
                       .next = {.address = "next", .incarnation = kNext},
                       .prompt_length = prompt_length,
                       .max_length = 100,
                       .window_rows = 100,
-                      .decode_groups = decode_groups});
+                      .decode_groups = decode_groups,
+                      .trial_end = trial_end});
+  }
+  // Opens one that may be what makes stages fail, until it has a token behind its prompt.
+  void Suspect(uint64_t number, uint32_t epoch = 0) {
+    Open(number, 1, 1, {.epoch = epoch, .round = 0}, 1);
   }
   void ReachNext() { core_.Connected(kNext, now_); }
   void SendId(uint64_t number, int64_t position) {
@@ -245,6 +252,46 @@ TEST(StageCore, ALinkThatIsSaidToBeBrokenIsTriedAgainThoughNothingIsOpen) {
   const CoreOutput output = stage.core().TakeOutput();
   ASSERT_EQ(output.connect.size(), 1u);
   EXPECT_EQ(output.connect[0], (Replica{.address = "next", .incarnation = kNext}));
+}
+
+// What may make stages fail is tried alone, whoever opened it.
+TEST(StageCore, OneSuspectAtATimeIsHere) {
+  FirstStage stage;
+  stage.ReachNext();
+  stage.Suspect(1);
+  stage.Open(2, 1);
+  EXPECT_TRUE(stage.Sent<Refused>().empty()) << "who is not suspected may be here too";
+  stage.Suspect(3);
+  std::vector<Refused> refused = stage.Sent<Refused>();
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_EQ(refused[0].sequence.number, 3u);
+  EXPECT_EQ(ReasonOf(refused[0].status), ErrorReason::kAwaitsTrial);
+  stage.Suspect(2, 1);  // one that is here already
+  EXPECT_EQ(stage.Sent<Refused>().size(), 1u);
+  stage.Close(1);
+  stage.Suspect(3);
+  EXPECT_TRUE(stage.Sent<Refused>().empty());
+}
+
+TEST(StageCore, ANewTokenEndsATrial) {
+  FirstStage stage;
+  stage.ReachNext();
+  stage.Suspect(1);
+  stage.SendId(1, 0);
+  stage.Suspect(2);
+  EXPECT_EQ(stage.Sent<Refused>().size(), 1u) << "it has what it came with, and no more";
+  stage.SendId(1, 1);
+  stage.Suspect(2);
+  EXPECT_TRUE(stage.Sent<Refused>().empty());
+}
+
+TEST(StageCore, WhoComesBackUnsuspectedIsTriedNoMore) {
+  FirstStage stage;
+  stage.ReachNext();
+  stage.Suspect(1);
+  stage.Open(1, 1, 1, {.epoch = 1, .round = 0});
+  stage.Suspect(2);
+  EXPECT_TRUE(stage.Sent<Refused>().empty());
 }
 
 TEST(StageCore, ALinkThatIsMadeAgainEndsNothing) {

@@ -117,6 +117,8 @@ std::vector<Bad> BadOpens() {
                         [](F f) { f->mutable_open_stage()->mutable_next()->clear_incarnation(); }),
       Spoilt<OpenStage>("max_length", [](F f) { f->mutable_open_stage()->set_max_length(kFar); }),
       Spoilt<OpenStage>("reserve", [](F f) { f->mutable_open_stage()->set_reserve(41); }),
+      Spoilt<OpenStage>("trial_end", [](F f) { f->mutable_open_stage()->set_trial_end(41); }),
+      Spoilt<OpenHead>("trial_end", [](F f) { f->mutable_open_head()->set_trial_end(-1); }),
       Spoilt<OpenStage>("prompt_length",
                         [](F f) { f->mutable_open_stage()->set_prompt_length(41); }),
       Spoilt<OpenStage>("first_wanted", [](F f) { f->mutable_open_stage()->set_first_wanted(-1); }),
