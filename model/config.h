@@ -45,6 +45,7 @@ struct ModelConfig {
   bool qk_norm = false;          // each head of q and k is normed before it is rotated
   int64_t context_length = 0;    // positions
   int64_t sliding_window = 0;    // a query at p sees (p - window, p]; 0: no window
+  std::vector<bool> unrotated;   // of each block, whether it has no rotary embedding; empty: none
   bool tied_embeddings = false;  // the head reads the embedding's matrix
   // Below vocab_size. -1: the model names none. `eos_ids` are config.json's; generation_config.json
   // adds its own.
@@ -53,6 +54,7 @@ struct ModelConfig {
   // What is odd in the file but does no harm, a line each, for the user.
   std::vector<std::string> warnings;
 
+  bool rotates(int layer) const { return unrotated.empty() || !unrotated[layer]; }
   int64_t q_cols() const { return int64_t{n_heads} * head_dim; }
   int64_t kv_cols() const { return int64_t{n_kv_heads} * head_dim; }
   int64_t qkv_cols() const { return q_cols() + 2 * kv_cols(); }

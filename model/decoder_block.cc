@@ -15,6 +15,7 @@ absl::StatusOr<std::unique_ptr<Weight>> PackAndRelease(const Checkpoint& checkpo
   return weight;
 }
 
+// Of a block that is rotated.
 AttentionShape AttentionShapeOf(const ModelConfig& config) {
   return {.heads = config.n_heads,
           .kv_heads = config.n_kv_heads,
@@ -39,6 +40,8 @@ int64_t WeightBytes(const DecoderBlock& block) {
 absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend) {
   CATENA_ASSIGN_OR_RETURN(BlockTensors t, checkpoint.Block(layer));
   DecoderBlock block;
+  block.attention = AttentionShapeOf(checkpoint.config());
+  if (!checkpoint.config().rotates(layer)) block.attention.rotary_dim = 0;
   auto pack = [&](absl::Span<const TensorView> tensors, WeightRole role,
                   std::unique_ptr<Weight>* out) -> absl::Status {
     CATENA_ASSIGN_OR_RETURN(*out, PackAndRelease(checkpoint, tensors, role, backend));
@@ -101,17 +104,17 @@ void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_laye
   Stream& s = *pass.stream;
   const Rows qkv = pass.workspace->qkv.As(x.rows, block.qkv->rows(), x.dtype);
   const Rows gate_up = pass.workspace->gate_up.As(x.rows, block.gate_up->rows(), x.dtype);
-  const AttentionShape attention = AttentionShapeOf(*pass.config);
   const float eps = static_cast<float>(pass.config->rms_norm_eps);
 
   // x += attention(norm(x))
   b.NormLinear(s, x, nullptr, *block.attention_norm, eps, *block.qkv, qkv);
   if (block.qkv_bias != nullptr || block.q_norm != nullptr) {
-    b.AdjustQkv(s, qkv, attention,
+    b.AdjustQkv(s, qkv, block.attention,
                 {block.qkv_bias.get(), block.q_norm.get(), block.k_norm.get(), eps});
   }
-  b.RotaryAppend(s, qkv, attention, pass.rotary, *pass.batch, cache_layer, pass.cache);
-  b.AttentionLinear(s, qkv, attention, *pass.batch, cache_layer, *pass.cache, *block.output, x);
+  b.RotaryAppend(s, qkv, block.attention, pass.rotary, *pass.batch, cache_layer, pass.cache);
+  b.AttentionLinear(s, qkv, block.attention, *pass.batch, cache_layer, *pass.cache, *block.output,
+                    x);
 
   // x += down(silu(gate(norm(x))) * up(norm(x)))
   b.NormLinear(s, x, nullptr, *block.mlp_norm, eps, *block.gate_up, gate_up);

@@ -12,6 +12,7 @@
 namespace catena {
 
 struct DecoderBlock {
+  AttentionShape attention;                // rotary_dim 0: q and k are not rotated
   std::unique_ptr<Weight> attention_norm;  // (hidden)
   std::unique_ptr<Weight> qkv;             // (qkv_cols, hidden)
   std::unique_ptr<Weight> qkv_bias;        // (qkv_cols, 1), or null

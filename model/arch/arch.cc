@@ -7,12 +7,13 @@ extern const Architecture kLlamaArchitecture;    // llama.cc
 extern const Architecture kMistralArchitecture;  // mistral.cc
 extern const Architecture kQwen2Architecture;    // qwen2.cc
 extern const Architecture kQwen3Architecture;    // qwen3.cc
+extern const Architecture kSmolLm3Architecture;  // smollm3.cc
 
 namespace {
 
-constexpr const Architecture* kArchitectures[] = {&kPhi3Architecture, &kLlamaArchitecture,
+constexpr const Architecture* kArchitectures[] = {&kPhi3Architecture,    &kLlamaArchitecture,
                                                   &kMistralArchitecture, &kQwen2Architecture,
-                                                  &kQwen3Architecture};
+                                                  &kQwen3Architecture,   &kSmolLm3Architecture};
 
 enum class FileKind { kJson, kGguf };
 

@@ -187,7 +187,7 @@ absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::strin
   CATENA_ASSIGN_OR_RETURN(c.vocab_size,
                           fields.Int("vocab_size", 1, limits::kMaxVocab, defaults.vocab_size));
   CATENA_ASSIGN_OR_RETURN(const auto tied, fields.FindBool("tie_word_embeddings"));
-  c.tied_embeddings = tied.value_or(false);
+  c.tied_embeddings = tied.value_or(defaults.tie_word_embeddings);
   // null says that there is none, which is not the same as no word.
   const auto ids = [&](const char* key, int32_t absent) -> absl::StatusOr<std::vector<int32_t>> {
     if (fields.object().contains(key)) {
@@ -218,7 +218,7 @@ absl::StatusOr<ModelConfig> ReadGgufDecoder(const GgufFields& fields, std::strin
   return c;
 }
 
-absl::StatusOr<JsonRope> ReadJsonRope(const JsonFields& fields) {
+absl::StatusOr<JsonRope> ReadJsonRope(const JsonFields& fields, double default_theta) {
   static const json kNone = json::object();
   const auto object_at = [&](const char* key) -> const json* {
     const auto it = fields.object().find(key);
@@ -239,7 +239,8 @@ absl::StatusOr<JsonRope> ReadJsonRope(const JsonFields& fields) {
   if (!kind.has_value() && std::string_view(key) == "rope_scaling" && !scaling->empty()) {
     return Unsupported(fields, "\"rope_scaling\" has no \"rope_type\"");
   }
-  CATENA_ASSIGN_OR_RETURN(rope.theta, fields.Double("rope_theta", 1, limits::kMaxRopeTheta, 10000));
+  CATENA_ASSIGN_OR_RETURN(rope.theta,
+                          fields.Double("rope_theta", 1, limits::kMaxRopeTheta, default_theta));
   CATENA_ASSIGN_OR_RETURN(rope.theta,
                           rope.scaling.Double("rope_theta", 1, limits::kMaxRopeTheta, rope.theta));
   CATENA_ASSIGN_OR_RETURN(rope.partial_rotary_factor,

@@ -18,6 +18,7 @@ struct JsonDefaults {
   int64_t max_position_embeddings;
   double rms_norm_eps;
   int32_t bos_token_id = -1, eos_token_id = -1;  // -1: none
+  bool tie_word_embeddings = false;
 };
 
 // Sizes, norm epsilon, ids and tying of a config.json. Key-value heads default to the heads,
@@ -49,7 +50,7 @@ struct JsonRope {
   double partial_rotary_factor = 1.0;
   JsonFields scaling;  // where the kind's own numbers are
 };
-absl::StatusOr<JsonRope> ReadJsonRope(const JsonFields& fields);
+absl::StatusOr<JsonRope> ReadJsonRope(const JsonFields& fields, double default_theta = 10000.0);
 
 // INVALID_ARGUMENT that names the kind and those that are supported ("default, linear").
 absl::Status UnsupportedRope(const Fields& fields, std::string_view kind, std::string_view known);

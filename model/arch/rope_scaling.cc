@@ -96,8 +96,8 @@ absl::Status ReadGgufYarn(const GgufFields& fields, ModelConfig* c) {
 
 }  // namespace
 
-absl::Status ReadJsonRotary(const JsonFields& fields, ModelConfig* c) {
-  CATENA_ASSIGN_OR_RETURN(const JsonRope rope, ReadJsonRope(fields));
+absl::Status ReadJsonRotary(const JsonFields& fields, ModelConfig* c, double default_theta) {
+  CATENA_ASSIGN_OR_RETURN(const JsonRope rope, ReadJsonRope(fields, default_theta));
   c->rope_theta = rope.theta;
   if (rope.partial_rotary_factor != 1.0) {
     return absl::InvalidArgumentError(
@@ -108,8 +108,11 @@ absl::Status ReadJsonRotary(const JsonFields& fields, ModelConfig* c) {
   if (rope.kind == "default") return absl::OkStatus();
   if (rope.kind == "llama3") return ReadLlama3(rope.scaling, &c->rope_scaling);
   if (rope.kind == "yarn") return ReadJsonYarn(rope.scaling, c);
+  if (rope.kind == "dynamic") {
+    return rope.scaling.Double("factor", kMinRopeFactor, kMaxRopeFactor).status();
+  }
   if (rope.kind != "linear") {
-    return UnsupportedRope(fields, rope.kind, "default, linear, llama3, yarn");
+    return UnsupportedRope(fields, rope.kind, "default, linear, dynamic, llama3, yarn");
   }
   c->rope_scaling.kind = RopeScaling::Kind::kLinear;
   CATENA_ASSIGN_OR_RETURN(c->rope_scaling.factor,

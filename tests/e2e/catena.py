@@ -29,6 +29,10 @@ GOLDEN_MODELS = ("llama-gqa-tied", "llama3-rope", "llama3-yarn", "mistral-window
                  "qwen3-qk-norm")
 
 
+# Those of tests/golden.
+OWN_GOLDEN_MODELS = ("llama-dynamic", "smollm3-nope")
+
+
 def commas(ids):
     return ",".join(map(str, ids))
 
@@ -59,6 +63,12 @@ class CatenaTest(unittest.TestCase):
     def shared(self, relative):
         """The path of shared test data, or the test ends here."""
         return self._present(SHARED / relative, "CATENA_SHARED")
+
+    def golden(self, name):
+        """The folder of a golden model, ours or shared."""
+        if name in OWN_GOLDEN_MODELS:
+            return str(pathlib.Path(__file__).resolve().parents[1] / "golden" / name)
+        return self.shared(f"golden/{name}")
 
     def smollm2(self):
         """The path of the default model's GGUF file, or the test ends here."""

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from catena import COMMAND, F32, GOLDEN_MODELS, TIMEOUT_S, CatenaTest, commas
+from catena import COMMAND, F32, GOLDEN_MODELS, OWN_GOLDEN_MODELS, TIMEOUT_S, CatenaTest, commas
 from cluster import Cluster, await_that, children_of, is_running
 from errors_test import ErrorCase
 from same_bits import GREEDY, SameBitsCase, request
@@ -43,8 +43,8 @@ class SameBitsTest(SameBitsCase):
                 self.assertEqual(self.through(cluster, requests, clients=32), want)
 
     def test_golden_models(self):
-        for name in GOLDEN_MODELS:
-            model = self.shared(f"golden/{name}")
+        for name in GOLDEN_MODELS + OWN_GOLDEN_MODELS:
+            model = self.golden(name)
             vocab, context, n_layers = self.shape(model)
             requests = self.requests_for(vocab, context)
             want = self.alone(model, requests, *F32)

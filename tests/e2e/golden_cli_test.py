@@ -2,7 +2,7 @@
 
 import unittest
 
-from catena import F32, GOLDEN_MODELS, CatenaTest, commas, read_json, steps_above
+from catena import F32, GOLDEN_MODELS, OWN_GOLDEN_MODELS, CatenaTest, commas, read_json, steps_above
 
 LOGIT_TOLERANCE = 1e-3
 LEAST_MARGIN = 1e-3  # of a greedy step that must agree
@@ -17,8 +17,8 @@ class GoldenTest(CatenaTest):
 
     def each(self):
         """Every golden case under every cut: (model folder, case, cut, where)."""
-        for name in GOLDEN_MODELS:
-            model = self.shared(f"golden/{name}")
+        for name in GOLDEN_MODELS + OWN_GOLDEN_MODELS:
+            model = self.golden(name)
             for case in read_json(f"{model}/expected.json")["cases"]:
                 for cut in self.cuts(model):
                     where = f"{name}, prompt of {len(case['prompt'])}, {' '.join(map(str, cut))}"

@@ -20,6 +20,7 @@ void CheckPromises(const ModelConfig& c) {
   CATENA_CHECK(c.rotary_dim >= 2 && c.rotary_dim % 2 == 0 && c.rotary_dim <= c.head_dim);
   CATENA_CHECK(c.head_dim <= kMaxHeadDim && c.context_length > 0);
   CATENA_CHECK(c.sliding_window >= 0 && c.sliding_window < c.context_length);
+  CATENA_CHECK(c.unrotated.empty() || c.unrotated.size() == static_cast<size_t>(c.n_layers));
   CATENA_CHECK(c.rope_theta >= 1 && c.rms_norm_eps > 0);
   for (const int32_t id : c.eos_ids) CATENA_CHECK(id >= 0 && id < c.vocab_size);
   CATENA_CHECK(c.bos_id >= -1 && c.bos_id < c.vocab_size);

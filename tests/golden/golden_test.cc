@@ -1,7 +1,9 @@
-// The checkpoints of ../shared/golden and stories260k-phi3: logits, log-sums, hidden states and
-// greedy ids of transformers in float32, against the float32 path, for one stage, two uneven ones
-// and a stage a block, on every backend and one whose memory the host cannot touch.
+// The checkpoints of ../shared/golden, of golden/ here and stories260k-phi3: logits, log-sums,
+// hidden states and greedy ids of transformers in float32, against the float32 path, for one stage,
+// two uneven ones and a stage a block, on every backend and one whose memory the host cannot touch.
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <set>
 
@@ -43,10 +45,19 @@ std::vector<LayerRange> Cut(int n_layers, int stages) {
   return ranges;
 }
 
+constexpr const char* kOwn[] = {"smollm3-nope", "llama-dynamic"};  // make_golden.py
+
+std::string FolderOf(const std::string& model) {
+  if (std::count(std::begin(kOwn), std::end(kOwn), model) == 0) {
+    return SharedPath("golden/" + model);
+  }
+  return std::string(std::getenv("CATENA_SOURCE")) + "/tests/golden/" + model;
+}
+
 class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
  protected:
   void Load(int stages) {
-    const std::string dir = SharedPath("golden/" + GetParam().model);
+    const std::string dir = FolderOf(GetParam().model);
     if (dir.empty()) GTEST_SKIP() << kNoSharedData;
     checkpoint_ = *Checkpoint::Open(ModelPath(dir), {});
     expected_ = *ReadJsonFile(dir + "/expected.json", limits::kTokenizerJson);
@@ -174,10 +185,23 @@ class GgufGoldenTest : public GoldenTest {
       const TensorView t = *folder->tensors().Find(name);
       std::vector<int64_t> dims = {t.cols};
       if (t.rows > 1) dims.push_back(t.rows);
-      w.AddTensor(InGguf(name), dims, GgufWriter::TypeNumber(t.dtype),
-                  {reinterpret_cast<const char*>(t.bytes.data()), t.bytes.size()});
+      std::string bytes(reinterpret_cast<const char*>(t.bytes.data()), t.bytes.size());
+      const bool qk = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
+      if (qk && c.architecture == "smollm3") bytes = Permuted(t, c.head_dim);
+      w.AddTensor(InGguf(name), dims, GgufWriter::TypeNumber(t.dtype), bytes);
     }
     return dir_.Write("model.gguf", w.Bytes());
+  }
+
+  // The rows of each head as rotary pairs, as llama.cpp's converter has them.
+  static std::string Permuted(const TensorView& t, int head_dim) {
+    const int64_t row_bytes = RowBytes(t.dtype, t.cols);
+    std::string out;
+    for (int64_t r = 0; r < t.rows; ++r) {
+      const int64_t i = r % head_dim, from = r - i + i % 2 * (head_dim / 2) + i / 2;
+      out.append(reinterpret_cast<const char*>(t.bytes.data()) + from * row_bytes, row_bytes);
+    }
+    return out;
   }
 
   static std::string InGguf(std::string name) {
@@ -235,7 +259,9 @@ std::string CaseName(const ::testing::TestParamInfo<GoldenCase>& info) {
 
 std::vector<GoldenCase> AllCases() {
   std::vector<GoldenCase> cases;
-  for (const char* model : kSupported) {
+  std::vector<const char*> models(std::begin(kSupported), std::end(kSupported));
+  models.insert(models.end(), std::begin(kOwn), std::end(kOwn));
+  for (const char* model : models) {
     for (const char* backend : {"cpu", "far", "ref"}) {
       // The reference takes minutes over a vocabulary of 32064; it equals cpu bit by bit anyway.
       if (std::string(model) == "phi3-mini-shape" && std::string(backend) == "ref") continue;
@@ -248,7 +274,8 @@ std::vector<GoldenCase> AllCases() {
 INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(AllCases()), CaseName);
 INSTANTIATE_TEST_SUITE_P(Models, GgufGoldenTest,
                          ::testing::Values(GoldenCase{"qwen2-bias-tied", "cpu"},
-                                           GoldenCase{"qwen3-qk-norm", "cpu"}),
+                                           GoldenCase{"qwen3-qk-norm", "cpu"},
+                                           GoldenCase{"smollm3-nope", "cpu"}),
                          CaseName);
 
 TEST(Stories, GreedyIdsAreExact) {

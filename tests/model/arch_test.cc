@@ -24,6 +24,11 @@ constexpr char kLlama[] = R"({
   "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 2,
   "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 100000.0})";
 
+constexpr char kSmolLm3[] = R"({
+  "model_type": "smollm3", "vocab_size": 512, "hidden_size": 96, "intermediate_size": 256,
+  "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2,
+  "max_position_embeddings": 256})";
+
 // `base` with the fields of `patch` in place of its own (RFC 7396: null removes a field).
 absl::StatusOr<ModelConfig> Read(const char* base, const char* patch) {
   nlohmann::json config = nlohmann::json::parse(base);
@@ -298,6 +303,25 @@ TEST(QwenJson, HasAWindowInAllBlocksOrInNone) {
   EXPECT_EQ(qwen3.head_dim, 128);  // whatever the hidden size
 }
 
+TEST(SmolLm3Json, LeavesBlocksUnrotated) {
+  const ModelConfig c = MustRead(kSmolLm3, "{}");
+  EXPECT_EQ(c.architecture, "smollm3");
+  EXPECT_THAT(c.unrotated, ElementsAre(false, false, false, true, false));
+  EXPECT_EQ(c.rope_theta, 2e6);
+  EXPECT_TRUE(c.tied_embeddings);
+  EXPECT_THAT(MustRead(kSmolLm3, R"({"no_rope_layer_interval": 2})").unrotated,
+              ElementsAre(false, true, false, true, false));
+  EXPECT_THAT(MustRead(kSmolLm3, R"({"no_rope_layers": [0, 1, 1, 1, 0, 1]})").unrotated,
+              ElementsAre(true, false, false, false, true));
+}
+
+TEST(LlamaJson, DynamicScalingBeginsPastTheContext) {
+  const ModelConfig c =
+      MustRead(kLlama, R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2}})");
+  EXPECT_EQ(c.rope_scaling.kind, RopeScaling::Kind::kNone);
+  EXPECT_EQ(c.context_length, 256);
+}
+
 struct BadConfig {
   const char *base, *patch;
   absl::StatusCode code;
@@ -345,8 +369,15 @@ TEST(Json, SaysWhatIsWrongWithAConfig) {
       {kPhi3, R"({"rope_scaling": {"type": "longrope"}})", kInvalid, "short_factor"},
       {kPhi3, R"({"rope_scaling": {"type": "longrope", "short_factor": [1, 2]}})", kInvalid,
        "rope_scaling.short_factor\" must hold 16 numbers"},
-      {kLlama, R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2}})", kInvalid,
-       "\"dynamic\" is not supported; known are: default, linear, llama3, yarn"},
+      {kLlama, R"({"rope_scaling": {"rope_type": "su", "factor": 2}})", kInvalid,
+       "\"su\" is not supported; known are: default, linear, dynamic, llama3, yarn"},
+      {kLlama, R"({"rope_scaling": {"rope_type": "dynamic"}})", kInvalid,
+       "rope_scaling.factor\" is missing"},
+      {kSmolLm3, R"({"no_rope_layers": [1, 0]})", kInvalid, "\"no_rope_layers\" must hold"},
+      {kSmolLm3, R"({"no_rope_layers": [1, 0, 2, 0, 1]})", kInvalid, "\"no_rope_layers\""},
+      {kSmolLm3, R"({"no_rope_layers": 1})", kInvalid, "\"no_rope_layers\""},
+      {kSmolLm3, R"({"no_rope_layer_interval": 0})", kInvalid, "\"no_rope_layer_interval\" is 0"},
+      {kSmolLm3, R"({"use_sliding_window": true})", kInvalid, "\"use_sliding_window\""},
       {kLlama, R"({"rope_scaling": {"type": "yarn", "factor": 0}})", kInvalid,
        "rope_scaling.factor"},
       {kLlama, R"({"rope_scaling": {"type": "yarn", "factor": 1e6}})", kInvalid, "stretches"},

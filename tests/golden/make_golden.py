@@ -1,0 +1,89 @@
+"""Makes the small checkpoints of this folder and what transformers computes with them.
+
+    python3 -m venv v && v/bin/pip install torch transformers==5.24.0 safetensors
+    v/bin/python tests/golden/make_golden.py
+
+Weights are random, drawn from a seed: no trained model is here. Each folder is a Hugging Face model
+and expected.json, of float32 arithmetic on the stored weights, eager attention, without a cache:
+  cases[].prompt         token ids fed, (T,)
+  cases[].top            of each position the 20 largest logits: [[id, value], ...]
+  cases[].logsumexp      of each position, (T,)
+  cases[].greedy         the next ids under argmax
+  cases[].greedy_margin  the largest logit less the second, at each of those steps
+  cases[].hidden         before each decoder block, the last position's residual stream, 8 values
+"""
+
+import json
+import pathlib
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
+
+HERE = pathlib.Path(__file__).resolve().parent
+SEED = 1
+SMALL = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+         "rms_norm_eps": 1e-6, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
+         "pad_token_id": 0}
+
+
+def models():
+    # From the first block without on, positions do not count there but through the mask.
+    yield "smollm3-nope", SmolLM3ForCausalLM, SmolLM3Config(**SMALL, rope_theta=50000.0)
+    yield "llama-dynamic", LlamaForCausalLM, LlamaConfig(
+        **SMALL, rope_theta=10000.0, rope_scaling={"rope_type": "dynamic", "factor": 4.0})
+
+
+@torch.no_grad()
+def fill(model, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for _, p in sorted(model.named_parameters()):
+        if p.ndim == 1:
+            p.copy_(torch.rand(p.shape, generator=generator) + 0.5)
+        else:
+            p.copy_(torch.randn(p.shape, generator=generator) * (1.2 / p.shape[1] ** 0.5))
+
+
+def rounded(values, digits=6):
+    return [round(float(v), digits) for v in values]
+
+
+@torch.no_grad()
+def case(model, prompt, steps):
+    out = model(torch.tensor([prompt]), output_hidden_states=True, use_cache=False)
+    logits = out.logits[0].float()
+    values, ids = logits.topk(20, dim=-1)
+    greedy, margins, text = [], [], list(prompt)
+    for _ in range(steps):
+        last = model(torch.tensor([text]), use_cache=False).logits[0, -1].float()
+        two = last.topk(2).values
+        margins.append(round(float(two[0] - two[1]), 6))
+        greedy.append(int(last.argmax()))
+        text.append(greedy[-1])
+    return {"prompt": prompt,
+            "top": [[[int(i), round(float(v), 6)] for i, v in zip(a, b)]
+                    for a, b in zip(ids, values)],
+            "logsumexp": rounded(logits.logsumexp(-1)),
+            "hidden": [rounded(h[0, -1, :8]) for h in out.hidden_states[:-1]],
+            "greedy": greedy, "greedy_margin": margins}
+
+
+def main():
+    torch.set_num_threads(1)
+    for k, (name, cls, config) in enumerate(models()):
+        folder = HERE / name
+        torch.manual_seed(0)
+        model = cls(config).eval()
+        fill(model, SEED * 1000 + k)
+        model.to(torch.bfloat16).save_pretrained(folder)
+        model = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        generator = torch.Generator().manual_seed(SEED * 7 + k)
+        cases = [case(model, torch.randint(3, 256, (n,), generator=generator).tolist(), 32)
+                 for n in (1, 7, 24, 70)]
+        text = json.dumps({"seed": SEED, "cases": cases}, separators=(",", ":"))
+        (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
+        print(name, [min(c["greedy_margin"]) for c in cases])
+
+
+if __name__ == "__main__":
+    main()
