@@ -55,10 +55,12 @@ std::string CheckBlame(const Outcome& o, const std::vector<Happened>& faults, bo
       (absl::IsDeadlineExceeded(o.status) || absl::IsResourceExhausted(o.status))) {
     return "";
   }
-  const std::vector<int32_t>& prompt = o.request.prompt;
+  // A text may also become one that kills.
+  std::vector<int32_t> ids = o.request.prompt;
+  for (const Token& token : o.tokens) ids.push_back(token.token.id);
   const auto poison =
-      std::find_if(prompt.begin(), prompt.end(), [](int32_t id) { return id != kPoison; });
-  if (poison - prompt.begin() >= kPoisonLength && absl::IsInternal(o.status)) return "";
+      std::find_if(ids.begin(), ids.end(), [](int32_t id) { return id != kPoison; });
+  if (poison - ids.begin() >= kPoisonLength && absl::IsInternal(o.status)) return "";
   // No route, or one only with the stages of another model.
   const bool refused = (!o.started || o.probe || hasty) &&
                        (absl::IsUnavailable(o.status) || absl::IsFailedPrecondition(o.status));
