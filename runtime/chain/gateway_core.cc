@@ -368,7 +368,12 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   s->last_token = expected;
   s->setbacks = 0;
   s->failed.clear();
-  EndMove(s, now);
+  if (s->state == State::kRunning) {
+    EndMove(s, now);
+  } else if (s->move) {
+    // It was sampled before: the pause begins behind it, and what is wrong is known already.
+    s->move->moves.noticed = Nanoseconds(0);
+  }
   s->token_at = now;
   s->progress.Moved(watchdog_.now());
   trail_.Add(s->route, now);

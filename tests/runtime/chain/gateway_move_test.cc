@@ -327,6 +327,22 @@ TEST_F(GatewayMove, ATokenClearsIt) {
   EXPECT_FALSE(outcome->ended) << outcome->status;
 }
 
+TEST_F(GatewayMove, APauseBeginsBehindWhatWasSampledBefore) {
+  const auto outcome = Run();
+  now_ += milliseconds(30);
+  Lose(3);
+  now_ += milliseconds(2);
+  SayToken(5, kPrompt + 2);
+  now_ += milliseconds(50);
+  OpenAll();
+  for (int i = 1; i < 18; ++i) SayToken(5, kPrompt + 2 + i);
+  ASSERT_TRUE(outcome->ended);
+  EXPECT_EQ(outcome->stats.moves.count, 1);
+  EXPECT_EQ(outcome->stats.moves.replayed, kKnown + 1);
+  EXPECT_EQ(outcome->stats.moves.noticed, milliseconds(0));
+  EXPECT_EQ(outcome->stats.moves.paused, milliseconds(50));
+}
+
 TEST_F(GatewayMove, ItsStatsSayWhatItCost) {
   const auto outcome = Run();
   now_ += milliseconds(30);
