@@ -8,11 +8,13 @@ import selectors
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 from catena import COMMAND, TIMEOUT_S
 
 STOP_S = 10  # the contract: `up` ends so soon after SIGINT
+PAUSE_S = 0.02  # between questions
 
 
 def is_running(pid):
@@ -31,11 +33,13 @@ def children_of(pid):
 
 
 def await_that(holds, what, timeout=60):
-    """Asks until `holds()` is true; each question takes its time, there is no other pause."""
+    """Asks until `holds()` is true, with pauses: questions take processors from who is asked."""
     end = time.monotonic() + timeout
+    pause = threading.Event()
     while not holds():
         if time.monotonic() > end:
             raise AssertionError(f"not after {timeout} s: {what}")
+        pause.wait(PAUSE_S)
 
 
 def anonymous_memory(pid):
