@@ -31,11 +31,12 @@ class Planner {
       : options_(options), folder_(folder) {}
 
   // An internal role; its first words after `catena` are the role and what is in `flags`.
-  ClusterProcess Internal(const std::string& role, const std::string& name,
-                          const std::vector<const Strings*>& flags) {
+  ClusterProcess Internal(const std::string& role, const std::string& serves,
+                          const std::string& name, const std::vector<const Strings*>& flags) {
     ClusterProcess p;
     p.role = role;
     p.spec.name = name;
+    p.spec.serves = serves;
     p.spec.argv = {options_.program, role};
     for (const Strings* f : flags) Append(&p.spec.argv, *f);
     Append(&p.spec.argv, options_.role_flags);
@@ -46,7 +47,8 @@ class Planner {
   }
 
   ClusterProcess Tokenizer(int replica) {
-    return Internal("tokenizer", ReplicaName("tokenizer", replica, options_.tokenizers),
+    return Internal("tokenizer", "tokenizer",
+                    ReplicaName("tokenizer", replica, options_.tokenizers),
                     {&options_.model_flags, &options_.tokenizer_flags});
   }
 
@@ -54,14 +56,16 @@ class Planner {
     const LayerRange r = options_.layers[stage];
     const std::string name = ShardName(stage, replica);
     const Strings own = {"--layers", fmt::format("{}-{}", r.begin, r.end), "--next", Next(stage)};
-    ClusterProcess p = Internal(
-        "shard", name, {&options_.model_flags, &own, &options_.stage_flags, &options_.shard_flags});
+    ClusterProcess p =
+        Internal("shard", StageName(stage), name,
+                 {&options_.model_flags, &own, &options_.stage_flags, &options_.shard_flags});
     p.layers = r;
     return p;
   }
 
   ClusterProcess Head(int replica) {
-    return Internal("head", HeadName(replica), {&options_.model_flags, &options_.stage_flags});
+    return Internal("head", "head", HeadName(replica),
+                    {&options_.model_flags, &options_.stage_flags});
   }
 
   // Of `others`, the flags that say where they are.
@@ -85,8 +89,10 @@ class Planner {
     return replicas == 1 ? name : fmt::format("{}.{}", name, replica);
   }
 
+  static std::string StageName(int stage) { return fmt::format("shard {}", stage); }
+
   std::string ShardName(int stage, int replica) const {
-    return ReplicaName(fmt::format("shard {}", stage), replica, Replicas(options_, stage));
+    return ReplicaName(StageName(stage), replica, Replicas(options_, stage));
   }
 
   std::string HeadName(int replica) const { return ReplicaName("head", replica, options_.heads); }

@@ -83,9 +83,23 @@ void Supervisor::Start(int i) {
 
 void Supervisor::StartDue() {
   const Clock::time_point now = Clock::now();
-  for (size_t i = 0; i < processes_.size() && !stopping_; ++i) {
-    if (processes_[i].start_at && *processes_[i].start_at <= now) Start(static_cast<int>(i));
+  for (int i = 0; i < static_cast<int>(processes_.size()) && !stopping_; ++i) {
+    const Process& p = processes_[i];
+    if (!p.start_at) continue;
+    // Those that it waited for may have died meanwhile.
+    const bool needed = p.failed_starts == 0 && !OthersServe(i);
+    if (needed || *p.start_at <= now) Start(i);
   }
+}
+
+bool Supervisor::OthersServe(int i) const {
+  if (specs_[i].serves.empty()) return false;
+  for (int other = 0; other < static_cast<int>(processes_.size()); ++other) {
+    const Process& p = processes_[other];
+    if (other == i || specs_[other].serves != specs_[i].serves) continue;
+    if (p.child.pid >= 0 && p.is_ready) return true;
+  }
+  return false;
 }
 
 // Before it was ever ready, the line that ends a command is kept: it may end all of this.
@@ -147,7 +161,8 @@ void Supervisor::HandleEarlyExit(int i, int wait_status) {
 void Supervisor::Restart(int i, int wait_status) {
   Process& p = processes_[i];
   if (!p.is_ready) ++p.failed_starts;
-  const milliseconds delay = RestartDelay(p.failed_starts);
+  const bool may_wait = p.failed_starts == 0 && OthersServe(i);
+  const milliseconds delay = may_wait ? kWhileOthersServe : RestartDelay(p.failed_starts);
   listener_->OnDied(i, HowItEnded(wait_status), delay);
   p.start_at = Clock::now() + delay;
 }

@@ -8,7 +8,8 @@
 // What ends by itself before it has ever been ready cannot start: that ends everything, with its
 // own error. What a signal kills before then is started again, kMaxFirstStarts times at most.
 // After that nothing gives up: a process that was ready is started again at once, one that was not
-// with back-off.
+// with back-off. As long as others serve what it served it waits a moment: to start takes
+// processors, which those want who go on with its work.
 //
 // Thread rules: one thread, which must live as long as the processes (see spawn.h).
 #pragma once
@@ -29,6 +30,7 @@ struct ProcessSpec {
   std::vector<std::string> argv;  // argv[0] is a path
   std::string listen;             // unix:/path, or host:port, where the port may be 0
   std::string http;               // host:port of its metrics and health; "": none
+  std::string serves;             // what those with the same can do for one another; "": none can
   int stop_phase = 0;             // lower ones are stopped first
 };
 
@@ -55,6 +57,10 @@ struct SupervisorOptions {
 };
 
 inline constexpr int kMaxFirstStarts = 5;
+
+// How long one that was ready is waited with as long as others serve the same: all that it did goes
+// on elsewhere by then.
+inline constexpr std::chrono::milliseconds kWhileOthersServe{500};
 
 // How long to wait before the next start after so many in a row that ended before they were ready.
 std::chrono::milliseconds RestartDelay(int failed_starts);
@@ -87,6 +93,7 @@ class Supervisor {
   void HandleExit(int i);
   void HandleEarlyExit(int i, int wait_status);
   void Restart(int i, int wait_status);
+  bool OthersServe(int i) const;
   void LeaveOut(int i, int wait_status);
   void ReadOutput(int i);
   void ReadReady(int i);

@@ -70,6 +70,7 @@ class SupervisorTest : public testing::Test {
             .argv = {"/bin/sh", "-c", script, "sh"},
             .listen = listen,
             .http = "",
+            .serves = "",
             .stop_phase = stop_phase};
   }
   absl::Status Run(std::vector<ProcessSpec> specs, milliseconds stop_bound = milliseconds(60000)) {
@@ -111,6 +112,40 @@ TEST_F(SupervisorTest, AProcessIsToldWhereItsMetricsGoAndKeepsTheAddressItTook) 
   EXPECT_TRUE(Run({spec}).ok());
   EXPECT_THAT(recorder_.lines, ElementsAre("0: 127.0.0.1:0", "0: 127.0.0.1:7"));
   EXPECT_EQ(recorder_.http, "127.0.0.1:7");
+}
+
+// All processes of a test that serve the same.
+std::vector<ProcessSpec> Replicas(std::vector<ProcessSpec> specs) {
+  for (ProcessSpec& spec : specs) spec.serves = "it";
+  return specs;
+}
+
+TEST_F(SupervisorTest, WhatOthersServeMeanwhileIsStartedALittleLater) {
+  recorder_.on_ready = [&](int) {
+    if (recorder_.ready.size() == 2) kill(recorder_.pids[0].back(), SIGKILL);
+    if (recorder_.ready.size() == 3) Stop();
+  };
+  ASSERT_TRUE(Run(Replicas({Shell("one", kServe), Shell("two", kServe)})).ok());
+  EXPECT_THAT(recorder_.delays, ElementsAre(kWhileOthersServe));
+}
+
+TEST_F(SupervisorTest, WhatNobodyServesAnyMoreIsStartedAtOnce) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point all_died, started;
+  recorder_.on_ready = [&](int) {
+    if (recorder_.ready.size() == 2) kill(recorder_.pids[0].back(), SIGKILL);
+    if (recorder_.ready.size() == 4) Stop();
+  };
+  recorder_.on_died = [&] {
+    if (recorder_.died.size() == 1) kill(recorder_.pids[1].back(), SIGKILL);
+    all_died = Clock::now();
+  };
+  recorder_.on_started = [&](int process, pid_t) {
+    if (process == 0) started = Clock::now();
+  };
+  ASSERT_TRUE(Run(Replicas({Shell("one", kServe), Shell("two", kServe)})).ok());
+  EXPECT_THAT(recorder_.delays, ElementsAre(kWhileOthersServe, milliseconds(0)));
+  EXPECT_LT(started - all_died, kWhileOthersServe / 2);
 }
 
 TEST_F(SupervisorTest, AProcessIsALeaderOfItsGroupAndSeesNoInput) {
@@ -187,11 +222,13 @@ TEST_F(SupervisorTest, WhatSignalsKillBeforeItIsReadyIsTriedAFewTimes) {
 }
 
 TEST_F(SupervisorTest, AProgramThatIsNotThereIsNamed) {
-  EXPECT_THAT(
-      std::string(
-          Run({{.name = "one", .argv = {"/nonexistent/program"}, .listen = "a", .http = ""}})
-              .message()),
-      HasSubstr("/nonexistent/program"));
+  EXPECT_THAT(std::string(Run({{.name = "one",
+                                .argv = {"/nonexistent/program"},
+                                .listen = "a",
+                                .http = "",
+                                .serves = ""}})
+                              .message()),
+              HasSubstr("/nonexistent/program"));
 }
 
 TEST_F(SupervisorTest, WhatIsDrainedStaysOutAndOthersRunOn) {
