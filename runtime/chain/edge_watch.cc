@@ -55,7 +55,8 @@ std::vector<Edge> EdgeWatch::Broken() const {
 std::vector<Replica> EdgeWatch::ToTryAgain() const {
   std::vector<Replica> broken;
   for (const auto& [to, edge] : edges_) {
-    if (edge.state == State::kBroken && !edge.address.empty()) broken.push_back({edge.address, to});
+    if (edge.state != State::kBroken || edge.address.empty()) continue;
+    if (!absl::IsFailedPrecondition(edge.why)) broken.push_back({edge.address, to});
   }
   return broken;
 }

@@ -45,8 +45,9 @@ class EdgeWatch {
 
   // All that are broken.
   std::vector<Edge> Broken() const;
-  // Where they lead. As long as they are told of they are to be tried: who hears that one is broken
-  // sends nothing over it, and so would never find out that it could be made.
+  // Where those lead that may heal: another process at that address is there to stay. As long as
+  // they are told of they are to be tried: who hears that one is broken sends nothing over it, and
+  // so would never find out that it could be made.
   std::vector<Replica> ToTryAgain() const;
 
   // Forgets those that are down and have not been wanted for long, except those for which `in_use`

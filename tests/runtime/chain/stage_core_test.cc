@@ -254,6 +254,18 @@ TEST(StageCore, ALinkThatIsSaidToBeBrokenIsTriedAgainThoughNothingIsOpen) {
   EXPECT_EQ(output.connect[0], (Replica{.address = "next", .incarnation = kNext}));
 }
 
+TEST(StageCore, AnotherProcessInThePlaceOfTheNextIsNotTriedAgain) {
+  FirstStage stage;
+  stage.Open(1, 1);
+  stage.ReachNext();
+  stage.LoseNext(absl::UnavailableError("broke"));
+  stage.LoseNext(absl::FailedPreconditionError("another process is there now"));
+  stage.core().TakeOutput();
+  stage.Pass(kBeat);
+  stage.core().Tick(stage.now());
+  EXPECT_TRUE(stage.core().TakeOutput().connect.empty());
+}
+
 // What may make stages fail is tried alone, whoever opened it.
 TEST(StageCore, OneSuspectAtATimeIsHere) {
   FirstStage stage;
