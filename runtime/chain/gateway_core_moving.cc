@@ -21,6 +21,13 @@ namespace {
 // Sequences that leave a stage which still works, at a time: a storm of them would stop the rest.
 constexpr int64_t kMaxLeaving = 16;
 
+// The same where nothing is wrong, of so many that run: each pause is one more that somebody sees,
+// and the longer the more there are at a time.
+int64_t MaxEvening(int64_t running) {
+  constexpr int64_t kShare = 8;
+  return std::clamp<int64_t>(running / kShare, 1, kMaxLeaving);
+}
+
 // Before the next Move of a sequence that has been set back so often without a new token.
 Nanoseconds PauseAfter(int setbacks) {
   constexpr std::chrono::milliseconds kFirst{50}, kMost{2'000};
@@ -210,9 +217,10 @@ void GatewayCore::EvenLoad(Instant now) {
   std::sort(running.begin(), running.end(), [](const Sequence* a, const Sequence* b) {
     return std::pair(a->ids->known(), a->ticket) < std::pair(b->ids->known(), b->ticket);
   });
+  const int64_t most = MaxEvening(std::ssize(running));
   std::set<std::vector<Incarnation>> even;  // routes that no Move is worth it from
   for (Sequence* s : running) {
-    if (moving >= kMaxLeaving) return;
+    if (moving >= most) return;
     if (even.contains(s->route.Incarnations())) continue;
     std::optional<Route> route = router_.MoreEven(s->route);
     if (!route) {
