@@ -42,7 +42,8 @@ SAMPLINGS = (
     ("--temperature", "0", "--speculate", "8"),
     ("--temperature", "1.1", "--top-k", "40", "--seed", "3", "--frequency-penalty", "0.5"),
 )
-PAUSED = re.compile(r"moved .*?noticed_s=([0-9.e-]+) paused_s=([0-9.e-]+)")
+PAUSED = re.compile(r"moved .*?noticed_s=([0-9.e-]+) paused_s=([0-9.e-]+) why=(.*)")
+CHOSEN = ("it evens the load", "drains")  # why a text moves from where it could have stayed
 
 
 def requests():
@@ -131,12 +132,16 @@ class ChaosCase(CatenaTest):
 
     @staticmethod
     def tell(cluster, name, texts, done):
-        moves = [(float(noticed), float(paused))
-                 for noticed, paused in PAUSED.findall(cluster.log())]
-        line = (f"{name}: {texts} texts, {len(done)} times trouble, {len(moves)} moves; "
-                f"paused {quantiles([p for _, p in moves])}; "
-                f"noticed after {quantiles([n for n, _ in moves])}; "
-                f"went on after {quantiles([p - n for n, p in moves])}\n")
+        chosen, forced = [], []
+        for noticed, paused, why in PAUSED.findall(cluster.log()):
+            moves = chosen if any(c in why for c in CHOSEN) else forced
+            moves.append((float(noticed), float(paused)))
+        line = (f"{name}: {texts} texts, {len(done)} times trouble, {len(forced)} moves; "
+                f"paused {quantiles([p for _, p in forced])}; "
+                f"noticed after {quantiles([n for n, _ in forced])}; "
+                f"went on after {quantiles([p - n for n, p in forced])}; "
+                f"and {len(chosen)} from what works; "
+                f"paused {quantiles([p for _, p in chosen])}\n")
         print(line, end="")
         if RECORD:
             with open(RECORD, "a", encoding="utf-8") as out:
