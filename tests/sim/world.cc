@@ -281,8 +281,8 @@ std::string World::Run(Nanoseconds limit) {
     of_request(CheckText(o, options_.process.context, options_.process.rotary_switch));
     const bool may_refuse = options_.may_refuse || o.probe;  // which makes place for all others
     // Where that message is lost it hears later that the stage has it no more.
-    const bool unheard = o.probe && options_.network.loss > 0 &&
-                         ReasonOf(o.status) == ErrorReason::kStageLost;
+    const bool unheard =
+        o.probe && options_.network.loss > 0 && ReasonOf(o.status) == ErrorReason::kStageLost;
     const bool refused = unheard || (may_refuse && absl::IsResourceExhausted(o.status));
     // It would go through a stage of what is not served.
     const bool of_rival = options_.rival && o.probe && absl::IsFailedPrecondition(o.status);
