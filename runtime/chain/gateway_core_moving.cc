@@ -201,7 +201,10 @@ void GatewayCore::LeaveBadRoutes(Instant now) {
     if (!route.ok()) continue;
     ++leaving;
     CATENA_REACHED(kLeavesInTime);
-    BeginMove(s, "a stage of its route drains, or does not reach the next one", now);
+    BeginMove(s,
+              router_.HasDraining(s->route) ? "a stage of its route drains"
+                                            : "a stage of its route does not reach the next one",
+              now);
     MoveTo(s, *std::move(route), now);
   }
 }
