@@ -97,9 +97,10 @@ int64_t RowTable::Bytes(absl::Span<const TensorView> tensors, WeightRole role) {
   return values * static_cast<int64_t>(sizeof(float));
 }
 
-void RowTable::Lookup(int64_t r, float* out) const {
+void RowTable::Lookup(int64_t r, float scale, float* out) const {
   const int64_t row_bytes = RowBytes(view_.dtype, cols_);
   WidenRow(view_.dtype, view_.bytes.data() + StoredRow(view_, r) * row_bytes, cols_, out);
+  for (int64_t k = 0; k < cols_; ++k) out[k] *= scale;
 }
 
 }  // namespace catena

@@ -68,8 +68,8 @@ class RowTable : public Weight {
   static const float* Values(const Weight* table) {
     return table == nullptr ? nullptr : static_cast<const RowTable*>(table)->values();
   }
-  // Row r as float32 into out[cols].
-  void Lookup(int64_t r, float* out) const;
+  // Row r as float32, times scale, into out[cols].
+  void Lookup(int64_t r, float scale, float* out) const;
 
  private:
   int64_t rows_ = 0, cols_ = 0;

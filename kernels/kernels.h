@@ -193,10 +193,11 @@ class Backend {
   virtual int64_t PackedBytes(absl::Span<const TensorView> tensors, WeightRole role) const = 0;
 
   // --- ops ----------------------------------------------------------------------------------
-  // out[r] = table[ids[r]] as float32: f16, bf16 exact; quantised types, with the group's Scale,
-  // Minimum and quants q of kernels/base/quant_block.h: Scale * q, exact, or fma(Scale, q,
-  // Minimum). REQUIRES: 0 <= ids[r] < table.rows() where there is a row.
-  virtual void Embed(Stream& stream, const Weight& table, const Batch& batch, const Rows& out) = 0;
+  // out[r] = w * scale, w = table[ids[r]] as float32: f16, bf16 exact; quantised types, with the
+  // group's Scale, Minimum and quants q of kernels/base/quant_block.h: Scale * q, exact, or
+  // fma(Scale, q, Minimum). REQUIRES: 0 <= ids[r] < table.rows() where there is a row.
+  virtual void Embed(Stream& stream, const Weight& table, const Batch& batch, float scale,
+                     const Rows& out) = 0;
 
   // The rotary factors (Su et al., RoFormer, 2021) of each row, which all blocks share. For a row
   // at position p, f = frequencies[the rotary table of its span] and h = f.cols():

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,10 +42,14 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
   double rms_norm_eps = 1e-5;
-  bool qkv_bias = false;         // q, k and v have biases
-  bool qk_norm = false;          // each head of q and k is normed before it is rotated
-  int64_t context_length = 0;    // positions
-  int64_t sliding_window = 0;    // a query at p sees (p - window, p]; 0: no window
+  double embedding_multiplier = 1.0;  // of embeddings, as they enter the residual stream
+  double residual_multiplier = 1.0;   // of what attention and MLP add to it
+  double logits_divisor = 1.0;
+  std::optional<double> attention_scale;  // of scores; none: 1 / sqrt(head_dim)
+  bool qkv_bias = false;                  // q, k and v have biases
+  bool qk_norm = false;                   // each head of q and k is normed before it is rotated
+  int64_t context_length = 0;             // positions
+  int64_t sliding_window = 0;             // a query at p sees (p - window, p]; 0: no window
   std::vector<bool> unrotated;   // of each block, whether it has no rotary embedding; empty: none
   bool tied_embeddings = false;  // the head reads the embedding's matrix
   // Below vocab_size. -1: the model names none. `eos_ids` are config.json's; generation_config.json

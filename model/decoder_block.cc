@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/base/dequantise.h"
+
 namespace catena {
 namespace {
 
@@ -17,15 +19,34 @@ absl::StatusOr<std::unique_ptr<Weight>> PackAndRelease(const Checkpoint& checkpo
 
 // Of a block that is rotated.
 AttentionShape AttentionShapeOf(const ModelConfig& config) {
+  const double scale =
+      config.attention_scale.value_or(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
   return {.heads = config.n_heads,
           .kv_heads = config.n_kv_heads,
           .head_dim = config.head_dim,
           .rotary_dim = config.rotary_dim,
-          .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))),
+          .scale = static_cast<float>(scale),
           .window = config.sliding_window};
 }
 
+// The values of a tensor of one row, each divided.
+std::vector<float> Divided(const TensorView& row, double divisor) {
+  std::vector<float> values(row.cols);
+  WidenRow(row.dtype, row.bytes.data(), row.cols, values.data());
+  for (float& v : values) v = static_cast<float>(v / divisor);
+  return values;
+}
+
 }  // namespace
+
+float EmbeddingScale(const ModelConfig& config) {
+  return static_cast<float>(config.embedding_multiplier / config.residual_multiplier);
+}
+
+float StreamNormEps(const ModelConfig& config) {
+  const double m = config.residual_multiplier;
+  return static_cast<float>(config.rms_norm_eps / (m * m));
+}
 
 int64_t WeightBytes(const DecoderBlock& block) {
   int64_t bytes = 0;
@@ -66,8 +87,15 @@ absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, 
 absl::StatusOr<HeadWeights> LoadHead(const Checkpoint& checkpoint, Backend* backend) {
   HeadWeights head;
   CATENA_ASSIGN_OR_RETURN(const TensorView norm, checkpoint.FinalNorm());
-  CATENA_ASSIGN_OR_RETURN(head.norm,
-                          PackAndRelease(checkpoint, {norm}, WeightRole::kTable, backend));
+  const std::vector<float> gains = Divided(norm, checkpoint.config().logits_divisor);
+  checkpoint.tensors().Release(norm);
+  const TensorView divided{
+      .name = norm.name,
+      .rows = 1,
+      .cols = norm.cols,
+      .bytes = {reinterpret_cast<const uint8_t*>(gains.data()), gains.size() * sizeof(float)},
+      .owner = nullptr};
+  CATENA_ASSIGN_OR_RETURN(head.norm, backend->Pack({divided}, WeightRole::kTable));
   CATENA_ASSIGN_OR_RETURN(const TensorView matrix, checkpoint.LmHead());
   CATENA_ASSIGN_OR_RETURN(head.lm_head,
                           PackAndRelease(checkpoint, {matrix}, WeightRole::kLinear, backend));
@@ -104,13 +132,14 @@ void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_laye
   Stream& s = *pass.stream;
   const Rows qkv = pass.workspace->qkv.As(x.rows, block.qkv->rows(), x.dtype);
   const Rows gate_up = pass.workspace->gate_up.As(x.rows, block.gate_up->rows(), x.dtype);
-  const float eps = static_cast<float>(pass.config->rms_norm_eps);
+  const float eps = StreamNormEps(*pass.config);
 
   // x += attention(norm(x))
   b.NormLinear(s, x, nullptr, *block.attention_norm, eps, *block.qkv, qkv);
   if (block.qkv_bias != nullptr || block.q_norm != nullptr) {
     b.AdjustQkv(s, qkv, block.attention,
-                {block.qkv_bias.get(), block.q_norm.get(), block.k_norm.get(), eps});
+                {block.qkv_bias.get(), block.q_norm.get(), block.k_norm.get(),
+                 static_cast<float>(pass.config->rms_norm_eps)});
   }
   b.RotaryAppend(s, qkv, block.attention, pass.rotary, *pass.batch, cache_layer, pass.cache);
   b.AttentionLinear(s, qkv, block.attention, *pass.batch, cache_layer, *pass.cache, *block.output,

@@ -26,10 +26,16 @@ struct DecoderBlock {
 // What its weights hold in memory.
 int64_t WeightBytes(const DecoderBlock& block);
 
+// The residual stream is kept divided by the model's residual_multiplier, so that what a block adds
+// to it needs none: embeddings enter times this …
+float EmbeddingScale(const ModelConfig& config);
+// … and the stream's norms add this to its mean square.
+float StreamNormEps(const ModelConfig& config);
+
 // Reads one block's tensors and packs them, giving mapped pages back as it goes.
 absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend);
 
-// The last norm and the matrix that gives logits.
+// The last norm, whose gains hold what divides the logits, and the matrix that gives them.
 struct HeadWeights {
   std::unique_ptr<Weight> norm;     // (hidden)
   std::unique_ptr<Weight> lm_head;  // (vocab, hidden)
@@ -63,8 +69,8 @@ struct DecoderPass {
   DecoderWorkspace* workspace;
 };
 
-// x: (padded rows, hidden), the residual stream, in and out. `cache_layer` counts from 0 in
-// `cache`.
+// x: (padded rows, hidden), the residual stream (see EmbeddingScale), in and out. `cache_layer`
+// counts from 0 in `cache`.
 void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_layer, const Rows& x);
 
 }  // namespace catena

@@ -23,6 +23,10 @@ inline constexpr double kMaxRopeTheta = 1e12;
 inline constexpr double kMinRopeFactor = 1e-3, kMaxRopeFactor = 1e6;
 inline constexpr double kMinNormEps = 1e-12, kMaxNormEps = 0.1;
 
+// Multipliers of embeddings, residuals, scores and logits: quotients of two, their squares times an
+// epsilon, stay inside float32.
+inline constexpr double kMinMultiplier = 1e-6, kMaxMultiplier = 1e6;
+
 // Containers of weights (model/weights/).
 inline constexpr uint64_t kMaxTensors = uint64_t{1} << 16;
 inline constexpr uint64_t kMaxTensorNameBytes = 512;

@@ -108,11 +108,12 @@ class CpuBackend : public HostBackend {
     return RowTable::Bytes(tensors, role);
   }
 
-  void Embed(Stream&, const Weight& table, const Batch& batch, const Rows& out) override {
+  void Embed(Stream&, const Weight& table, const Batch& batch, float scale,
+             const Rows& out) override {
     const auto& rows = static_cast<const RowTable&>(table);
     const FloatRows y = Floats(out);
     const int32_t* ids = batch.device().ids;
-    workers_.pool.For(batch.rows(), [&](int64_t r, int) { rows.Lookup(ids[r], y.row(r)); });
+    workers_.pool.For(batch.rows(), [&](int64_t r, int) { rows.Lookup(ids[r], scale, y.row(r)); });
   }
 
   void NormLinear(Stream& stream, const Rows& x, const Batch* wanted, const Weight& gain, float eps,

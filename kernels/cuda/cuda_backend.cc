@@ -158,9 +158,10 @@ class CudaBackend : public Backend {
     return CudaWeight::Bytes(tensors, role);
   }
 
-  void Embed(Stream& stream, const Weight& table, const Batch& batch, const Rows& out) override {
+  void Embed(Stream& stream, const Weight& table, const Batch& batch, float scale,
+             const Rows& out) override {
     if (Of(stream).replays()) return;
-    cuda::Embed(Of(stream).get(), Of(table).table(), batch.device(), Floats(out));
+    cuda::Embed(Of(stream).get(), Of(table).table(), batch.device(), scale, Floats(out));
   }
 
   void RotaryFactors(Stream& stream, const Batch& batch, const Weight& frequencies, float scale,

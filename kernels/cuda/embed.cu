@@ -16,20 +16,21 @@ __device__ float ReadFileValue(const DeviceTable& table, const uint8_t* row, int
 }
 
 // A block a row.
-__global__ void EmbedRows(DeviceTable table, BatchView batch, DeviceFloats out) {
+__global__ void EmbedRows(DeviceTable table, BatchView batch, float scale, DeviceFloats out) {
   const int r = static_cast<int>(blockIdx.x);
   if (r >= batch.rows()) return;
   const uint8_t* row = table.data + batch.ids[r] * table.row_bytes;
   for (int64_t k = Thread(); k < table.cols; k += kThreads) {
-    out.data[r * out.stride + k] = ReadFileValue(table, row, k);
+    out.data[r * out.stride + k] = ReadFileValue(table, row, k) * scale;
   }
 }
 
 }  // namespace
 
-void Embed(cudaStream_t stream, const DeviceTable& table, const BatchView& batch,
+void Embed(cudaStream_t stream, const DeviceTable& table, const BatchView& batch, float scale,
            const DeviceFloats& out) {
-  Launch(stream, dim3(static_cast<unsigned>(out.rows)), kThreads, 0, EmbedRows, table, batch, out);
+  Launch(stream, dim3(static_cast<unsigned>(out.rows)), kThreads, 0, EmbedRows, table, batch, scale,
+         out);
 }
 
 }  // namespace catena::cuda

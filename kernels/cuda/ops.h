@@ -35,7 +35,7 @@ struct DeviceTable {
   DType dtype = DType::kF32;
   int64_t cols = 0, row_bytes = 0;
 };
-void Embed(cudaStream_t stream, const DeviceTable& table, const BatchView& batch,
+void Embed(cudaStream_t stream, const DeviceTable& table, const BatchView& batch, float scale,
            const DeviceFloats& out);
 
 // frequencies: (tables, half)

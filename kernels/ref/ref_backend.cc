@@ -130,9 +130,10 @@ class RefBackend : public HostBackend {
     return bytes;
   }
 
-  void Embed(Stream&, const Weight& table, const Batch& batch, const Rows& out) override {
+  void Embed(Stream&, const Weight& table, const Batch& batch, float scale,
+             const Rows& out) override {
     for (int r = 0; r < batch.rows(); ++r) {
-      static_cast<const RowTable&>(table).Lookup(batch.device().ids[r], Floats(out).row(r));
+      static_cast<const RowTable&>(table).Lookup(batch.device().ids[r], scale, Floats(out).row(r));
     }
   }
 

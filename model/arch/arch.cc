@@ -8,12 +8,13 @@ extern const Architecture kMistralArchitecture;  // mistral.cc
 extern const Architecture kQwen2Architecture;    // qwen2.cc
 extern const Architecture kQwen3Architecture;    // qwen3.cc
 extern const Architecture kSmolLm3Architecture;  // smollm3.cc
+extern const Architecture kGraniteArchitecture;  // granite.cc
 
 namespace {
 
-constexpr const Architecture* kArchitectures[] = {&kPhi3Architecture,    &kLlamaArchitecture,
-                                                  &kMistralArchitecture, &kQwen2Architecture,
-                                                  &kQwen3Architecture,   &kSmolLm3Architecture};
+constexpr const Architecture* kArchitectures[] = {
+    &kPhi3Architecture,  &kLlamaArchitecture,   &kMistralArchitecture, &kQwen2Architecture,
+    &kQwen3Architecture, &kSmolLm3Architecture, &kGraniteArchitecture};
 
 enum class FileKind { kJson, kGguf };
 

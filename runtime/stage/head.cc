@@ -55,8 +55,8 @@ void Head::Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_
   backend_->Upload(*stream_, wanted_.get());
   const Rows logits = logits_.As(wanted_->padded_wanted(), config_.vocab_size, DType::kF32);
   backend_->BeginStep(*stream_, *wanted_);
-  backend_->NormLinear(*stream_, hidden, wanted_.get(), *weights_.norm,
-                       static_cast<float>(config_.rms_norm_eps), *weights_.lm_head, logits);
+  backend_->NormLinear(*stream_, hidden, wanted_.get(), *weights_.norm, StreamNormEps(config_),
+                       *weights_.lm_head, logits);
   const Rows top = top_.As(logits.rows, kTopLogitsWords, DType::kF32);
   const bool far = !backend_->shares_memory();
   if (far) backend_->TopLogitsOf(*stream_, logits, top);

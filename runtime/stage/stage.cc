@@ -173,7 +173,9 @@ void Stage::TakeInput(const StageInput& input, const Rows& x) {
 
 void Stage::RunBlocks(const Rows& x, const StageRunOptions& options) {
   backend_->BeginStep(*stream_, *batch_);
-  if (is_first()) backend_->Embed(*stream_, *embedding_, *batch_, x);
+  if (is_first()) {
+    backend_->Embed(*stream_, *embedding_, *batch_, EmbeddingScale(config_), x);
+  }
   const Rows rotary = workspace_.rotary.As(x.rows, config_.rotary_dim, DType::kF32);
   backend_->RotaryFactors(*stream_, *batch_, *frequencies_, rotary_scale_, rotary);
   const DecoderPass pass{.backend = backend_,

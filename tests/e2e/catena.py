@@ -30,7 +30,7 @@ GOLDEN_MODELS = ("llama-gqa-tied", "llama3-rope", "llama3-yarn", "mistral-window
 
 
 # Those of tests/golden.
-OWN_GOLDEN_MODELS = ("llama-dynamic", "smollm3-nope")
+OWN_GOLDEN_MODELS = ("llama-dynamic", "smollm3-nope", "granite-multipliers")
 
 
 def commas(ids):

@@ -45,7 +45,8 @@ std::vector<LayerRange> Cut(int n_layers, int stages) {
   return ranges;
 }
 
-constexpr const char* kOwn[] = {"smollm3-nope", "llama-dynamic"};  // make_golden.py
+constexpr const char* kOwn[] = {"smollm3-nope", "llama-dynamic",
+                                "granite-multipliers"};  // make_golden.py
 
 std::string FolderOf(const std::string& model) {
   if (std::count(std::begin(kOwn), std::end(kOwn), model) == 0) {
@@ -126,7 +127,8 @@ class GoldenTest : public ::testing::TestWithParam<GoldenCase> {
       const HostRows hidden = stage->Finish();
       const float* last = hidden.row(hidden.rows - 1);
       for (size_t i = 0; i < c["hidden"][k].size(); ++i) {
-        EXPECT_NEAR(last[i], c["hidden"][k][i].get<float>(), kTolerance) << k << " blocks";
+        const double x = last[i] * checkpoint_->config().residual_multiplier;  // EmbeddingScale
+        EXPECT_NEAR(x, c["hidden"][k][i].get<double>(), kTolerance) << k << " blocks";
       }
     }
   }
@@ -181,13 +183,20 @@ class GgufGoldenTest : public GoldenTest {
     w.AddU32(key("attention.value_length"), c.head_dim);
     w.AddF32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(c.rms_norm_eps));
     w.AddF32(key("rope.freq_base"), static_cast<float>(c.rope_theta));
+    if (c.architecture == "granite") {
+      w.AddF32(key("attention.scale"), static_cast<float>(*c.attention_scale));
+      w.AddF32(key("embedding_scale"), static_cast<float>(c.embedding_multiplier));
+      w.AddF32(key("residual_scale"), static_cast<float>(c.residual_multiplier));
+      w.AddF32(key("logit_scale"), static_cast<float>(c.logits_divisor));
+    }
     for (const std::string& name : folder->tensors().Names()) {
       const TensorView t = *folder->tensors().Find(name);
       std::vector<int64_t> dims = {t.cols};
       if (t.rows > 1) dims.push_back(t.rows);
       std::string bytes(reinterpret_cast<const char*>(t.bytes.data()), t.bytes.size());
       const bool qk = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
-      if (qk && c.architecture == "smollm3") bytes = Permuted(t, c.head_dim);
+      const bool paired = c.architecture == "smollm3" || c.architecture == "granite";
+      if (qk && paired) bytes = Permuted(t, c.head_dim);
       w.AddTensor(InGguf(name), dims, GgufWriter::TypeNumber(t.dtype), bytes);
     }
     return dir_.Write("model.gguf", w.Bytes());
@@ -275,7 +284,8 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(AllCases()), Ca
 INSTANTIATE_TEST_SUITE_P(Models, GgufGoldenTest,
                          ::testing::Values(GoldenCase{"qwen2-bias-tied", "cpu"},
                                            GoldenCase{"qwen3-qk-norm", "cpu"},
-                                           GoldenCase{"smollm3-nope", "cpu"}),
+                                           GoldenCase{"smollm3-nope", "cpu"},
+                                           GoldenCase{"granite-multipliers", "cpu"}),
                          CaseName);
 
 TEST(Stories, GreedyIdsAreExact) {

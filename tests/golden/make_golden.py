@@ -17,7 +17,8 @@ import json
 import pathlib
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
+from transformers import (GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM,
+                          SmolLM3Config, SmolLM3ForCausalLM)
 
 HERE = pathlib.Path(__file__).resolve().parent
 SEED = 1
@@ -32,6 +33,11 @@ def models():
     yield "smollm3-nope", SmolLM3ForCausalLM, SmolLM3Config(**SMALL, rope_theta=50000.0)
     yield "llama-dynamic", LlamaForCausalLM, LlamaConfig(
         **SMALL, rope_theta=10000.0, rope_scaling={"rope_type": "dynamic", "factor": 4.0})
+    # No multiplier is a power of two, and the epsilon is large: each shows if it is lost.
+    yield "granite-multipliers", GraniteForCausalLM, GraniteConfig(
+        **{**SMALL, "rms_norm_eps": 0.05}, rope_theta=10000.0,
+        embedding_multiplier=3.0, residual_multiplier=0.22, attention_multiplier=0.15,
+        logits_scaling=3.0)
 
 
 @torch.no_grad()

@@ -150,12 +150,12 @@ TEST(CudaBackend, ARecordedStepReadsTheBatchAnew) {
     cuda->Upload(*stream, batch.get());
     const Rows rows = out.rows().Slice(0, batch->padded_rows());
     cuda->BeginStep(*stream, *batch);
-    cuda->Embed(*stream, *weight, *batch, rows);
+    cuda->Embed(*stream, *weight, *batch, 1.0f, rows);
     cuda->EndStep(*stream, false);
     const int n = static_cast<int>(ids.size());
     const auto fresh = MakeBatch(*cuda, *stream, ids);
     const DeviceRows expected(*cuda, *stream, n, 64);
-    cuda->Embed(*stream, *weight, *fresh, expected.rows());
+    cuda->Embed(*stream, *weight, *fresh, 1.0f, expected.rows());
     EXPECT_EQ(Bits(Fetch(*cuda, *stream, rows.Slice(0, n))), Bits(expected.Values())) << n;
   }
 }

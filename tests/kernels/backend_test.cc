@@ -257,7 +257,7 @@ TEST_P(BackendTest, IdsAreReadFromTheDeviceWhenTheStepRuns) {
   const std::vector<int32_t> first = {3, 1, 4}, sampled = {15, 9, 2};
   const auto embed = [&](const Batch& batch) {
     const DeviceRows out(*backend, *stream, batch.rows(), 64);
-    backend->Embed(*stream, *weight, batch, out.rows());
+    backend->Embed(*stream, *weight, batch, 1.0f, out.rows());
     return Bits(out.Values());
   };
   const auto batch = MakeBatch(*backend, *stream, first);

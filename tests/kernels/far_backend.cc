@@ -247,10 +247,11 @@ class FarBackend : public Backend {
     return near_->PackedBytes(tensors, role);
   }
 
-  void Embed(Stream& stream, const Weight& table, const Batch& batch, const Rows& out) override {
+  void Embed(Stream& stream, const Weight& table, const Batch& batch, float scale,
+             const Rows& out) override {
     const auto copy = Of(stream).AsUploaded(batch);
     Op(stream, "Embed", {out}, {&table, &batch}, {},
-       [=, this, &table](Stream& s) { near_->Embed(s, table, *copy, out); });
+       [=, this, &table](Stream& s) { near_->Embed(s, table, *copy, scale, out); });
   }
   void RotaryFactors(Stream& stream, const Batch& batch, const Weight& frequencies, float scale,
                      const Rows& out) override {

@@ -51,7 +51,7 @@ uint64_t HashOf(Backend& b) {
     const DeviceRows w(b, *stream, RandomRows(kRows, 40, 8), 40);
     const AttentionShape shape{heads, 2, 16, 16, 0.25f, windowed ? 100 : 0};
     auto embedding = *b.Pack({vocabulary.view}, WeightRole::kEmbedding);
-    b.Embed(*stream, *embedding, *batch, x.rows());
+    b.Embed(*stream, *embedding, *batch, 1.0f, x.rows());
     b.NormLinear(*stream, x.rows(), nullptr, *gains, 1e-5f, *qkv, y.rows());
     b.RotaryFactors(*stream, *batch, *frequencies, 1.25f, factors.rows());
     b.RotaryAppend(*stream, y.rows(), shape, factors.rows(), *batch, 0, pool.get());

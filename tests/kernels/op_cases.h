@@ -59,20 +59,24 @@ inline constexpr int kReaderRows = 24;  // of a weight that only shows what it r
 
 class EmbedRun : public OpRun {
  public:
-  EmbedRun(Backend& b, DType dtype, int vocab, int cols, int rows)
-      : OpRun(b), table_(MakeMatrix(dtype, vocab, cols, 4)), out_(Device(rows, cols, 0.0f)) {
+  EmbedRun(Backend& b, DType dtype, float scale, int vocab, int cols, int rows)
+      : OpRun(b),
+        scale_(scale),
+        table_(MakeMatrix(dtype, vocab, cols, 4)),
+        out_(Device(rows, cols, 0.0f)) {
     weight_ = Pack(table_, WeightRole::kEmbedding);
     std::vector<int32_t> ids(rows);
     for (int r = 0; r < rows; ++r) ids[r] = (r * 7919 + vocab - 1) % vocab;
     batch_ = MakeBatch(b, *stream_, ids);
   }
-  void Run() override { backend_.Embed(*stream_, *weight_, *batch_, out_.rows()); }
+  void Run() override { backend_.Embed(*stream_, *weight_, *batch_, scale_, out_.rows()); }
   std::vector<float> Result() override { return out_.Values(); }
   OpWork work() const override {
     return {.bytes = batch_->rows() * RowBytes(table_.view.dtype, table_.view.cols)};
   }
 
  private:
+  float scale_;
   Matrix table_;
   std::unique_ptr<Weight> weight_;
   std::unique_ptr<Batch> batch_;
@@ -350,8 +354,11 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
       const std::string row_cols = fmt::format("{}, {}", k, rows_of(rows));
       for (const DType t : kAllDTypes) {
         if (k % Info(t).block_values != 0) continue;
-        all.push_back(Case<EmbedRun>(fmt::format("embed {}", Name(t)), row_cols, Activations::kInt8,
-                                     t, shapes.vocab, k, rows));
+        for (const float scale : {1.0f, 54.54545f}) {
+          all.push_back(
+              Case<EmbedRun>(fmt::format("embed {}{}", Name(t), scale == 1.0f ? "" : " scaled"),
+                             row_cols, Activations::kInt8, t, scale, shapes.vocab, k, rows));
+        }
         for (const Activations a : kAllActivations) {
           const InputFormat format = InputFormatOf(a, t);
           const bool same =

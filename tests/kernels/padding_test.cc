@@ -60,7 +60,7 @@ class Steps {
     const DeviceRows factors(b_, *stream_, padded, kShape.rotary_dim, before);
     const DeviceRows y(b_, *stream_, padded, kReaderRows);
     const auto of = [padded](const DeviceRows& rows) { return rows.rows().Slice(0, padded); };
-    b_.Embed(*stream_, *table_, *batch_, of(x));
+    b_.Embed(*stream_, *table_, *batch_, 1.0f, of(x));
     b_.NormLinear(*stream_, of(x), nullptr, *gain_, 1e-5f, *qkv_weight_, of(qkv));
     b_.RotaryFactors(*stream_, *batch_, *frequencies_, 1.0f, of(factors));
     if (appends) {

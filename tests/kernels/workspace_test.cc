@@ -46,7 +46,7 @@ TEST_P(WorkspaceTest, AStepAllocatesNothing) {
         const auto of = [rows](const DeviceRows& r) { return r.rows().Slice(0, rows); };
         const int64_t before = Allocations();
         backend->BeginStep(*stream, *batch);
-        backend->Embed(*stream, *table, *batch, of(x));
+        backend->Embed(*stream, *table, *batch, 1.0f, of(x));
         backend->RotaryFactors(*stream, *batch, *frequencies, 1.0f, of(factors));
         backend->NormLinear(*stream, of(x), nullptr, *gain, 1e-5f, *qkv_weight, of(qkv));
         backend->RotaryAppend(*stream, of(qkv), kShape, of(factors), *batch, 0, pool.get());

@@ -176,6 +176,54 @@ TEST(QwenGguf, ReadsItsBiasesOrNorms) {
   }
 }
 
+GgufWriter TinyGranite() {
+  GgufWriter w;
+  AddTinySizes(&w, "granite");
+  AddTinyFrame(&w, false);
+  w.AddF32("granite.logit_scale", 8);
+  return w;
+}
+
+TEST(GraniteGguf, ReadsItsMultipliers) {
+  GgufWriter w = TinyGranite();
+  const auto bare = ReadGguf(w);
+  ASSERT_TRUE(bare.ok()) << bare.status();
+  EXPECT_EQ(bare->logits_divisor, 8);
+  EXPECT_EQ(bare->embedding_multiplier, 1);
+  EXPECT_EQ(bare->residual_multiplier, 1);
+  EXPECT_EQ(bare->attention_scale, std::nullopt);  // as llama.cpp, not as config.json
+  w.AddF32("granite.embedding_scale", 12);
+  w.AddF32("granite.residual_scale", 0.25);
+  w.AddF32("granite.attention.scale", 0.0625);
+  w.AddBool("granite.rope.scaling.finetuned", true);
+  const auto c = ReadGguf(w);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->embedding_multiplier, 12);
+  EXPECT_EQ(c->residual_multiplier, 0.25);
+  EXPECT_EQ(c->attention_scale, 0.0625);
+}
+
+TEST(GraniteGguf, SaysWhatIsWrong) {
+  const auto message = [](const GgufWriter& w) {
+    return std::string(Message(ReadGguf(w).status()));
+  };
+  GgufWriter none;
+  AddTinySizes(&none, "granite");
+  AddTinyFrame(&none, false);
+  EXPECT_THAT(message(none), HasSubstr("granite.logit_scale\" is missing"));
+  for (const char* key :
+       {"granite.embedding_scale", "granite.residual_scale", "granite.attention.scale"}) {
+    for (const float bad : {0.0f, -1.0f, 1e20f, INFINITY, NAN}) {
+      GgufWriter w = TinyGranite();
+      w.AddF32(key, bad);
+      EXPECT_THAT(message(w), HasSubstr(key)) << bad;
+    }
+  }
+  GgufWriter unrotated = TinyGranite();
+  unrotated.AddBool("granite.rope.scaling.finetuned", false);
+  EXPECT_THAT(message(unrotated), HasSubstr("granite.rope.scaling.finetuned"));
+}
+
 struct BadGguf {
   const char* message;
   std::function<void(GgufWriter*)> spoil;

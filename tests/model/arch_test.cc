@@ -29,6 +29,12 @@ constexpr char kSmolLm3[] = R"({
   "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2,
   "max_position_embeddings": 256})";
 
+constexpr char kGranite[] = R"({
+  "model_type": "granite", "vocab_size": 512, "hidden_size": 96, "intermediate_size": 256,
+  "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2,
+  "max_position_embeddings": 256, "embedding_multiplier": 12, "residual_multiplier": 0.22,
+  "attention_multiplier": 0.0625, "logits_scaling": 8})";
+
 // `base` with the fields of `patch` in place of its own (RFC 7396: null removes a field).
 absl::StatusOr<ModelConfig> Read(const char* base, const char* patch) {
   nlohmann::json config = nlohmann::json::parse(base);
@@ -322,15 +328,48 @@ TEST(LlamaJson, DynamicScalingBeginsPastTheContext) {
   EXPECT_EQ(c.context_length, 256);
 }
 
+TEST(GraniteJson, HasFourMultipliers) {
+  const ModelConfig c = MustRead(kGranite, "{}");
+  EXPECT_EQ(c.architecture, "granite");
+  EXPECT_EQ(c.embedding_multiplier, 12);
+  EXPECT_EQ(c.residual_multiplier, 0.22);
+  EXPECT_EQ(c.attention_scale, 0.0625);
+  EXPECT_EQ(c.logits_divisor, 8);
+  // transformers' GraniteConfig: scores too are multiplied by 1 where the file does not say.
+  const ModelConfig bare = MustRead(R"({"model_type": "granite"})", "{}");
+  EXPECT_EQ(bare.embedding_multiplier, 1);
+  EXPECT_EQ(bare.residual_multiplier, 1);
+  EXPECT_EQ(bare.attention_scale, 1);
+  EXPECT_EQ(bare.logits_divisor, 1);
+}
+
 struct BadConfig {
   const char *base, *patch;
   absl::StatusCode code;
   const char* message;
 };
+constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+void ExpectRefused(const BadConfig& bad) {
+  const absl::Status status = Read(bad.base, bad.patch).status();
+  EXPECT_EQ(status.code(), bad.code) << bad.patch << ": " << status;
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("config.json")) << bad.patch;
+  EXPECT_THAT(std::string(Message(status)), HasSubstr(bad.message)) << bad.patch;
+}
+
+TEST(GraniteJson, SaysWhatIsWrongWithAMultiplier) {
+  const BadConfig table[] = {
+      {kGranite, R"({"residual_multiplier": 0})", kInvalid, "\"residual_multiplier\" is 0"},
+      {kGranite, R"({"embedding_multiplier": 1e9})", kInvalid, "\"embedding_multiplier\""},
+      {kGranite, R"({"attention_multiplier": -1})", kInvalid, "\"attention_multiplier\" is -1"},
+      {kGranite, R"({"logits_scaling": 1e-300})", kInvalid, "\"logits_scaling\""},
+      {kGranite, R"({"logits_scaling": "8"})", kDataLoss, "\"logits_scaling\""},
+  };
+  for (const BadConfig& bad : table) ExpectRefused(bad);
+}
 
 TEST(Json, SaysWhatIsWrongWithAConfig) {
-  constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
-  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
   const BadConfig table[] = {
       {kPhi3, R"({"model_type": "mamba"})", kInvalid, "known are: phi3, llama"},
       {kPhi3, R"({"model_type": null})", kInvalid, "\"model_type\" is missing"},
@@ -390,12 +429,7 @@ TEST(Json, SaysWhatIsWrongWithAConfig) {
                    "high_freq_factor": 4, "original_max_position_embeddings": 64}})",
        kInvalid, "low_freq_factor\" (4) must be below"},
   };
-  for (const BadConfig& bad : table) {
-    const absl::Status status = Read(bad.base, bad.patch).status();
-    EXPECT_EQ(status.code(), bad.code) << bad.patch << ": " << status;
-    EXPECT_THAT(std::string(Message(status)), HasSubstr("config.json")) << bad.patch;
-    EXPECT_THAT(std::string(Message(status)), HasSubstr(bad.message)) << bad.patch;
-  }
+  for (const BadConfig& bad : table) ExpectRefused(bad);
   EXPECT_EQ(ReadConfig(nlohmann::json::array(), "config.json").status().code(), kDataLoss);
 }
 

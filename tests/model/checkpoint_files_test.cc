@@ -1,4 +1,6 @@
 // Files as their authors write them: what is odd but harmless loads, what would mislead is refused.
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -70,6 +72,25 @@ TEST(Checkpoint, TensorsThatNobodyNeedsMayBeOfAnyShape) {
   const auto model = MustOpen(dir.Write("m.gguf", w.Bytes()));
   ReadAll(*model);
   EXPECT_TRUE(Fingerprint(*model, {}).ok());
+}
+
+// The same weights under other multipliers are another model, of which no stage may be mixed in.
+TEST(GgufCheckpoint, MultipliersAreOfTheFingerprint) {
+  const TempDir dir;
+  std::set<std::string> seen;
+  const std::string names[] = {"none", "embedding_scale", "residual_scale", "attention.scale",
+                               "logit_scale"};
+  for (const std::string& name : names) {
+    GgufWriter w;
+    AddTinySizes(&w, "granite");
+    AddTinyVocabulary(&w);
+    AddTinyFrame(&w, true);
+    AddTinyLlamaBlock(&w);
+    if (name != "logit_scale") w.AddF32("granite.logit_scale", 8);
+    if (name != "none") w.AddF32("granite." + name, 2);
+    const auto model = MustOpen(dir.Write(name + ".gguf", w.Bytes()));
+    EXPECT_TRUE(seen.insert(*Fingerprint(*model, {})).second) << name;
+  }
 }
 
 // TinyLlama in two parts, as llama-gguf-split writes them.
