@@ -29,18 +29,29 @@ class Hash {
   XXH3_state_t* state_;
 };
 
+// What came to be a fact later is said only where a model has it: others keep the fingerprint that
+// earlier releases know them by.
+std::string LaterFacts(const ModelConfig& c) {
+  std::string facts;
+  if (!c.unrotated.empty()) facts += fmt::format(" | unrotated {}", c.unrotated);
+  if (c.embedding_multiplier != 1 || c.residual_multiplier != 1 || c.logits_divisor != 1) {
+    facts += fmt::format(" | multipliers {} {} {}", c.embedding_multiplier, c.residual_multiplier,
+                         c.logits_divisor);
+  }
+  if (c.attention_scale) facts += fmt::format(" | attention {}", *c.attention_scale);
+  return facts;
+}
+
 std::string Facts(const ModelConfig& c) {
   const RopeScaling& r = c.rope_scaling;
   return fmt::format(
-      "{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} | {} {} {} {} {} {} {} {} {} {} {} | {} {} "
-      "{} {}",
+      "{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} | {} {} {} {} {} {} {} {} {} {} {}{}",
       c.architecture, c.vocab_size, c.hidden_size, c.intermediate_size, c.n_layers, c.n_heads,
       c.n_kv_heads, c.head_dim, c.rotary_dim, c.rope_theta, c.rms_norm_eps, c.context_length,
-      c.sliding_window, c.unrotated, c.tied_embeddings, c.eos_ids, static_cast<int>(r.kind),
-      r.factor, r.low_freq_factor, r.high_freq_factor, r.original_max_positions, r.short_factor,
+      c.sliding_window, c.tied_embeddings, c.eos_ids, static_cast<int>(r.kind), r.factor,
+      r.low_freq_factor, r.high_freq_factor, r.original_max_positions, r.short_factor,
       r.long_factor, r.attention_factor, r.beta_fast, r.beta_slow, r.whole_dimensions,
-      c.embedding_multiplier, c.residual_multiplier, c.logits_divisor,
-      c.attention_scale.value_or(0));
+      LaterFacts(c));
 }
 
 void AddTensor(const TensorView& t, Hash* hash) {
