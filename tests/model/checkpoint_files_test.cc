@@ -74,6 +74,18 @@ TEST(Checkpoint, TensorsThatNobodyNeedsMayBeOfAnyShape) {
   EXPECT_TRUE(Fingerprint(*model, {}).ok());
 }
 
+// Stages of two releases share routes as long as they give a model the same fingerprint.
+TEST(GgufCheckpoint, AModelKeepsTheFingerprintThatEarlierReleasesGaveIt) {
+  const TempDir dir;
+  GgufWriter w;
+  AddTinySizes(&w, "llama");
+  AddTinyVocabulary(&w);
+  AddTinyFrame(&w, true);
+  AddTinyLlamaBlock(&w);
+  const auto model = MustOpen(dir.Write("model.gguf", w.Bytes()));
+  EXPECT_EQ(*Fingerprint(*model, {}), "60b4d23e2688a9e8");
+}
+
 // The same weights under other multipliers are another model, of which no stage may be mixed in.
 TEST(GgufCheckpoint, MultipliersAreOfTheFingerprint) {
   const TempDir dir;

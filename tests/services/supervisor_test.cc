@@ -121,12 +121,19 @@ std::vector<ProcessSpec> Replicas(std::vector<ProcessSpec> specs) {
 }
 
 TEST_F(SupervisorTest, WhatOthersServeMeanwhileIsStartedALittleLater) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point died, started;
+  recorder_.on_died = [&] { died = Clock::now(); };
+  recorder_.on_started = [&](int process, pid_t) {
+    if (process == 0) started = Clock::now();
+  };
   recorder_.on_ready = [&](int) {
     if (recorder_.ready.size() == 2) kill(recorder_.pids[0].back(), SIGKILL);
     if (recorder_.ready.size() == 3) Stop();
   };
   ASSERT_TRUE(Run(Replicas({Shell("one", kServe), Shell("two", kServe)})).ok());
   EXPECT_THAT(recorder_.delays, ElementsAre(kWhileOthersServe));
+  EXPECT_GE(started - died, kWhileOthersServe);
 }
 
 TEST_F(SupervisorTest, WhatNobodyServesAnyMoreIsStartedAtOnce) {
