@@ -73,7 +73,7 @@ class EdgeWatch {
     State state = State::kMaking;
     absl::Status why;  // it is broken, or was last
     Instant wanted;
-    std::string address;  // empty where nobody has wanted it since it came up
+    std::string address;  // empty where it came up and nobody has wanted it yet
   };
   Instant ForgottenAt(const Watched& edge) const { return edge.wanted + give_up_; }
 

@@ -7,6 +7,8 @@
 //      │   or a stage failed             all Opened   ▼
 //      └────── no memory ──────────── kMoving ◀─ kStranded ─ no route for too long ─▶ the end
 //
+// One that may be what makes stages fail is kStranded too while a stage tries another (AwaitTrial).
+//
 // gateway_core_moving.cc has the way from kRunning back to it (DESIGN section 4, rule 4), and
 // gateway_core_ending.cc all ends but the good one.
 //

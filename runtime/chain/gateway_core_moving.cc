@@ -21,8 +21,8 @@ namespace {
 // Sequences that leave a stage which still works, at a time: a storm of them would stop the rest.
 constexpr int64_t kMaxLeaving = 16;
 
-// The same where nothing is wrong, of so many that run: each pause is one more that somebody sees,
-// and the longer the more there are at a time.
+// The same where nothing is wrong, of so many that this gateway runs: each pause is one more that
+// somebody sees, and the longer the more there are at a time.
 int64_t MaxEvening(int64_t running) {
   constexpr int64_t kShare = 8;
   return std::clamp<int64_t>(running / kShare, 1, kMaxLeaving);
@@ -68,8 +68,8 @@ void GatewayCore::EndMove(Sequence* s, Instant now) {
   events_.push_back({s->listener, *std::exchange(s->move, std::nullopt)});
 }
 
-// The same, where it may be what made a stage fail: before Go, and while it waits, no stage
-// computes it.
+// The same, where it may be what made a stage fail. Before Go, and while it waits, stages compute
+// at most the rest of a batch of its last epoch, and will again if that is what kills them.
 void GatewayCore::Fell(Sequence* s, Incarnation failed, const absl::Status& why, Instant now) {
   const bool counts = s->state == State::kRunning && !CATENA_PLANTED(kDeathsAreNotCounted);
   if (counts) s->failed.push_back(failed);
@@ -215,7 +215,9 @@ void GatewayCore::EvenLoad(Instant now) {
   int64_t moving = 0;
   for (const auto& [number, s] : by_number_) {
     if (s->state == State::kMoving) ++moving;
-    if (s->state == State::kRunning && !s->request.through) running.push_back(s);
+    // (One that is tried would lose its turn, and all that it has, where another one is tried.)
+    const bool may = s->state == State::kRunning && !s->request.through && !s->suspected();
+    if (may) running.push_back(s);
   }
   std::sort(running.begin(), running.end(), [](const Sequence* a, const Sequence* b) {
     return std::pair(a->ids->known(), a->ticket) < std::pair(b->ids->known(), b->ticket);

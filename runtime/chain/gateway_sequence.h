@@ -33,7 +33,7 @@ struct SequenceSummary {
     kOpening,   // for all stages of a route to open it
     kRunning,   //
     kMoving,    // for all stages of its new route to be in the epoch
-    kStranded,  // for a route on which it can go on
+    kStranded,  // for a route on which it can go on, or for its trial
   };
   struct Stage {
     Role role = Role::kShard;

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <concepts>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -171,13 +172,13 @@ void ReceivingEnd<S>::Close(const SequenceKey& key) {
   if (s == nullptr) return;
   std::unique_ptr<S> owned = table_.Extract(key);
   s->intake.closed = true;
-  if (trial_ == key) trial_.reset();
   if (table_.size() == 0) counters_.clock.Emptied();
   if (s->intake.running()) {
     CATENA_REACHED(kClosedWhileRunning);
-    closing_.push_back(std::move(owned));
+    closing_.push_back(std::move(owned));  // it may yet be what kills this stage
   } else {
     queue_.Remove(s);
+    if (trial_ == key) trial_.reset();
   }
 }
 
@@ -435,7 +436,11 @@ template <ReceivingSequence S>
 void ReceivingEnd<S>::Finished(int64_t rows, Instant now) {
   rows_done_ += rows;
   for (S* s : queue_.Finished(rows, now)) {
-    if (s->intake.closed) continue;
+    if (s->intake.closed) {
+      const bool back = table_.Find(s->intake.key) != nullptr;
+      if (trial_ == s->intake.key && !back) trial_.reset();
+      continue;
+    }
     if (s->intake.rewind) RewindTo(s, *std::exchange(s->intake.rewind, std::nullopt), now);
     queue_.Add(s);
     Acknowledge(s);

@@ -375,6 +375,16 @@ TEST_F(GatewayMove, ANewReplicaTakesOverWhatRuns) {
   EXPECT_EQ(there, 3);
 }
 
+// Each that moves stands still for a moment, and the longer the more do at a time.
+TEST_F(GatewayMove, FewTakeToANewReplicaAtATime) {
+  Keep({1, 3, 5});
+  for (int i = 0; i < 16; ++i) SubmitAndOpen();
+  replicas_.push_back(SixReplicas()[1]);
+  Describe();
+  const auto all = core_.Sequences(20, now_);
+  EXPECT_EQ(std::ranges::count(all, State::kMoving, &SequenceSummary::state), 2);
+}
+
 class GatewayMovePlace : public GatewayMove {
  protected:
   GatewayMovePlace() : GatewayMove({.self = kSelf, .growth_positions = 2}) {}

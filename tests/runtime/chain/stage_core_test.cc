@@ -285,6 +285,20 @@ TEST(StageCore, OneSuspectAtATimeIsHere) {
   EXPECT_TRUE(stage.Sent<Refused>().empty());
 }
 
+TEST(StageCore, WhatIsClosedWhileItRunsIsTriedUntilItHasRun) {
+  FirstStage stage;
+  stage.ReachNext();
+  stage.Suspect(1);
+  stage.SendId(1, 0);
+  ASSERT_EQ(stage.Begin(), 1u);
+  stage.Close(1);
+  stage.Suspect(2);
+  EXPECT_EQ(stage.Sent<Refused>().size(), 1u);
+  stage.Finish();
+  stage.Suspect(2);
+  EXPECT_TRUE(stage.Sent<Refused>().empty());
+}
+
 TEST(StageCore, ANewTokenEndsATrial) {
   FirstStage stage;
   stage.ReachNext();
