@@ -12,36 +12,7 @@ namespace {
 
 using namespace gguf;
 
-constexpr uint32_t kVersion = 3;
-constexpr uint64_t kDefaultAlignment = 32;
 constexpr uint64_t kMinEntryBytes = 12;  // of a metadata entry or a tensor: a length and a type
-
-// Tensor types, by ggml's numbers (ggml.h). Those without a DType are known by name only.
-struct TensorType {
-  uint32_t number;
-  std::string_view name;
-  std::optional<DType> dtype;
-};
-constexpr TensorType kTensorTypes[] = {
-    {0, "F32", DType::kF32},        {1, "F16", DType::kF16},       {2, "Q4_0", DType::kQ4_0},
-    {3, "Q4_1", DType::kQ4_1},      {6, "Q5_0", DType::kQ5_0},     {7, "Q5_1", DType::kQ5_1},
-    {8, "Q8_0", DType::kQ8_0},      {9, "Q8_1", std::nullopt},     {10, "Q2_K", DType::kQ2_K},
-    {11, "Q3_K", DType::kQ3_K},     {12, "Q4_K", DType::kQ4_K},    {13, "Q5_K", DType::kQ5_K},
-    {14, "Q6_K", DType::kQ6_K},     {15, "Q8_K", std::nullopt},    {16, "IQ2_XXS", std::nullopt},
-    {17, "IQ2_XS", std::nullopt},   {18, "IQ3_XXS", std::nullopt}, {19, "IQ1_S", std::nullopt},
-    {20, "IQ4_NL", DType::kIQ4_NL}, {21, "IQ3_S", std::nullopt},   {22, "IQ2_S", std::nullopt},
-    {23, "IQ4_XS", DType::kIQ4_XS}, {24, "I8", std::nullopt},      {25, "I16", std::nullopt},
-    {26, "I32", std::nullopt},      {27, "I64", std::nullopt},     {28, "F64", std::nullopt},
-    {29, "IQ1_M", std::nullopt},    {30, "BF16", DType::kBF16},    {34, "TQ1_0", std::nullopt},
-    {35, "TQ2_0", std::nullopt},    {39, "MXFP4", DType::kMXFP4},
-};
-
-TensorType FindTensorType(uint32_t number) {
-  for (const TensorType& t : kTensorTypes) {
-    if (t.number == number) return t;
-  }
-  return {number, "unknown", std::nullopt};
-}
 
 // What to use instead of a type that is not read: the nearest in size that is.
 std::string_view NearestTo(std::string_view type) {

@@ -39,6 +39,15 @@ class GgufFile final : public TensorSource {
   // Metadata. An absent key is nullopt; a value of another type is DATA_LOSS that names the key.
   bool HasKey(std::string_view key) const { return metadata_.find(key) != metadata_.end(); }
   std::vector<std::string> Keys() const;
+  // An entry as it lies in the file, which must outlive it: what a writer copies.
+  struct Entry {
+    std::string_view key;
+    uint32_t type = 0;  // GGUF's number; of the elements where it is an array
+    bool is_array = false;
+    uint64_t count = 1;
+    absl::Span<const uint8_t> bytes;  // a scalar, a string's text, or all elements
+  };
+  std::vector<Entry> Entries() const;                                         // in the file's order
   absl::StatusOr<std::optional<int64_t>> GetInt(std::string_view key) const;  // any integer type
   // A number, or an array of one value a layer where all are equal.
   absl::StatusOr<std::optional<int64_t>> GetUniformInt(std::string_view key) const;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "model/weights/gguf.h"
 #include "model/weights/gguf_format.h"
@@ -23,6 +24,18 @@ std::vector<std::string> GgufFile::Keys() const {
   std::vector<std::string> keys;
   for (const auto& [key, value] : metadata_) keys.push_back(key);
   return keys;
+}
+
+std::vector<GgufFile::Entry> GgufFile::Entries() const {
+  std::vector<Entry> entries;
+  for (const auto& [key, v] : metadata_) {
+    entries.push_back({key, v.type, v.is_array, v.count, v.bytes});
+  }
+  // Each begins behind the key of its own, those of no bytes too.
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::less<>()(a.bytes.data(), b.bytes.data());
+  });
+  return entries;
 }
 
 absl::StatusOr<std::optional<int64_t>> GgufFile::GetInt(std::string_view key) const {
