@@ -23,6 +23,7 @@ const std::vector<Command> kCommands = {
     {"look", "See a text as the model does: tokens, and what it expects next", DeclareLook},
     {"inspect", "Show a model's structure and sizes", DeclareInspect},
     {"plan", "Cut a model into stages of equal weight", DeclarePlan},
+    {"quantise", "Write a model as a GGUF file of fewer bits a weight", DeclareQuantise},
     {"tokenize", "Turn text into ids and back, JSON lines on stdin", DeclareTokenize},
     {"logits", "Print the logits of every position as JSON lines", DeclareLogits},
     {"perplexity", "Measure the perplexity of a file of token ids", DeclarePerplexity},

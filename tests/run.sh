@@ -35,8 +35,8 @@ test_release() { run_ctest release; }
 
 test_quickly() { run_ctest release --label-exclude slow; }
 
-# The command as a user runs it.
-e2e() { run_unittests python3 tests/e2e; }
+# The command as a user runs it. What it writes is read by packages of Python too.
+e2e() { run_unittests build/venv/bin/python tests/e2e; }
 
 # Processes die while it serves, and no text differs.
 chaos() { run_unittests python3 tests/chaos; }
@@ -357,11 +357,11 @@ main() {
     CATENA_PROMTOOL=$(cat "$logs/promtool_path")
     export CATENA_PROMTOOL
     step "tests" test_release "release build"
-    step "end to end" e2e "release build"
+    step "python packages" python_packages
+    step "end to end" e2e "release build" "python packages"
     step "chaos" chaos "release build" "default model"
     step "predecessor" predecessor "release build"
     step "tidy" tidy
-    step "python packages" python_packages
     step "proto lint" proto_lint "python packages"
     step "proto breaking" proto_breaking "python packages"
     step "oracles" oracles "release build" "python packages"

@@ -14,6 +14,7 @@ Action DeclareShard(App& app);
 Action DeclareHead(App& app);
 Action DeclareInspect(App& app);
 Action DeclarePlan(App& app);
+Action DeclareQuantise(App& app);
 Action DeclareLook(App& app);
 Action DeclarePerplexity(App& app);
 Action DeclareLogits(App& app);

@@ -1,0 +1,51 @@
+// What a model becomes when it is quantised: a GGUF file's metadata, and each tensor's type.
+//
+// The types are llama.cpp's for a file of one format (llama_tensor_get_type of its quantiser):
+// vectors stay floats, matrices get the format, and the matrix that gives the logits, the
+// embedding's where the two are one, gets q6_k unless the format is q8_0 or no quantised one. Rows
+// that are not whole blocks of a type get the next type whose blocks they are.
+//
+// Thread rules: functions without state.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "model/checkpoint.h"
+#include "model/weights/gguf_header.h"
+
+namespace catena {
+
+struct QuantiseFormat {
+  DType dtype;
+  uint32_t file_type;  // llama.cpp's number (enum llama_ftype), which general.file_type holds
+};
+inline constexpr QuantiseFormat kQuantiseFormats[] = {
+    {DType::kQ2_K, 10}, {DType::kQ3_K, 11}, {DType::kIQ4_XS, 30}, {DType::kIQ4_NL, 25},
+    {DType::kQ4_0, 2},  {DType::kQ4_1, 3},  {DType::kQ4_K, 14},   {DType::kQ5_0, 8},
+    {DType::kQ5_1, 9},  {DType::kQ5_K, 16}, {DType::kQ6_K, 18},   {DType::kQ8_0, 7},
+    {DType::kF16, 1},   {DType::kBF16, 32}, {DType::kF32, 0}};
+
+// Null where none has this name.
+const QuantiseFormat* FindQuantiseFormat(std::string_view name);
+
+// The type of a matrix with rows of `cols` values. `gives_logits`: see above.
+DType TypeOfMatrix(DType format, bool gives_logits, int64_t cols);
+
+struct PlannedTensor {
+  GgufTensorInfo info;
+  TensorView source;       // as many rows and columns
+  bool fell_back = false;  // its rows are not whole blocks of what it should have
+};
+
+struct QuantisePlan {
+  GgufMetadata metadata;
+  std::vector<PlannedTensor> tensors;  // what is of no block first, then block by block
+};
+
+// Of a model in GGUF. INVALID_ARGUMENT or DATA_LOSS that names the tensor that cannot be read.
+absl::StatusOr<QuantisePlan> PlanQuantise(const Checkpoint& checkpoint,
+                                          const QuantiseFormat& format);
+
+}  // namespace catena

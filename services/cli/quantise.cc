@@ -1,0 +1,177 @@
+// catena quantise: a model as a GGUF file of another format, for us and for llama.cpp.
+#include <csignal>
+#include <filesystem>
+#include <set>
+
+#include <fmt/ranges.h>
+
+#include "kernels/base/cores.h"
+#include "model/quantise/write_gguf.h"
+#include "services/cli/interrupt.h"
+#include "services/cli/model_options.h"
+#include "services/cli/output.h"
+#include "services/cli/progress.h"
+
+namespace catena::cli {
+namespace {
+
+struct QuantiseOptions {
+  std::string model, out, format;
+  int threads = 0;  // 0: every core this process may use
+  bool force = false, json = false;
+};
+
+std::string QuantiseFormatNames() {
+  std::vector<std::string_view> names;
+  for (const QuantiseFormat& f : kQuantiseFormats) names.push_back(Name(f.dtype));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// The model's own files are read while the new one is written, and would be lost.
+absl::Status CheckNotTheModel(const QuantiseOptions& o) {
+  std::error_code ignored;
+  if (!std::filesystem::equivalent(o.model, o.out, ignored)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{}: this is the model itself; give another name", o.out));
+}
+
+// Every tensor is there and of the shape that the config wants.
+absl::Status CheckTensors(const Checkpoint& checkpoint) {
+  CATENA_RETURN_IF_ERROR(checkpoint.Embedding().status());
+  CATENA_RETURN_IF_ERROR(checkpoint.FinalNorm().status());
+  CATENA_RETURN_IF_ERROR(checkpoint.LmHead().status());
+  for (int layer = 0; layer < checkpoint.config().n_layers; ++layer) {
+    CATENA_RETURN_IF_ERROR(checkpoint.Block(layer).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckWritten(const std::string& path) {
+  CATENA_ASSIGN_OR_RETURN(const auto written, Checkpoint::Open(path, {}));
+  return CheckTensors(*written);
+}
+
+struct TypeSize {
+  int64_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
+struct Summary {
+  TypeSize types[kDTypes], all;
+  uint64_t bytes_before = 0;
+  int64_t values = 0, fallen_back = 0;
+
+  double bits() const { return 8.0 * static_cast<double>(all.bytes) / static_cast<double>(values); }
+};
+
+Summary Summarise(const QuantisePlan& plan) {
+  Summary s;
+  for (const PlannedTensor& t : plan.tensors) {
+    for (TypeSize* size : {&s.types[static_cast<int>(t.info.dtype)], &s.all}) {
+      ++size->tensors;
+      size->bytes += t.info.bytes();
+    }
+    s.bytes_before += t.source.bytes.size();
+    s.values += t.info.rows * t.info.cols;
+    s.fallen_back += t.fell_back;
+  }
+  return s;
+}
+
+std::string Bytes(uint64_t bytes) { return HumanBytes(static_cast<int64_t>(bytes)); }
+
+std::string SummaryText(const QuantiseOptions& o, const Summary& s) {
+  std::string text =
+      fmt::format("{}: {} tensors, {} → {}, {:.2f} bits a weight\n", o.out, s.all.tensors,
+                  Bytes(s.bytes_before), Bytes(s.all.bytes), s.bits());
+  for (const DType t : kAllDTypes) {
+    const TypeSize& size = s.types[static_cast<int>(t)];
+    if (size.tensors == 0) continue;
+    text += fmt::format("  {:<6} {:>6} tensors {:>12}\n", Name(t), size.tensors, Bytes(size.bytes));
+  }
+  if (s.fallen_back > 0) {
+    text += fmt::format(
+        "{} of them are of a larger type, since their rows are not whole blocks of the format\n",
+        s.fallen_back);
+  }
+  return text;
+}
+
+nlohmann::ordered_json SummaryJson(const QuantiseOptions& o, const Summary& s) {
+  nlohmann::ordered_json types = nlohmann::ordered_json::object();
+  for (const DType t : kAllDTypes) {
+    const TypeSize& size = s.types[static_cast<int>(t)];
+    if (size.tensors > 0) types[Name(t)] = {{"tensors", size.tensors}, {"bytes", size.bytes}};
+  }
+  return {{"path", o.out},
+          {"format", o.format},
+          {"tensors", s.all.tensors},
+          {"fallen_back", s.fallen_back},
+          {"bytes_before", s.bytes_before},
+          {"bytes", s.all.bytes},
+          {"bits_per_weight", s.bits()},
+          {"types", types}};
+}
+
+// Each rounding adds its error to the last one's.
+void WarnOfRounding(const QuantiseOptions& o, const QuantisePlan& plan) {
+  std::set<std::string_view> types;
+  for (const PlannedTensor& t : plan.tensors) {
+    const bool again = IsQuantised(t.source.dtype) && t.source.dtype != t.info.dtype;
+    if (again) types.insert(Name(t.source.dtype));
+  }
+  if (types.empty()) return;
+  PrintWarning(
+      fmt::format("{}: it is quantised already ({}), and what it has lost stays lost; use the "
+                  "original in 16 or 32 bits where you can",
+                  o.model, fmt::join(types, ", ")));
+}
+
+absl::Status RunQuantise(const QuantiseOptions& o) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is an error as others are
+  const std::atomic<bool>& interrupted = InterruptFlag();
+  CATENA_RETURN_IF_ERROR(CheckNotTheModel(o));
+  CATENA_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(o.model, {}));
+  for (const std::string& warning : checkpoint->warnings()) PrintWarning(warning);
+  CATENA_RETURN_IF_ERROR(CheckTensors(*checkpoint));
+  CATENA_ASSIGN_OR_RETURN(const QuantisePlan plan,
+                          PlanQuantise(*checkpoint, *FindQuantiseFormat(o.format)));
+  CATENA_ASSIGN_OR_RETURN(const auto file, NewFile::Create(o.out, o.force));
+  WarnOfRounding(o, plan);
+  {
+    ThreadPool pool(o.threads > 0 ? o.threads : UsableCores());
+    ProgressBar bar("Quantising");
+    const auto progress = [&](double done) {
+      bar.Show(done);
+      return interrupted ? absl::CancelledError("interrupted") : absl::OkStatus();
+    };
+    CATENA_RETURN_IF_ERROR(WriteGguf(plan, checkpoint->tensors(), &pool, progress, file.get()));
+  }
+  CATENA_RETURN_IF_ERROR(
+      Annotate(CheckWritten(file->temporary_path()), "what was written cannot be read back"));
+  CATENA_RETURN_IF_ERROR(file->Keep());
+  const Summary summary = Summarise(plan);
+  return o.json ? WriteJson(SummaryJson(o, summary)) : Write(SummaryText(o, summary));
+}
+
+}  // namespace
+
+Action DeclareQuantise(App& app) {
+  auto o = std::make_shared<QuantiseOptions>();
+  app.AddOption("model", &o->model, "GGUF file; of several parts the first").Required();
+  app.AddOption("out", &o->out, "The GGUF file to write").Required();
+  app.AddOption("--format", &o->format, "Of matrices: " + QuantiseFormatNames())
+      .Required()
+      .Check([](const std::string& name) {
+        return FindQuantiseFormat(name) != nullptr
+                   ? ""
+                   : fmt::format("{} is none of {}", Quoted(name), QuantiseFormatNames());
+      });
+  app.AddOption("--threads", &o->threads, "Threads that compute (default: all cores)")
+      .Range(1, 1024);
+  app.AddFlag("--force", &o->force, "Replace a file that is there");
+  app.AddFlag("--json", &o->json, "The summary as one JSON object");
+  return [o] { return RunQuantise(*o); };
+}
+
+}  // namespace catena::cli
