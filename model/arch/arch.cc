@@ -77,6 +77,13 @@ absl::StatusOr<ArchitectureAndConfig> ReadConfig(const GgufFile& file) {
   return out;
 }
 
+const Architecture& ArchitectureOf(const ModelConfig& config) {
+  for (const Architecture* a : kArchitectures) {
+    if (a->name == config.architecture) return *a;
+  }
+  CATENA_CHECK(false);
+}
+
 BlockSpecs SpecsOfBlock(const ModelConfig& config, const TensorNames& names, int layer) {
   const int64_t hidden = config.hidden_size, intermediate = config.intermediate_size;
   const auto matrix = [&](std::string_view name, int64_t rows, int64_t cols) {

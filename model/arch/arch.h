@@ -37,6 +37,9 @@ struct Architecture {
   std::string_view name;      // config.json's model_type and GGUF's general.architecture
   std::string_view hf_class;  // in config.json's "architectures"
   TensorNames hf, gguf;
+  // The architecture that a GGUF file of its models names where it is another; then `gguf` is that
+  // one's.
+  std::string_view gguf_name = "";
   // Both check everything they read: whoever holds the result may trust it.
   absl::StatusOr<ModelConfig> (*from_json)(const nlohmann::json& config, const std::string& source);
   absl::StatusOr<ModelConfig> (*from_gguf)(const GgufFile& file);  // null: no GGUF file is of it
@@ -55,6 +58,9 @@ struct ArchitectureAndConfig {
 absl::StatusOr<ArchitectureAndConfig> ReadConfig(const nlohmann::json& config,
                                                  const std::string& source);
 absl::StatusOr<ArchitectureAndConfig> ReadConfig(const GgufFile& file);
+
+// The one that made the config.
+const Architecture& ArchitectureOf(const ModelConfig& config);
 
 // What the tensors of a block, or around the blocks, must be called and look like. Of the fused and
 // the separate spelling of a projection, one may be empty.

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
+
+#include "model/quantise/folder_plan.h"
 
 namespace catena {
 namespace {
-
-constexpr uint32_t kQuantizationVersion = 2;  // ggml's GGML_QNT_VERSION: of all its layouts today
 
 // What says how the old file lay on disk.
 bool IsOfTheOldFile(std::string_view key) {
@@ -19,8 +20,7 @@ absl::StatusOr<GgufMetadata> CopyMetadata(const std::string& path, const Quantis
   for (const GgufFile::Entry& entry : file->Entries()) {
     if (!IsOfTheOldFile(entry.key)) metadata.Copy(entry);
   }
-  metadata.SetUint32("general.file_type", format.file_type);
-  metadata.SetUint32("general.quantization_version", kQuantizationVersion);
+  SetFormat(format, &metadata);
   return metadata;
 }
 
@@ -57,18 +57,13 @@ int64_t BlockOf(std::string_view name) {
   return block;
 }
 
-PlannedTensor PlanTensor(const TensorView& source, DType format, bool gives_logits) {
-  PlannedTensor t{.info = {source.name, source.dtype, source.rows, source.cols}, .source = source};
-  if (source.rows != 1) {
-    t.info.dtype = TypeOfMatrix(format, gives_logits, source.cols);
-    t.fell_back = t.info.dtype != WantedType(format, gives_logits);
-  } else if (IsQuantised(source.dtype)) {
-    t.info.dtype = DType::kF32;
-  }
-  return t;
-}
-
 }  // namespace
+
+void SetFormat(const QuantiseFormat& format, GgufMetadata* metadata) {
+  constexpr uint32_t kQuantizationVersion = 2;  // ggml's GGML_QNT_VERSION: of today's layouts
+  metadata->SetUint32("general.file_type", format.file_type);
+  metadata->SetUint32("general.quantization_version", kQuantizationVersion);
+}
 
 const QuantiseFormat* FindQuantiseFormat(std::string_view name) {
   for (const QuantiseFormat& f : kQuantiseFormats) {
@@ -83,8 +78,22 @@ DType TypeOfMatrix(DType format, bool gives_logits, int64_t cols) {
   return type;
 }
 
+PlannedTensor PlanTensor(const std::string& name, const TensorView& source, DType format,
+                         bool gives_logits, DType vector_type) {
+  PlannedTensor t{.info = {name, vector_type, source.rows, source.cols}, .source = source};
+  if (source.rows != 1) {
+    t.info.dtype = TypeOfMatrix(format, gives_logits, source.cols);
+    t.fell_back = t.info.dtype != WantedType(format, gives_logits);
+  }
+  return t;
+}
+
 absl::StatusOr<QuantisePlan> PlanQuantise(const Checkpoint& checkpoint,
                                           const QuantiseFormat& format) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(checkpoint.path(), ignored)) {
+    return PlanFolder(checkpoint, format);
+  }
   QuantisePlan plan;
   CATENA_ASSIGN_OR_RETURN(plan.metadata, CopyMetadata(checkpoint.path(), format));
   CATENA_ASSIGN_OR_RETURN(const TensorView logits, checkpoint.LmHead());
@@ -94,7 +103,9 @@ absl::StatusOr<QuantisePlan> PlanQuantise(const Checkpoint& checkpoint,
   });
   for (const std::string& name : names) {
     CATENA_ASSIGN_OR_RETURN(const TensorView source, checkpoint.tensors().Find(name));
-    plan.tensors.push_back(PlanTensor(source, format.dtype, name == logits.name));
+    const DType vector_type = IsQuantised(source.dtype) ? DType::kF32 : source.dtype;
+    plan.tensors.push_back(
+        PlanTensor(name, source, format.dtype, name == logits.name, vector_type));
   }
   return plan;
 }

@@ -30,6 +30,9 @@ inline constexpr QuantiseFormat kQuantiseFormats[] = {
 // Null where none has this name.
 const QuantiseFormat* FindQuantiseFormat(std::string_view name);
 
+// Says in a file's metadata which format it is of.
+void SetFormat(const QuantiseFormat& format, GgufMetadata* metadata);
+
 // The type of a matrix with rows of `cols` values. `gives_logits`: see above.
 DType TypeOfMatrix(DType format, bool gives_logits, int64_t cols);
 
@@ -37,14 +40,25 @@ struct PlannedTensor {
   GgufTensorInfo info;
   TensorView source;       // as many rows and columns
   bool fell_back = false;  // its rows are not whole blocks of what it should have
+  bool made = false;       // the source is the plan's own, of no file
+  // Where it is not 0, rows are to be stored as rotary pairs (TensorView::interleaved_head_dim).
+  int interleaved_head_dim = 0;
 };
+
+// `source` under the name that the new file gives it, in its type there: `vector_type`, where it is
+// no matrix.
+PlannedTensor PlanTensor(const std::string& name, const TensorView& source, DType format,
+                         bool gives_logits, DType vector_type);
 
 struct QuantisePlan {
   GgufMetadata metadata;
   std::vector<PlannedTensor> tensors;  // what is of no block first, then block by block
+  std::vector<std::string> warnings;   // a line each, for the user
 };
 
-// Of a model in GGUF. INVALID_ARGUMENT or DATA_LOSS that names the tensor that cannot be read.
+// Of a model in GGUF, whose metadata are copied, or of a Hugging Face folder, of which a GGUF file
+// says the same. INVALID_ARGUMENT that names what it cannot say; INVALID_ARGUMENT or DATA_LOSS that
+// names the tensor that cannot be read.
 absl::StatusOr<QuantisePlan> PlanQuantise(const Checkpoint& checkpoint,
                                           const QuantiseFormat& format);
 

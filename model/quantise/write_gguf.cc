@@ -16,6 +16,13 @@ constexpr int64_t kPieceValues = int64_t{1} << 16;
 constexpr int64_t kChunkValues = int64_t{1} << 22;
 constexpr int64_t kChunkBytes = kChunkValues;  // of tensors that are copied
 
+// StoredRow's other direction: the row of the source that becomes row `r`.
+int64_t SourceRow(const PlannedTensor& t, int64_t r) {
+  if (t.interleaved_head_dim == 0) return r;
+  const int64_t h = t.interleaved_head_dim, i = r % h;
+  return r - i + i / 2 + i % 2 * (h / 2);
+}
+
 bool AllFinite(const std::vector<float>& values, int64_t n) {
   return std::all_of(values.begin(), values.begin() + n, [](float v) { return std::isfinite(v); });
 }
@@ -64,7 +71,8 @@ absl::Status Writer::Write() {
       file_.Write({reinterpret_cast<const uint8_t*>(header.data()), header.size()}));
   for (const PlannedTensor& t : plan_.tensors) {
     if (t.source.bytes.empty()) continue;  // (0, cols) or (rows, 0)
-    CATENA_RETURN_IF_ERROR(t.source.dtype == t.info.dtype ? Copy(t) : Convert(t));
+    const bool same = t.source.dtype == t.info.dtype && t.interleaved_head_dim == 0;
+    CATENA_RETURN_IF_ERROR(same ? Copy(t) : Convert(t));
     CATENA_RETURN_IF_ERROR(Pad());
   }
   return absl::OkStatus();
@@ -106,7 +114,8 @@ absl::Status Writer::ConvertPieces(const PlannedTensor& t, int64_t per_row, int6
     values.resize(static_cast<size_t>(std::min(cols, kPieceValues)));
     for (int64_t piece = begin + first; piece < begin + last; ++piece) {
       const int64_t n = place(piece + 1) - place(piece);
-      WidenRow(t.source.dtype, t.source.bytes.data() + at(t.source.dtype, piece), n, values.data());
+      const int64_t from = SourceRow(t, piece / per_row) * per_row + piece % per_row;
+      WidenRow(t.source.dtype, t.source.bytes.data() + at(t.source.dtype, from), n, values.data());
       if (AllFinite(values, n)) {
         QuantiseRow(t.info.dtype, values.data(), n,
                     converted_.data() + at(t.info.dtype, piece) - base);
@@ -128,9 +137,11 @@ absl::Status Writer::ConvertPieces(const PlannedTensor& t, int64_t per_row, int6
 absl::Status Writer::Put(const PlannedTensor& t, absl::Span<const uint8_t> bytes, uint64_t begin,
                          uint64_t end) {
   CATENA_RETURN_IF_ERROR(file_.Write(bytes));
-  TensorView read = t.source;
-  read.bytes = read.bytes.subspan(begin, end - begin);
-  source_.Release(read);
+  if (!t.made) {
+    TensorView read = t.source;
+    read.bytes = read.bytes.subspan(begin, end - begin);
+    source_.Release(read);
+  }
   done_bytes_ += bytes.size();
   return progress_(static_cast<double>(done_bytes_) / static_cast<double>(total_bytes_));
 }

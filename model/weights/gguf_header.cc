@@ -78,6 +78,10 @@ void GgufMetadata::SetUint32(std::string_view key, uint32_t value) {
   Set(key, ScalarEntry(kUint32, value));
 }
 
+void GgufMetadata::SetInt32(std::string_view key, int32_t value) {
+  Set(key, ScalarEntry(kInt32, value));
+}
+
 void GgufMetadata::SetFloat32(std::string_view key, float value) {
   Set(key, ScalarEntry(kFloat32, value));
 }

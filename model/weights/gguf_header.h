@@ -25,6 +25,7 @@ class GgufMetadata {
   void Copy(const GgufFile::Entry& entry);
 
   void SetUint32(std::string_view key, uint32_t value);
+  void SetInt32(std::string_view key, int32_t value);
   void SetFloat32(std::string_view key, float value);
   void SetBool(std::string_view key, bool value);
   void SetString(std::string_view key, std::string_view value);

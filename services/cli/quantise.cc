@@ -136,6 +136,7 @@ absl::Status RunQuantise(const QuantiseOptions& o) {
   CATENA_RETURN_IF_ERROR(CheckTensors(*checkpoint));
   CATENA_ASSIGN_OR_RETURN(const QuantisePlan plan,
                           PlanQuantise(*checkpoint, *FindQuantiseFormat(o.format)));
+  for (const std::string& warning : plan.warnings) PrintWarning(warning);
   CATENA_ASSIGN_OR_RETURN(const auto file, NewFile::Create(o.out, o.force));
   WarnOfRounding(o, plan);
   {
@@ -158,7 +159,8 @@ absl::Status RunQuantise(const QuantiseOptions& o) {
 
 Action DeclareQuantise(App& app) {
   auto o = std::make_shared<QuantiseOptions>();
-  app.AddOption("model", &o->model, "GGUF file; of several parts the first").Required();
+  app.AddOption("model", &o->model, "GGUF file (of several parts the first) or Hugging Face folder")
+      .Required();
   app.AddOption("out", &o->out, "The GGUF file to write").Required();
   app.AddOption("--format", &o->format, "Of matrices: " + QuantiseFormatNames())
       .Required()

@@ -33,6 +33,7 @@ std::string FileOf(const GgufMetadata& metadata, const std::vector<GgufTensorInf
 TEST(GgufHeader, WhatIsSetIsReadBack) {
   GgufMetadata m;
   m.SetUint32("u32", 0xffffffff);
+  m.SetInt32("i32", -7);
   m.SetFloat32("f32", -0.1f);
   m.SetBool("yes", true);
   m.SetBool("no", false);
@@ -45,6 +46,7 @@ TEST(GgufHeader, WhatIsSetIsReadBack) {
   const std::string bytes = FileOf(m);
   const auto file = Parse(bytes);
   EXPECT_EQ(**file->GetInt("u32"), 0xffffffff);
+  EXPECT_EQ(**file->GetInt("i32"), -7);
   EXPECT_EQ(**file->GetDouble("f32"), double{-0.1f});
   EXPECT_EQ(**file->GetBool("yes"), true);
   EXPECT_EQ(**file->GetBool("no"), false);
