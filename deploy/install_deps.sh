@@ -15,6 +15,7 @@ build  libhwy-dev         SIMD with run-time dispatch
 build  libfmt-dev         messages
 build  nlohmann-json3-dev JSON
 build  libicu-dev         Unicode classes and normalisation of the tokenizer
+build  libpcre2-dev       regular expressions of tokenizers
 build  libcli11-dev       command line
 build  libgrpc++-dev      gRPC, between the processes and for clients
 build  libprotobuf-dev    messages

@@ -9,13 +9,8 @@
 namespace catena {
 namespace {
 
-struct PatternText {
-  std::string_view regex;
-  SplitPattern pattern;
-};
-
 // GPT-2's is also written with its contractions grouped.
-constexpr PatternText kPatterns[] = {
+constexpr KnownSplitPattern kPatterns[] = {
     {R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
      SplitPattern::kGpt2},
     {R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
@@ -218,8 +213,10 @@ size_t ScanGpt4o(std::string_view text, size_t at) {
 
 }  // namespace
 
+absl::Span<const KnownSplitPattern> KnownSplitPatterns() { return kPatterns; }
+
 std::optional<SplitPattern> FindSplitPattern(std::string_view regex) {
-  for (const PatternText& p : kPatterns) {
+  for (const KnownSplitPattern& p : kPatterns) {
     if (p.regex == regex) return p.pattern;
   }
   return std::nullopt;
