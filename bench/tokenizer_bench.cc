@@ -37,7 +37,7 @@ void BenchEncode(benchmark::State& state, const Tokenizer& tokenizer, const std:
 }
 
 void BenchDecode(benchmark::State& state, const Tokenizer& tokenizer, const std::string& text) {
-  const std::vector<int32_t> ids = tokenizer.Encode(text);
+  const std::vector<int32_t> ids = *tokenizer.Encode(text);
   for (auto _ : state) benchmark::DoNotOptimize(tokenizer.Decode(ids, true));
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * text.size()));
 }

@@ -58,9 +58,11 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromCheckpoint(
 
 struct Tokenizer::EncodeState {
   std::string_view mark;
+  PreTokenizer::Workspace pre_tokenizer;
   bool first = true;  // nothing of the text has been encoded yet
-  Bpe::Workspace workspace;
-  std::vector<int32_t> ids;
+  Bpe::Workspace bpe = {};
+  std::vector<int32_t> ids = {};
+  absl::Status status = {};  // nothing more is encoded once it is an error
 };
 
 Tokenizer::Tokenizer(TokenizerParts parts)
@@ -77,13 +79,14 @@ Tokenizer::Tokenizer(TokenizerParts parts)
       add_bos_(parts.add_bos),
       end_ids_(std::move(parts.end_ids)) {}
 
-std::vector<int32_t> Tokenizer::Encode(std::string_view bytes, const EncodeOptions& options) const {
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view bytes,
+                                                       const EncodeOptions& options) const {
   std::string replaced;
   if (!IsValidUtf8(bytes)) {
     AppendValidUtf8(bytes, &replaced);
     bytes = replaced;
   }
-  EncodeState state{.mark = options.mark, .workspace = {}, .ids = {}};
+  EncodeState state{.mark = options.mark, .pre_tokenizer = PreTokenizer::Workspace(bytes.size())};
   raw_added_.Split(bytes, state.mark, [&](std::string_view segment, const AddedToken* token) {
     if (token != nullptr) {
       state.ids.push_back(token->id);
@@ -92,6 +95,7 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view bytes, const EncodeOptio
     }
     state.first = false;
   });
+  CATENA_RETURN_IF_ERROR(state.status);
   return std::move(state.ids);
 }
 
@@ -105,23 +109,27 @@ void Tokenizer::EncodeSegment(std::string_view segment, EncodeState* state) cons
     normalized = normalizer_.Apply(segment);
     segment = normalized;
   }
-  const auto encode_piece = [&](std::string_view piece) {
-    bpe_.Encode(piece, &state->workspace, &state->ids);
-  };
   normalized_added_.Split(segment, state->mark,
                           [&](std::string_view part, const AddedToken* token) {
                             if (token != nullptr) {
                               state->ids.push_back(token->id);
                             } else {
-                              std::string whole;
-                              if (!state->mark.empty()) {
-                                whole = ReplaceAll(part, state->mark, "");
-                                part = whole;
-                              }
-                              pre_tokenizer_.Split(part, state->first, encode_piece);
+                              EncodePart(part, state);
                             }
                             state->first = false;
                           });
+}
+
+void Tokenizer::EncodePart(std::string_view part, EncodeState* state) const {
+  if (!state->status.ok()) return;
+  std::string whole;
+  if (!state->mark.empty()) {
+    whole = ReplaceAll(part, state->mark, "");
+    part = whole;
+  }
+  state->status = pre_tokenizer_.Split(
+      part, state->first, &state->pre_tokenizer,
+      [&](std::string_view piece) { bpe_.Encode(piece, &state->bpe, &state->ids); });
 }
 
 std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special) const {

@@ -67,8 +67,11 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   // Any bytes; what is not UTF-8 counts as U+FFFD (utf8.h). Adds no BOS or EOS. Time is linear in
-  // the size but for runs that no merge boundary cuts: O(n log n). REQUIRES: < 2^31 bytes.
-  std::vector<int32_t> Encode(std::string_view bytes, const EncodeOptions& options = {}) const;
+  // the size but for runs that no merge boundary cuts: O(n log n), and for regular expressions,
+  // which are bounded (regex.h): INVALID_ARGUMENT where a text passes the bounds. REQUIRES: < 2^31
+  // bytes.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view bytes,
+                                              const EncodeOptions& options = {}) const;
 
   // A text that strangers wrote, in which "<|end|>" is to stay text and not to end a turn: with
   // `mark`, which is not in it, in all that would become special tokens. Added tokens that are not
@@ -107,6 +110,7 @@ class Tokenizer {
  private:
   struct EncodeState;
   void EncodeSegment(std::string_view segment, EncodeState* state) const;
+  void EncodePart(std::string_view part, EncodeState* state) const;
 
   Vocabulary vocabulary_;
   Bpe bpe_;

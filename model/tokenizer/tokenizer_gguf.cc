@@ -242,7 +242,7 @@ absl::Status FillByteLevel(const GgufVocabulary& v, std::string_view source,
   }
   CATENA_ASSIGN_OR_RETURN(parts->merges, ReadMerges(v, parts->vocabulary, source));
   std::vector<PreTokenizerStage> stages;
-  if (pre->digits_alone) stages.push_back(DigitsStage{.individual = true});
+  if (pre->digits_alone) stages.push_back(SplitStage{kNumber});
   if (v.add_space_prefix.value_or(false)) stages.push_back(PrefixSpaceStage{});
   stages.push_back(SplitStage{pre->pattern});
   parts->pre_tokenizer = PreTokenizer(std::move(stages));

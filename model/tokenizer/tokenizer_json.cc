@@ -11,6 +11,8 @@
 #include "model/generation_config.h"
 #include "model/json.h"
 #include "model/tokenizer/end_tokens.h"
+#include "model/tokenizer/json_component.h"
+#include "model/tokenizer/pre_tokenizer_json.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/utf8.h"
 
@@ -19,79 +21,18 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxSteps = 16;             // of a sequence of normalizers, decoders …
 constexpr size_t kMaxStepText = 64;          // bytes of what a step inserts
 constexpr size_t kMaxNormalizerGrowth = 64;  // times that all replacements may lengthen a text
 constexpr size_t kMaxDecoderGrowth = 4;
 
-// Where in which file: `at` is a path of keys, for messages.
-struct Place {
-  std::string_view source;
-  std::string at;
-
-  Place operator/(std::string_view key) const { return {source, fmt::format("{}.{}", at, key)}; }
-  absl::Status Damaged(std::string_view what) const {
-    return absl::DataLossError(fmt::format("{}: {} {}", source, at, what));
-  }
-  absl::Status Unsupported(std::string_view what) const {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: {} {} is not supported; use a model whose tokenizer is a byte-pair "
-                    "encoding like Llama's, Phi-3's or GPT-2's",
-                    source, at, what));
-  }
-};
-
-// The member `key`, or null where absent. REQUIRES: `object` is an object.
-const json& Member(const json& object, const char* key) {
-  static const json null;
-  const auto it = object.find(key);
-  return it == object.end() ? null : *it;
-}
-
-absl::StatusOr<std::string> RequiredString(const json& object, const char* key, const Place& p) {
-  const json& v = Member(object, key);
-  if (!v.is_string()) return (p / key).Damaged("must be a string");
-  return v.get<std::string>();
-}
-
-absl::StatusOr<bool> BoolOr(const json& object, const char* key, bool otherwise, const Place& p) {
-  CATENA_ASSIGN_OR_RETURN(const auto v, GetBool(object, key, p.source));
-  return v.value_or(otherwise);
-}
-
-// A component by its "type", with the sequences of them (under `list_key`) laid flat.
-struct Component {
-  const json* object;
-  std::string type;
-  Place place;
-};
-
-absl::Status Flatten(const json& v, const char* list_key, const Place& p,
-                     std::vector<Component>* out) {
-  if (v.is_null()) return absl::OkStatus();
-  if (!v.is_object()) return p.Damaged("must be an object");
-  CATENA_ASSIGN_OR_RETURN(std::string type, RequiredString(v, "type", p));
-  if (type != "Sequence") {
-    if (out->size() == kMaxSteps) return p.Unsupported(fmt::format("of over {} steps", kMaxSteps));
-    out->push_back({&v, std::move(type), p});
-    return absl::OkStatus();
-  }
-  const json& list = Member(v, list_key);
-  if (!list.is_array()) return (p / list_key).Damaged("must be a list");
-  for (const json& item : list) {
-    CATENA_RETURN_IF_ERROR(Flatten(item, list_key, p / list_key, out));
-  }
-  return absl::OkStatus();
-}
-
 // {"pattern": {"String": P}, "content": C}; `growth` is multiplied by what it can lengthen.
-absl::StatusOr<ReplaceStep> ReadReplace(const Component& c, size_t max_growth, size_t* growth) {
-  const json& pattern = Member(*c.object, "pattern");
+absl::StatusOr<ReplaceStep> ReadReplace(const JsonComponent& c, size_t max_growth, size_t* growth) {
+  const json& pattern = JsonMember(*c.object, "pattern");
   if (!pattern.is_object()) return c.place.Damaged("Replace needs a pattern");
-  if (!Member(pattern, "String").is_string()) {
+  if (!JsonMember(pattern, "String").is_string()) {
     return c.place.Unsupported(fmt::format("Replace of {}", pattern.dump().substr(0, 100)));
   }
-  ReplaceStep step{.pattern = Member(pattern, "String").get<std::string>(), .content = {}};
+  ReplaceStep step{.pattern = JsonMember(pattern, "String").get<std::string>(), .content = {}};
   CATENA_ASSIGN_OR_RETURN(step.content, RequiredString(*c.object, "content", c.place));
   if (step.pattern.empty()) return c.place.Unsupported("Replace of an empty text");
   if (step.content.size() > kMaxStepText) return c.place.Unsupported("Replace by a long text");
@@ -101,12 +42,12 @@ absl::StatusOr<ReplaceStep> ReadReplace(const Component& c, size_t max_growth, s
   return step;
 }
 
-absl::StatusOr<Normalizer> ReadNormalizer(const json& v, const Place& p) {
-  std::vector<Component> components;
-  CATENA_RETURN_IF_ERROR(Flatten(v, "normalizers", p, &components));
+absl::StatusOr<Normalizer> ReadNormalizer(const json& v, const JsonPlace& p) {
+  std::vector<JsonComponent> components;
+  CATENA_RETURN_IF_ERROR(FlattenComponents(v, "normalizers", p, &components));
   std::vector<NormalizerStep> steps;
   size_t growth = 1;
-  for (const Component& c : components) {
+  for (const JsonComponent& c : components) {
     if (c.type == "Prepend") {
       CATENA_ASSIGN_OR_RETURN(std::string text, RequiredString(*c.object, "prepend", c.place));
       if (text.size() > kMaxStepText) return c.place.Unsupported("Prepend of a long text");
@@ -123,81 +64,7 @@ absl::StatusOr<Normalizer> ReadNormalizer(const json& v, const Place& p) {
   return Normalizer(std::move(steps));
 }
 
-absl::StatusOr<MetaspaceStage> ReadMetaspace(const Component& c) {
-  MetaspaceStage m;
-  CATENA_ASSIGN_OR_RETURN(m.replacement, RequiredString(*c.object, "replacement", c.place));
-  if (m.replacement.empty() || ReadCodePoint(m.replacement, 0).size != m.replacement.size()) {
-    return c.place.Damaged("replacement must be one character");
-  }
-  CATENA_ASSIGN_OR_RETURN(m.split, BoolOr(*c.object, "split", true, c.place));
-  CATENA_ASSIGN_OR_RETURN(const auto scheme,
-                          GetString(*c.object, "prepend_scheme", c.place.source));
-  CATENA_ASSIGN_OR_RETURN(const bool prefix, BoolOr(*c.object, "add_prefix_space", true, c.place));
-  using Prefix = MetaspaceStage::Prefix;
-  if (scheme == "always" || (!scheme && prefix)) {
-    m.prefix = Prefix::kAlways;
-  } else if (scheme == "first") {
-    m.prefix = Prefix::kFirst;
-  } else if (scheme == "never" || !scheme) {
-    m.prefix = Prefix::kNever;
-  } else {
-    return c.place.Unsupported(fmt::format("prepend_scheme \"{}\"", scheme->substr(0, 40)));
-  }
-  return m;
-}
-
-absl::StatusOr<SplitStage> ReadSplit(const Component& c) {
-  const json& pattern = Member(*c.object, "pattern");
-  if (!pattern.is_object()) return c.place.Damaged("Split needs a pattern");
-  CATENA_ASSIGN_OR_RETURN(const auto behavior, GetString(*c.object, "behavior", c.place.source));
-  CATENA_ASSIGN_OR_RETURN(const bool invert, BoolOr(*c.object, "invert", false, c.place));
-  const json& regex = Member(pattern, "Regex");
-  // A pattern that matches everywhere gives the same words isolated as inverted and removed.
-  const bool words = (behavior == "Isolated" && !invert) || (behavior == "Removed" && invert);
-  if (regex.is_string() && words) {
-    if (auto known = FindSplitPattern(regex.get<std::string>())) return SplitStage{*known};
-  }
-  return c.place.Unsupported(fmt::format("Split ({}) at {}", behavior.value_or("no behavior"),
-                                         pattern.dump(-1, ' ', true).substr(0, 300)));
-}
-
-struct PreTokenizerParts {
-  PreTokenizer pre_tokenizer;
-  bool byte_level = false;
-};
-
-absl::StatusOr<PreTokenizerParts> ReadPreTokenizer(const json& v, const Place& p) {
-  std::vector<Component> components;
-  CATENA_RETURN_IF_ERROR(Flatten(v, "pretokenizers", p, &components));
-  std::vector<PreTokenizerStage> stages;
-  bool byte_level = false;
-  for (const Component& c : components) {
-    if (byte_level) return c.place.Unsupported(fmt::format("{} behind ByteLevel", c.type));
-    if (c.type == "Digits") {
-      CATENA_ASSIGN_OR_RETURN(const bool individual,
-                              BoolOr(*c.object, "individual_digits", false, c.place));
-      stages.push_back(DigitsStage{individual});
-    } else if (c.type == "Split") {
-      CATENA_ASSIGN_OR_RETURN(const SplitStage split, ReadSplit(c));
-      stages.push_back(split);
-    } else if (c.type == "Metaspace") {
-      CATENA_ASSIGN_OR_RETURN(MetaspaceStage metaspace, ReadMetaspace(c));
-      stages.push_back(std::move(metaspace));
-    } else if (c.type == "ByteLevel") {
-      byte_level = true;
-      CATENA_ASSIGN_OR_RETURN(const bool prefix,
-                              BoolOr(*c.object, "add_prefix_space", true, c.place));
-      CATENA_ASSIGN_OR_RETURN(const bool regex, BoolOr(*c.object, "use_regex", true, c.place));
-      if (prefix) stages.push_back(PrefixSpaceStage{});
-      if (regex) stages.push_back(SplitStage{SplitPattern::kGpt2});
-    } else {
-      return c.place.Unsupported(c.type);
-    }
-  }
-  return PreTokenizerParts{PreTokenizer(std::move(stages)), byte_level};
-}
-
-absl::Status ReadStrip(const Component& c, DecoderOptions* out) {
+absl::Status ReadStrip(const JsonComponent& c, DecoderOptions* out) {
   CATENA_ASSIGN_OR_RETURN(out->strip, RequiredString(*c.object, "content", c.place));
   CATENA_ASSIGN_OR_RETURN(const auto start, GetInt(*c.object, "start", c.place.source));
   CATENA_ASSIGN_OR_RETURN(const auto stop, GetInt(*c.object, "stop", c.place.source));
@@ -212,14 +79,14 @@ absl::Status ReadStrip(const Component& c, DecoderOptions* out) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<DecoderOptions> ReadDecoder(const json& v, const Place& p) {
-  std::vector<Component> components;
-  CATENA_RETURN_IF_ERROR(Flatten(v, "decoders", p, &components));
+absl::StatusOr<DecoderOptions> ReadDecoder(const json& v, const JsonPlace& p) {
+  std::vector<JsonComponent> components;
+  CATENA_RETURN_IF_ERROR(FlattenComponents(v, "decoders", p, &components));
   if (components.empty()) return p.Unsupported("\"null\"");
   DecoderOptions out;
   bool fused = false;
   size_t growth = 1;
-  for (const Component& c : components) {
+  for (const JsonComponent& c : components) {
     const bool before_joining = !fused && !out.byte_fallback && !out.byte_level;
     if (c.type == "Replace" && before_joining) {
       CATENA_ASSIGN_OR_RETURN(auto step, ReadReplace(c, kMaxDecoderGrowth, &growth));
@@ -239,7 +106,7 @@ absl::StatusOr<DecoderOptions> ReadDecoder(const json& v, const Place& p) {
   return out;
 }
 
-absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(const json& v, const Place& p) {
+absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(const json& v, const JsonPlace& p) {
   std::vector<AddedToken> out;
   if (v.is_null()) return out;
   if (!v.is_array()) return p.Damaged("must be a list");
@@ -324,7 +191,7 @@ void ApplyConfig(const TokenizerConfig& config, TokenizerParts* parts) {
 }
 
 absl::StatusOr<Vocabulary> ReadVocabulary(const json& vocab, const std::vector<AddedToken>& added,
-                                          const Place& p) {
+                                          const JsonPlace& p) {
   if (!vocab.is_object()) return p.Damaged("must be an object");
   std::vector<VocabularyEntry> entries;
   entries.reserve(vocab.size() + added.size());
@@ -348,7 +215,7 @@ absl::StatusOr<Vocabulary> ReadVocabulary(const json& vocab, const std::vector<A
 
 // A merge is "left right", or ["left", "right"] where tokens may hold spaces.
 absl::StatusOr<std::vector<BpeMerge>> ReadMerges(const json& merges, const Vocabulary& vocabulary,
-                                                 const Place& p) {
+                                                 const JsonPlace& p) {
   if (!merges.is_array()) return p.Damaged("must be a list");
   std::vector<BpeMerge> out;
   out.reserve(merges.size());
@@ -382,7 +249,7 @@ absl::StatusOr<std::vector<BpeMerge>> ReadMerges(const json& merges, const Vocab
   return out;
 }
 
-absl::Status ReadModel(const json& model, const Place& p, const TokenizerConfig& config,
+absl::Status ReadModel(const json& model, const JsonPlace& p, const TokenizerConfig& config,
                        TokenizerParts* parts) {
   if (!model.is_object()) return p.Damaged("must be an object");
   CATENA_ASSIGN_OR_RETURN(const auto type, GetString(model, "type", p.source));
@@ -400,31 +267,31 @@ absl::Status ReadModel(const json& model, const Place& p, const TokenizerConfig&
   if (bpe.byte_level && bpe.byte_fallback) {
     return (p / "byte_fallback").Unsupported("together with ByteLevel");
   }
-  AddNamed(config.added, Member(model, "vocab"), &parts->added);
+  AddNamed(config.added, JsonMember(model, "vocab"), &parts->added);
   CATENA_ASSIGN_OR_RETURN(parts->vocabulary,
-                          ReadVocabulary(Member(model, "vocab"), parts->added, p / "vocab"));
+                          ReadVocabulary(JsonMember(model, "vocab"), parts->added, p / "vocab"));
   CATENA_ASSIGN_OR_RETURN(const auto unk, GetString(model, "unk_token", p.source));
   if (unk) {
     bpe.unk_id = parts->vocabulary.Find(*unk);
     if (bpe.unk_id < 0) return (p / "unk_token").Damaged("is not in the vocabulary");
   }
   CATENA_ASSIGN_OR_RETURN(parts->merges,
-                          ReadMerges(Member(model, "merges"), parts->vocabulary, p / "merges"));
+                          ReadMerges(JsonMember(model, "merges"), parts->vocabulary, p / "merges"));
   return absl::OkStatus();
 }
 
 // A BOS is what a TemplateProcessing puts in front of a single text.
-absl::Status ReadPostProcessor(const json& v, const Place& p, TokenizerParts* parts) {
-  std::vector<Component> components;
-  CATENA_RETURN_IF_ERROR(Flatten(v, "processors", p, &components));
-  for (const Component& c : components) {
+absl::Status ReadPostProcessor(const json& v, const JsonPlace& p, TokenizerParts* parts) {
+  std::vector<JsonComponent> components;
+  CATENA_RETURN_IF_ERROR(FlattenComponents(v, "processors", p, &components));
+  for (const JsonComponent& c : components) {
     if (c.type == "ByteLevel") continue;  // changes offsets alone
     if (c.type != "TemplateProcessing") return c.place.Unsupported(c.type);
-    const json& single = Member(*c.object, "single");
+    const json& single = JsonMember(*c.object, "single");
     if (!single.is_array() || single.empty() || !single[0].is_object()) {
       return c.place.Damaged("TemplateProcessing needs a list \"single\"");
     }
-    const json& special = Member(single[0], "SpecialToken");
+    const json& special = JsonMember(single[0], "SpecialToken");
     if (!special.is_object()) continue;
     CATENA_ASSIGN_OR_RETURN(const std::string name, RequiredString(special, "id", c.place));
     parts->bos_id = parts->vocabulary.FindAny(name);
@@ -442,20 +309,21 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromTokenizerJson(
   if (!root.is_object()) {
     return absl::DataLossError(fmt::format("{}: not a tokenizer.json object", source));
   }
-  const auto place = [&](const char* key) { return Place{source, key}; };
+  const auto place = [&](const char* key) { return JsonPlace{source, key}; };
   TokenizerParts parts;
   CATENA_ASSIGN_OR_RETURN(parts.normalizer,
-                          ReadNormalizer(Member(root, "normalizer"), place("normalizer")));
-  CATENA_ASSIGN_OR_RETURN(PreTokenizerParts pre,
-                          ReadPreTokenizer(Member(root, "pre_tokenizer"), place("pre_tokenizer")));
+                          ReadNormalizer(JsonMember(root, "normalizer"), place("normalizer")));
+  CATENA_ASSIGN_OR_RETURN(PreTokenizerParts pre, ReadPreTokenizer(JsonMember(root, "pre_tokenizer"),
+                                                                  place("pre_tokenizer")));
   parts.pre_tokenizer = std::move(pre.pre_tokenizer);
   parts.bpe.byte_level = pre.byte_level;
-  CATENA_ASSIGN_OR_RETURN(parts.decoder, ReadDecoder(Member(root, "decoder"), place("decoder")));
+  CATENA_ASSIGN_OR_RETURN(parts.decoder,
+                          ReadDecoder(JsonMember(root, "decoder"), place("decoder")));
   CATENA_ASSIGN_OR_RETURN(parts.added,
-                          ReadAddedTokens(Member(root, "added_tokens"), place("added_tokens")));
-  CATENA_RETURN_IF_ERROR(ReadModel(Member(root, "model"), place("model"), config, &parts));
+                          ReadAddedTokens(JsonMember(root, "added_tokens"), place("added_tokens")));
+  CATENA_RETURN_IF_ERROR(ReadModel(JsonMember(root, "model"), place("model"), config, &parts));
   CATENA_RETURN_IF_ERROR(
-      ReadPostProcessor(Member(root, "post_processor"), place("post_processor"), &parts));
+      ReadPostProcessor(JsonMember(root, "post_processor"), place("post_processor"), &parts));
   FindEnds(&parts);
   ApplyConfig(config, &parts);
   return std::make_shared<const Tokenizer>(std::move(parts));

@@ -23,6 +23,8 @@ uint8_t Classify(UChar32 c) {
   const uint32_t either = U_GC_LM_MASK | U_GC_LO_MASK | U_GC_M_MASK;
   if (category & (U_GC_LU_MASK | U_GC_LT_MASK | either)) bits |= kUpper;
   if (category & (U_GC_LL_MASK | either)) bits |= kLower;
+  const bool ascii_sign = c < 0x80 && (category & U_GC_S_MASK);
+  if ((category & U_GC_P_MASK) || ascii_sign) bits |= kPunctuation;
   return bits;
 }
 

@@ -16,6 +16,7 @@ enum CharClass : uint8_t {
   kWord = 16,    // \w: letters, marks, decimal digits, connector punctuation, join controls
   kUpper = 32,   // \p{Lu} \p{Lt} \p{Lm} \p{Lo} \p{M}: what may stand in the capitals of a word
   kLower = 64,   // \p{Ll} \p{Lm} \p{Lo} \p{M}
+  kPunctuation = 128,  // \p{P} and ASCII's signs: $ + < = > ^ ` | ~
 };
 
 class CharClasses {

@@ -12,8 +12,9 @@ bool IsUsualRole(std::string_view role) {
 
 }  // namespace
 
-std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text) {
-  std::vector<int32_t> ids = tokenizer.Encode(text);
+absl::StatusOr<std::vector<int32_t>> EncodePrompt(const Tokenizer& tokenizer,
+                                                  std::string_view text) {
+  CATENA_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text));
   const int32_t bos = tokenizer.bos_id();
   if (tokenizer.add_bos() && bos >= 0 && (ids.empty() || ids[0] != bos)) {
     ids.insert(ids.begin(), bos);
@@ -31,8 +32,9 @@ absl::StatusOr<EncodedChat> EncodeChat(const Tokenizer& tokenizer, const ChatTem
     m.content = tokenizer.BreakSpecial(m.content, mark);
   }
   CATENA_ASSIGN_OR_RETURN(const std::string rendered, chat.Render(prompt));
-  return EncodedChat{.rendered = ReplaceAll(rendered, mark, ""),
-                     .ids = tokenizer.Encode(rendered, {.mark = mark})};
+  EncodedChat out{.rendered = ReplaceAll(rendered, mark, ""), .ids = {}};
+  CATENA_ASSIGN_OR_RETURN(out.ids, tokenizer.Encode(rendered, {.mark = mark}));
+  return out;
 }
 
 absl::Status CheckPrompt(absl::Span<const int32_t> ids, int64_t vocab_size,

@@ -15,8 +15,9 @@
 
 namespace catena {
 
-// With its BOS where the model wants one.
-std::vector<int32_t> EncodePrompt(const Tokenizer& tokenizer, std::string_view text);
+// With its BOS where the model wants one. INVALID_ARGUMENT where the tokenizer refuses the text.
+absl::StatusOr<std::vector<int32_t>> EncodePrompt(const Tokenizer& tokenizer,
+                                                  std::string_view text);
 
 // A conversation as the model's template writes it. Special tokens are the template's alone: what
 // the messages have of them stays text.
@@ -24,7 +25,7 @@ struct EncodedChat {
   std::string rendered;
   std::vector<int32_t> ids;
 };
-// INVALID_ARGUMENT where the template refuses the messages.
+// INVALID_ARGUMENT where the template or the tokenizer refuses the messages.
 absl::StatusOr<EncodedChat> EncodeChat(const Tokenizer& tokenizer, const ChatTemplate& chat,
                                        ChatPrompt prompt);
 

@@ -73,7 +73,9 @@ absl::StatusOr<TimedIds> Recomputing(std::vector<int32_t> text, int tokens, Engi
 absl::Status RunKvCache(const KvCacheOptions& o) {
   CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel(o.model));
   std::vector<int32_t> prompt = {0};
-  if (model.tokenizer != nullptr) prompt = EncodePrompt(*model.tokenizer, o.prompt);
+  if (model.tokenizer != nullptr) {
+    CATENA_ASSIGN_OR_RETURN(prompt, EncodePrompt(*model.tokenizer, o.prompt));
+  }
   SamplingParams params;
   params.max_tokens = o.tokens;
   params.ignore_eos = true;

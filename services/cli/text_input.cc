@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<int32_t>> TextInput::Read(const Model& model) const {
     out = std::move(*given);
   } else {
     CATENA_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, model.NeedTokenizer());
-    out = EncodePrompt(*tokenizer, std::get<std::string>(prompt));
+    CATENA_ASSIGN_OR_RETURN(out, EncodePrompt(*tokenizer, std::get<std::string>(prompt)));
   }
   CATENA_RETURN_IF_ERROR(
       CheckPrompt(out, model.config().vocab_size, model.config().context_length));

@@ -58,7 +58,8 @@ absl::StatusOr<ordered_json> Render(const json& line, const ModelOptions& option
   }
   CATENA_ASSIGN_OR_RETURN(const ChatEnd end, ReadEnd(line, where));
   CATENA_ASSIGN_OR_RETURN(const std::string text, chat.Render(messages, end));
-  return ordered_json{{"rendered", text}, {"ids", model.tokenizer->Encode(text)}};
+  CATENA_ASSIGN_OR_RETURN(const auto ids, model.tokenizer->Encode(text));
+  return ordered_json{{"rendered", text}, {"ids", ids}};
 }
 
 absl::StatusOr<ordered_json> Answer(const json& line, const ModelOptions& options,
@@ -72,13 +73,13 @@ absl::StatusOr<ordered_json> Answer(const json& line, const ModelOptions& option
                         {"text_skip_special", tokenizer.Decode(ids, true)}};
   }
   CATENA_ASSIGN_OR_RETURN(const auto text, GetString(line, "text", where));
-  if (text) return ordered_json{{"ids", tokenizer.Encode(*text)}};
   CATENA_ASSIGN_OR_RETURN(const auto base64, GetString(line, "bytes_b64", where));
-  std::string bytes;
-  if (!base64 || !absl::Base64Unescape(*base64, &bytes)) {
+  std::string bytes = text.value_or("");
+  if (!text && (!base64 || !absl::Base64Unescape(*base64, &bytes))) {
     return absl::InvalidArgumentError("give \"text\", \"bytes_b64\", \"ids\" or \"messages\"");
   }
-  return ordered_json{{"ids", tokenizer.Encode(bytes)}};
+  CATENA_ASSIGN_OR_RETURN(const auto ids, tokenizer.Encode(bytes));
+  return ordered_json{{"ids", ids}};
 }
 
 absl::Status RunTokenize(const ModelOptions& options) {

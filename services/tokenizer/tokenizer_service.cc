@@ -105,8 +105,9 @@ absl::StatusOr<v1::EncodeResponse> TokenizerServiceImpl::EncodeNow(
     response.set_rendered(std::move(encoded.rendered));
     ids = std::move(encoded.ids);
   } else {
-    ids = request.add_special_tokens() ? EncodePrompt(*options_.tokenizer, request.text())
-                                       : options_.tokenizer->Encode(request.text());
+    CATENA_ASSIGN_OR_RETURN(ids, request.add_special_tokens()
+                                     ? EncodePrompt(*options_.tokenizer, request.text())
+                                     : options_.tokenizer->Encode(request.text()));
   }
   response.mutable_ids()->Assign(ids.begin(), ids.end());
   return response;

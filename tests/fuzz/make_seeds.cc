@@ -115,5 +115,8 @@ int main(int argc, char** argv) {
   write("tokenizer_gguf_fuzz", "llama", "0\n1a\n1b\n1ab\n3<x>\n" + text);
   write("tokenizer_gguf_fuzz", "gpt2", "1\n1a\n1b\n1ab\n3<x>\n\na b" + text);
   write("utf8_fuzz", "text", text);
+  write("regex_fuzz", "words",
+        R"((?i:'s)|[^\r\n\p{L}]?\p{L}+|\s+(?!\S)|[[:punct:]&&[^a]]++)" + text);
+  write("regex_fuzz", "costly", "(a+)+$" + std::string(1, '\0') + std::string(40, 'a') + "b");
   return 0;
 }

@@ -27,13 +27,14 @@ inline void CheckTokenizer(const Tokenizer& tokenizer, std::string_view text) {
   const std::string broken = mark.ok() ? tokenizer.BreakSpecial(text, *mark) : "";
   for (const bool special : {true, false}) {
     if (!special && !mark.ok()) continue;
-    const std::vector<int32_t> ids =
+    const absl::StatusOr<std::vector<int32_t>> ids =
         special ? tokenizer.Encode(text) : tokenizer.Encode(broken, {.mark = *mark});
-    for (const int32_t id : ids) {
+    if (!ids.ok()) continue;  // a regular expression takes too long
+    for (const int32_t id : *ids) {
       CATENA_CHECK(id >= 0 && id < tokenizer.vocab_size());
       CATENA_CHECK(IsValidUtf8(tokenizer.Piece(id)));
     }
-    CheckStream(tokenizer, ids, special);
+    CheckStream(tokenizer, *ids, special);
   }
   std::vector<int32_t> any;  // ids that no text gives, and no tokens
   for (const char c : text) any.push_back(static_cast<int32_t>(c));

@@ -33,7 +33,7 @@ TEST(ChatTemplate, Phi3RendersAndEncodesEveryCaseAsTheReference) {
         c["add_generation_prompt"].get<bool>() ? ChatEnd::kGenerationPrompt : ChatEnd::kClosed);
     ASSERT_TRUE(rendered.ok()) << rendered.status();
     EXPECT_EQ(*rendered, c["rendered"]);
-    EXPECT_EQ(tokenizer->Encode(*rendered), c["ids"].get<std::vector<int32_t>>()) << *rendered;
+    EXPECT_EQ(*tokenizer->Encode(*rendered), c["ids"].get<std::vector<int32_t>>()) << *rendered;
   }
 }
 

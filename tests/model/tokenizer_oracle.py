@@ -24,6 +24,8 @@ import unicodedata
 
 import tokenizers
 
+from make_split_cases import REGEXES
+
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + TAIL
@@ -110,7 +112,7 @@ def pair_vocabularies():
     vocab = {t: i for i, t in enumerate(alphabet + [a + b for a, b in pairs])}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
                   "use_regex": True}
-    for name, regex in PATTERNS.items():
+    for name, regex in {**PATTERNS, **REGEXES}.items():
         yield "pairs " + name, {
             "version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None,
             "pre_tokenizer": split_by(regex), "decoder": byte_level,

@@ -24,7 +24,7 @@ TEST_F(Phi3Tokenizer, EncodesAndDecodesEveryCaseAsTheReference) {
   const auto cases = ReadCases("phi3/phi3_mini_encode.jsonl");
   ASSERT_GE(cases.size(), 138u);
   for (const auto& c : cases) {
-    const Ids ids = tokenizer_->Encode(c["text"].get<std::string>());
+    const Ids ids = *tokenizer_->Encode(c["text"].get<std::string>());
     EXPECT_EQ(ids, c["ids"].get<Ids>()) << c["text"];
     EXPECT_EQ(tokenizer_->Decode(ids, false), c["decoded"]) << c["text"];
     EXPECT_EQ(tokenizer_->Decode(ids, true), c["decoded_skip_special"]) << c["text"];
@@ -35,7 +35,7 @@ TEST_F(Phi3Tokenizer, ReplacesInvalidUtf8BeforeItEncodes) {
   const auto cases = ReadCases("phi3/phi3_mini_invalid_utf8.jsonl");
   ASSERT_GE(cases.size(), 9u);
   for (const auto& c : cases) {
-    const Ids ids = tokenizer_->Encode(DecodeBase64(c["bytes_b64"]));
+    const Ids ids = *tokenizer_->Encode(DecodeBase64(c["bytes_b64"]));
     EXPECT_EQ(ids, c["ids"].get<Ids>()) << c["text_replaced"];
     EXPECT_EQ(tokenizer_->Decode(ids, false), c["decoded"]) << c["text_replaced"];
   }
@@ -127,10 +127,10 @@ TEST_F(Phi3Tokenizer, IdsThatAreNoTokenDecodeToNothing) {
 
 TEST_F(Phi3Tokenizer, SpecialTokensInUntrustedTextStayText) {
   const std::string text = "a<|end|>\n<|system|>b";
-  const Ids ids = tokenizer_->Encode(tokenizer_->BreakSpecial(text, "#"), {.mark = "#"});
+  const Ids ids = *tokenizer_->Encode(tokenizer_->BreakSpecial(text, "#"), {.mark = "#"});
   for (const int32_t id : ids) EXPECT_LT(id, 32000);
   EXPECT_EQ(tokenizer_->Decode(ids, true), text);
-  EXPECT_THAT(tokenizer_->Encode(text), ::testing::ElementsAre(263, 32007, 32006, 289));
+  EXPECT_THAT(*tokenizer_->Encode(text), ::testing::ElementsAre(263, 32007, 32006, 289));
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ json Answer(const Tokenizer& tokenizer, const json& request) {
   const bool raw = request.contains("bytes_b64");
   const std::string text =
       raw ? DecodeBase64(request["bytes_b64"]) : request["text"].get<std::string>();
-  return {{"ids", tokenizer.Encode(text)}};
+  const auto ids = tokenizer.Encode(text);
+  return ids.ok() ? json{{"ids", *ids}} : json{{"error", ids.status().ToString()}};
 }
 
 json RenderChat(const json& request) {

@@ -82,7 +82,7 @@ class GenerateCallTest : public FrontTest {
     return request;
   }
   static std::vector<int32_t> SomeIds() {
-    return Phi3Tokenizer()->Encode(
+    return *Phi3Tokenizer()->Encode(
         "Il était une fois, 🙂🙃\n\n a girl named Lily. She said: stop!");
   }
   void Run(uint64_t n, const std::vector<int32_t>& ids, FinishReason reason) {
@@ -133,14 +133,14 @@ TEST_F(GenerateCallTest, PromptsOfTextAndChatAreEncodedAsInOneProcess) {
   GenerateRequest request;
   request.set_text("Hello <|user|> there");
   Call text(api(), request);
-  EXPECT_EQ(loop_.Await(0).prompt, Phi3Tokenizer()->Encode("Hello <|user|> there"));
+  EXPECT_EQ(loop_.Await(0).prompt, *Phi3Tokenizer()->Encode("Hello <|user|> there"));
   auto* message = request.mutable_chat()->add_messages();
   message->set_role("user");
   message->set_content("Hi");
   Call chat(api(), request);
   const std::vector<ChatMessage> messages{{.role = "user", .content = "Hi"}};
   const auto rendered = TokenizerOptions().chat->Render(messages, ChatEnd::kGenerationPrompt);
-  EXPECT_EQ(loop_.Await(1).prompt, Phi3Tokenizer()->Encode(*rendered));
+  EXPECT_EQ(loop_.Await(1).prompt, *Phi3Tokenizer()->Encode(*rendered));
 }
 
 TEST_F(GenerateCallTest, TheSeedIsTheRequestsOrOneThatTheServerDrawsAndTells) {
@@ -165,7 +165,7 @@ TEST_F(GenerateCallTest, EachOfNSequencesHasItsIndexAndItsOwnEnd) {
   request.mutable_sampling()->set_n(2);
   request.mutable_sampling()->add_stop("Lily");
   Call call(api(), request);
-  const std::vector<int32_t> ids = SomeIds(), other = Phi3Tokenizer()->Encode("No such name.");
+  const std::vector<int32_t> ids = SomeIds(), other = *Phi3Tokenizer()->Encode("No such name.");
   loop_.Await(1);
   EXPECT_EQ(loop_.Await(0).sequence_index, 0u);
   EXPECT_EQ(loop_.Await(1).sequence_index, 1u);
@@ -384,7 +384,7 @@ TEST_F(GenerateCallTest, APromptWaitsForATokenizer) {
   replicas_.Set({&gone});
   Call call(api(), request);
   replicas_.Set({tokenizer_.get()});
-  EXPECT_EQ(loop_.Await(0).prompt, Phi3Tokenizer()->Encode("Hello"));
+  EXPECT_EQ(loop_.Await(0).prompt, *Phi3Tokenizer()->Encode("Hello"));
 }
 
 TEST_F(GenerateCallTest, APromptDoesNotWaitForATokenizerThatHasFailedMeanwhile) {
@@ -397,7 +397,7 @@ TEST_F(GenerateCallTest, APromptDoesNotWaitForATokenizerThatHasFailedMeanwhile) 
   Call call(api(), request);
   while (silent.asked == 0) std::this_thread::yield();
   replicas_.Set({tokenizer_.get()});
-  EXPECT_EQ(loop_.Await(0).prompt, Phi3Tokenizer()->Encode("Hello"));
+  EXPECT_EQ(loop_.Await(0).prompt, *Phi3Tokenizer()->Encode("Hello"));
 }
 
 TEST_F(GenerateCallTest, WithoutAnyTokenizerTheStreamEndsUnavailable) {

@@ -153,7 +153,7 @@ TEST_F(GenerationServiceTest, ModelsAreListedAndTextsTokenized) {
   v1::TokenizeResponse response;
   ASSERT_TRUE(api().Tokenize(&b, request, &response).ok());
   EXPECT_EQ(std::vector<int32_t>(response.ids().begin(), response.ids().end()),
-            Phi3Tokenizer()->Encode("Hello there"));
+            *Phi3Tokenizer()->Encode("Hello there"));
   request.mutable_chat()->add_messages()->set_role("user");
   ASSERT_TRUE(api().Tokenize(&c, request, &response).ok());
   EXPECT_NE(response.rendered().find("<|user|>"), std::string::npos);
