@@ -37,6 +37,7 @@ tests  git                which files tests/tidy checks
 tests  clang              sanitizer and fuzzer builds
 tests  libclang-rt-14-dev runtimes of the sanitizers and of libFuzzer
 tests  llvm               llvm-symbolizer: readable sanitizer reports
+tests  ccache             what two builds share is compiled once
 tests  clang-format       checked by tests/tidy
 tests  shellcheck         checked by tests/tidy
 tests  debootstrap        a bare Debian, in which packages are tried

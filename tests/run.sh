@@ -15,7 +15,6 @@ export FUZZ_SECONDS=${FUZZ_SECONDS:-10}
 export CATENA_SHARED=${CATENA_SHARED:-$(dirname "$PWD")/shared}
 export CTEST_PARALLEL_LEVEL=${CTEST_PARALLEL_LEVEL:-$(nproc)}
 export PYTHONDONTWRITEBYTECODE=1
-! command -v ccache >/dev/null || export CMAKE_CXX_COMPILER_LAUNCHER=ccache
 
 readonly logs=$PWD/build/test-logs skipped_status=77
 names=() results=() seconds=() notes=()  # one entry a step
@@ -24,6 +23,15 @@ passed=0 failed=0 skipped=0              # test cases; a step without cases is o
 # --- the steps ---
 
 packages() { deploy/install_deps.sh --with-tests; }
+
+# What two builds of these folders share is compiled once: paths count from here, and the
+# precompiled headers and the time stamps of sources do not count.
+share_compilations() {
+  command -v ccache >/dev/null || return 0
+  export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_CUDA_COMPILER_LAUNCHER=ccache
+  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+  export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+}
 
 shared_data() { [ -d "$CATENA_SHARED" ] || cannot "no shared test data at $CATENA_SHARED"; }
 
@@ -344,6 +352,7 @@ main() {
   mkdir -p "$logs"
 
   step "packages" packages
+  share_compilations
   step "shared data" shared_data
   step "default model" default_model
   CATENA_SMOLLM2_GGUF=$(cat "$logs/model_path")
