@@ -57,7 +57,7 @@ class AdmissionQueue {
   // Something that held memory has ended: whoever is next need not wait out a pause.
   void MemoryWasFreed(Instant now);
 
-  // Whether stages are to be asked one after another in layer order, since asking all at once was
+  // Whether stages are to be asked one after another, shards in layer order, since all at once was
   // in vain too often: whoever got the first one will get the others, and two gateways cannot hold
   // half a route each for ever.
   bool OneByOne(uint64_t ticket) const;

@@ -174,28 +174,23 @@ void GatewayCore::Take(Sequence* s, Route route, Instant now) {
   router_.AddSequence(route);
   s->route = std::move(route);
   s->opened.assign(s->route.stages.size(), std::nullopt);
+  s->in_turn = queue_.OneByOne(s->ticket) || s->suspected();
   watchdog_.Pass(now);
   s->progress = SequenceProgress(s->route.stages.size(), watchdog_.now());
   for (const ReplicaInfo& stage : s->route.stages) Connect(stage.replica);
   AskStages(s, now);
 }
 
-// Those that have not opened it yet.
+// Those that have not opened it yet: the next of them, or all.
 void GatewayCore::AskStages(Sequence* s, Instant now) {
   s->asked_at = now;
-  for (size_t i = 0; i < s->opened.size(); ++i) {
-    if (s->opened[i]) continue;
-    AskStage(*s, i);
-    if (!AsksInTurn(*s)) continue;
+  if (s->in_turn) {
     CATENA_REACHED(kStagesAreAskedInTurn);
-    return;
+    return AskStage(*s, s->StandsAt());
   }
-}
-
-// In layer order, so that of those that several stages take one at a time whoever got the first one
-// gets the others.
-bool GatewayCore::AsksInTurn(const Sequence& s) const {
-  return queue_.OneByOne(s.ticket) || s.suspected();
+  for (size_t i = 0; i < s->opened.size(); ++i) {
+    if (!s->opened[i]) AskStage(*s, i);
+  }
 }
 
 void GatewayCore::AskStage(const Sequence& s, size_t stage) {
@@ -231,7 +226,7 @@ void GatewayCore::On(Incarnation from, Opened& opened, Instant now) {
   if (s->state == State::kRunning) return;
   if (s->is_open() || CATENA_PLANTED(kGoBeforeAllAnswered)) {
     Run(s, now);
-  } else if (AsksInTurn(*s)) {
+  } else if (s->in_turn) {
     AskStages(s, now);
   }
 }
@@ -268,7 +263,11 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   }
   const std::optional<ErrorReason> reason = ReasonOf(refused.status);
   if (reason == ErrorReason::kDiverged) return Diverged(s, stage, refused, now);
-  if (reason == ErrorReason::kAwaitsTrial) return AwaitTrial(s, refused.status, now);
+  if (reason == ErrorReason::kAwaitsTrial) {
+    if (s->suspected()) return AwaitTrial(s, refused.status, now);
+    CATENA_REACHED(kClearedWhileItAsks);  // by a token that was on its way
+    return AskStage(*s, static_cast<size_t>(stage - stages.begin()));
+  }
   if (refused.draining) {
     CATENA_REACHED(kRefusedByDraining);
     router_.Drains(from);

@@ -102,7 +102,6 @@ class GatewayCore : public Core {
   void Open(Sequence* s, Route route, Instant now);
   void AskStages(Sequence* s, Instant now);
   void AskStage(const Sequence& s, size_t stage);
-  bool AsksInTurn(const Sequence& s) const;
   void Run(Sequence* s, Instant now);
   using StageOf = std::vector<ReplicaInfo>::const_iterator;
   void Diverged(Sequence* s, StageOf stage, const Refused& refused, Instant now);

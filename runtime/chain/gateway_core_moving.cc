@@ -84,7 +84,8 @@ void GatewayCore::Fell(Sequence* s, Incarnation failed, const absl::Status& why,
 }
 
 // A stage tries another that may be what makes stages fail. What it holds of other stages may be
-// what that one waits for: it leaves them all. It waits for its turn, and for no stage.
+// what that one waits for: it leaves them all. It waits for its turn, and for no stage, and asks
+// the less often the more do so.
 void GatewayCore::AwaitTrial(Sequence* s, const absl::Status& why, Instant now) {
   CATENA_REACHED(kSuspectWaits);
   queue_.Remove(s->ticket);
@@ -92,7 +93,10 @@ void GatewayCore::AwaitTrial(Sequence* s, const absl::Status& why, Instant now) 
   s->why = why;
   s->broken_since = now;
   s->state = State::kStranded;
-  MoveAt(s, now + queue_.Pause());
+  const int64_t wait = std::count_if(sequences_.begin(), sequences_.end(), [](const auto& entry) {
+    return entry.second->state == State::kStranded && entry.second->suspected();
+  });
+  MoveAt(s, now + queue_.Pause() * std::min(wait, kMaxLeaving));
 }
 
 // One of the two stages computes other bits than it did, and which is not known: both are passed by
@@ -162,6 +166,10 @@ void GatewayCore::MoveStranded(Instant now) {
       CATENA_REACHED(kStrandedWithoutRoute);
       s->why = route.status();
       hopeless.emplace(from, s->why);
+      if (s->suspected() && !s->route.stages.empty()) {
+        CATENA_REACHED(kSuspectGivesItsTrialUp);  // others are not to wait until there is a route
+        LeaveRoute(s);
+      }
     }
   }
 }

@@ -30,6 +30,7 @@ ChainMessage GatewaySequence::MakeOpen(size_t stage) const {
 
 size_t GatewaySequence::StandsAt() const {
   if (state == State::kRunning) return progress.StandsAt(ids->size());
+  if (in_turn && !opened.back()) return opened.size() - 1;
   const auto unopened = std::find(opened.begin(), opened.end(), std::nullopt);
   return static_cast<size_t>(unopened - opened.begin());
 }

@@ -76,8 +76,11 @@ struct GatewaySequence {
     int64_t length = 0;
   };
   std::vector<std::optional<Answer>> opened;  // by stage of the route
-  std::vector<int64_t> lengths;               // valid positions of each, when it went on
-  Instant asked_at;                           // when Opens were last sent
+  // They are asked one after another: the head, which has no pages to lose, then shards in layer
+  // order. Of those that several stages take one at a time whoever got the first gets the others.
+  bool in_turn = false;
+  std::vector<int64_t> lengths;  // valid positions of each, when it went on
+  Instant asked_at;              // when Opens were last sent
 
   // When it cannot go on where it is.
   absl::Status why;                     // as its end would say

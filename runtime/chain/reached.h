@@ -52,6 +52,8 @@
   X(kRowsAreCorrupt)           \
   X(kReplayRuns)               \
   X(kSuspectWaits)             \
+  X(kSuspectGivesItsTrialUp)   \
+  X(kClearedWhileItAsks)       \
   X(kTrialIsOver)              \
   X(kStepOverlaps)             \
   X(kDecodesAwaitCompany)      \

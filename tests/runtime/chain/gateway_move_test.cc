@@ -1,4 +1,6 @@
 // How a gateway takes a sequence to another route in the middle of its text.
+#include <array>
+
 #include <gmock/gmock.h>
 
 #include "tests/runtime/chain/gateway_rig.h"
@@ -46,6 +48,26 @@ class GatewayMove : public GatewayRig {
     core_.SetReplicas(replicas_, now_);
     core_.Connected(by, now_);
   }
+  // So many shards fail while they compute it, and all but the last are there again.
+  void FailInARow(int times) {
+    Incarnation newest = 6;
+    for (int i = 0; i < times; ++i) {
+      Incarnation& shard = shards_[static_cast<size_t>(i % 2)];
+      Asked();
+      Lose(shard);
+      if (i + 1 < times) StartAnew(&shard, ++newest);
+      if (i + 1 < times) Pass(3);
+    }
+    now_ += milliseconds(300);  // a Move that follows several comes after a pause
+    Tick();
+  }
+  // The stage says that it tries another suspect.
+  void TryAnother(Incarnation stage) {
+    Receive(stage, Refused{LastKey(),
+                           {.epoch = epoch_, .round = 0},
+                           WithReason(absl::UnavailableError("another one is tried"),
+                                      ErrorReason::kAwaitsTrial)});
+  }
   // What each shard is told when all have answered: its length, and the next one's.
   std::map<Incarnation, std::pair<int64_t, int64_t>> Gos() {
     std::map<Incarnation, std::pair<int64_t, int64_t>> gos;
@@ -55,6 +77,8 @@ class GatewayMove : public GatewayRig {
     }
     return gos;
   }
+
+  std::array<Incarnation, 2> shards_{3, 4};  // of which a route has one
 };
 
 constexpr int64_t kKnown = kPrompt + 2;  // positions whose ids are known
@@ -278,28 +302,55 @@ TEST_F(GatewayMove, ASuspectAsksStagesInTurnAndLeavesAllWhereOneTriesAnother) {
   Lose(5);
   now_ += seconds(2);
   Tick();
-  EXPECT_THAT(Asked(), ElementsAre(1)) << "in layer order";
+  EXPECT_THAT(Asked(), ElementsAre(6)) << "the head, which has no pages to lose";
   Sent<Close>();
   for (int i = 0; i < 20; ++i) {
-    Receive(1, Refused{LastKey(),
-                       {.epoch = epoch_, .round = 0},
-                       WithReason(absl::UnavailableError("another one is tried"),
-                                  ErrorReason::kAwaitsTrial)});
+    TryAnother(6);
     EXPECT_EQ(StateOfFirst(), State::kStranded);
     EXPECT_EQ(Sent<Close>().size(), 3u);
     EXPECT_TRUE(Asked().empty()) << "after a pause";
     now_ += milliseconds(100);
     Tick();
-    EXPECT_THAT(Asked(), ElementsAre(1));
+    EXPECT_THAT(Asked(), ElementsAre(6));
   }
   EXPECT_FALSE(outcome->ended) << "it waited for its turn, and nothing failed: " << outcome->status;
   computed_ = {};
-  Receive(1, Opened{LastKey(), {.epoch = epoch_, .round = 0}, 0});
-  Pass(1);
+  Receive(6, Opened{LastKey(), {.epoch = epoch_, .round = 0}, 0});
+  EXPECT_THAT(Asked(), ElementsAre(1)) << "then the shards in layer order";
+  Pass(2);
   EXPECT_EQ(StateOfFirst(), State::kRunning);
   SayToken(6, kKnown);
   Lose(1);
   EXPECT_EQ(asked_stage_.trial_end, 0) << "a token cleared it";
+}
+
+// What it holds is what others that are suspected wait for.
+TEST_F(GatewayMove, ASuspectWithoutARouteLeavesTheStagesThatItHas) {
+  Run();
+  FailInARow(4);
+  Lose(shards_[0]);
+  Sent<Close>();
+  now_ += milliseconds(300);
+  Tick();
+  EXPECT_EQ(StateOfFirst(), State::kStranded);
+  EXPECT_EQ(Sent<Close>().size(), 3u);
+  StartAnew(&shards_[1], 20);
+  computed_ = {};
+  Pass(3);
+  EXPECT_EQ(StateOfFirst(), State::kRunning);
+}
+
+// A token that was sampled before may come while the stages are asked.
+TEST_F(GatewayMove, WhatATokenClearsAsksAgainAtOnceWhereItWasToWait) {
+  Run();
+  FailInARow(4);
+  EXPECT_EQ(asked_head_.trial_end, kKnown);
+  EXPECT_THAT(Asked(), ElementsAre(5));
+  SayToken(5, kKnown);
+  TryAnother(5);
+  EXPECT_EQ(StateOfFirst(), State::kMoving);
+  EXPECT_THAT(Asked(), ElementsAre(5));
+  EXPECT_EQ(asked_head_.trial_end, 0);
 }
 
 TEST_F(GatewayMove, AProcessThatIsThereAfterAllWasNotKilledByIt) {

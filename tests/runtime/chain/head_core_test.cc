@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/chain/error_facts.h"
+
 namespace catena {
 namespace {
 
@@ -189,6 +191,31 @@ TEST_F(HeadCoreTest, AResultIsRepeatedUntilItIsKnownToHaveCome) {
   now_ += limits::kRetry;
   core_.Receive(kGateway, Lane::kControl, Heartbeat{1, {{kKey, {}, 3}}}, now_);
   EXPECT_THAT(Tokens(), IsEmpty());
+}
+
+// As at a shard: what may make stages fail is tried alone, whoever opened it.
+TEST_F(HeadCoreTest, OneSuspectAtATimeIsHereUntilATokenClearsIt) {
+  const auto refused = [this](SequenceKey key, int64_t trial_end, uint32_t epoch = 0) {
+    OpenHead open = MakeOpen();
+    open.sequence = key;
+    open.life.epoch = epoch;
+    open.trial_end = trial_end;
+    core_.Receive(key.gateway, Lane::kControl, std::move(open), now_);
+    for (Envelope& e : core_.TakeOutput().send) {
+      if (const auto* said = std::get_if<Refused>(&e.message)) {
+        return said->sequence == key && ReasonOf(said->status) == ErrorReason::kAwaitsTrial;
+      }
+    }
+    return false;
+  };
+  constexpr SequenceKey kOther{.gateway = kGateway + 10, .number = 1};
+  Send(0, {1, 2});
+  EXPECT_FALSE(refused(kKey, 2, 1)) << "no other one is tried";
+  EXPECT_TRUE(refused(kOther, 2));
+  EXPECT_FALSE(refused(kOther, 0)) << "who is not suspected may be here too";
+  EXPECT_TRUE(refused(kOther, 2, 1)) << "and not once he is";
+  core_.Receive(kGateway, Lane::kControl, Close{kKey}, now_);
+  EXPECT_FALSE(refused(kOther, 2, 1));
 }
 
 }  // namespace
