@@ -265,7 +265,7 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   if (reason == ErrorReason::kDiverged) return Diverged(s, stage, refused, now);
   if (reason == ErrorReason::kAwaitsTrial) {
     if (s->suspected()) return AwaitTrial(s, refused.status, now);
-    CATENA_REACHED(kClearedWhileItAsks);  // by a token that was on its way
+    // A token that was on its way has cleared it.
     return AskStage(*s, static_cast<size_t>(stage - stages.begin()));
   }
   if (refused.draining) {
@@ -281,7 +281,7 @@ void GatewayCore::On(Incarnation from, Refused& refused, Instant now) {
   const std::string name = StageName(*stage);
   const absl::Status why = WithStage(Annotate(refused.status, name), name);
   if (IsFailure(refused.status)) {
-    Fell(s, 0, why, now);
+    Fell(s, 0, IsAnotherAccused(from), why, now);
   } else if (absl::IsUnavailable(refused.status)) {
     SetBack(s, why, now);
   } else if (s->told) {  // others took it

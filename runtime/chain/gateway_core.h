@@ -113,7 +113,8 @@ class GatewayCore : public Core {
   // From its last token to the next it moves, once or several times.
   void BeginMove(Sequence* s, std::string_view why, Instant now);
   void EndMove(Sequence* s, Instant now);
-  void Fell(Sequence* s, Incarnation failed, const absl::Status& why, Instant now);
+  bool IsAnotherAccused(Incarnation replica) const;
+  void Fell(Sequence* s, Incarnation failed, bool another, const absl::Status& why, Instant now);
   void Strand(Sequence* s, Instant now);
   void AwaitTrial(Sequence* s, const absl::Status& why, Instant now);
   void MoveAt(Sequence* s, Instant at);

@@ -84,9 +84,10 @@ void GatewayCore::FailReplica(Incarnation replica, const absl::Status& why, Inst
   }
   router_.Pass(now);
   if (!hit.empty()) router_.Failed(*hit[0]->route.Find(replica));
+  const bool another = IsAnotherAccused(replica);
   for (Sequence* s : hit) {
     CATENA_REACHED(kReplicaFails);
-    Fell(s, replica,
+    Fell(s, replica, another,
          StageError(*s->route.Find(replica), ErrorReason::kStageLost,
                     fmt::format("has failed ({}); send the request again", Message(why))),
          now);

@@ -68,10 +68,23 @@ void GatewayCore::EndMove(Sequence* s, Instant now) {
   events_.push_back({s->listener, *std::exchange(s->move, std::nullopt)});
 }
 
-// The same, where it may be what made a stage fail. Before Go, and while it waits, stages compute
-// at most the rest of a batch of its last epoch, and will again if that is what kills them.
-void GatewayCore::Fell(Sequence* s, Incarnation failed, const absl::Status& why, Instant now) {
-  const bool counts = s->state == State::kRunning && !CATENA_PLANTED(kDeathsAreNotCounted);
+// Whether one runs there that has failed before and is not suspected yet. If it is what makes
+// stages fail it will be, after a few more: until then those that are suspected are not at fault.
+bool GatewayCore::IsAnotherAccused(Incarnation replica) const {
+  return std::any_of(by_number_.begin(), by_number_.end(), [replica](const auto& entry) {
+    const Sequence& s = *entry.second;
+    return s.state == State::kRunning && !s.failed.empty() && !s.suspected() &&
+           s.route.Find(replica) != nullptr;
+  });
+}
+
+// It cannot go on where it is, and may be what made a stage fail. Before Go, and while it waits,
+// stages compute at most the rest of a batch of its last epoch, and will again if that is what
+// kills them.
+void GatewayCore::Fell(Sequence* s, Incarnation failed, bool another, const absl::Status& why,
+                       Instant now) {
+  const bool counts = s->state == State::kRunning && !(s->suspected() && another) &&
+                      !CATENA_PLANTED(kDeathsAreNotCounted);
   if (counts) s->failed.push_back(failed);
   if (s->failed.size() <= limits::kMaxFailures) return SetBack(s, why, now);
   CATENA_REACHED(kFailsEverywhere);

@@ -53,7 +53,6 @@
   X(kReplayRuns)               \
   X(kSuspectWaits)             \
   X(kSuspectGivesItsTrialUp)   \
-  X(kClearedWhileItAsks)       \
   X(kTrialIsOver)              \
   X(kStepOverlaps)             \
   X(kDecodesAwaitCompany)      \

@@ -109,6 +109,13 @@ Fault RandomFault(Random* random, const WorldOptions& world) {
   return fault;
 }
 
+// What computes it dies of it.
+void Poison(Scenario::Request* r) {
+  std::vector<int32_t>& prompt = r->request.prompt;
+  prompt.insert(prompt.begin(), kPoisonLength, kPoison);
+  prompt.resize(std::min<size_t>(prompt.size(), 30));
+}
+
 }  // namespace
 
 LoopRequest RandomRequest(Random* random, int64_t max_prompt, int64_t max_tokens) {
@@ -153,9 +160,11 @@ Scenario ScenarioOf(uint64_t seed) {
     scenario.requests.push_back(std::move(r));
   }
   if (random.Chance(0.02)) {
-    std::vector<int32_t>& prompt = scenario.requests.back().request.prompt;
-    prompt.insert(prompt.begin(), kPoisonLength, kPoison);
-    prompt.resize(std::min<size_t>(prompt.size(), 30));
+    Poison(&scenario.requests.back());
+    if (random.Chance(0.3)) {
+      Poison(&scenario.requests.front());
+      scenario.world.patience *= 2;  // one is tried after the other
+    }
   }
   if (random.Chance(0.6)) {
     for (int64_t n = random.Between(1, 3); n > 0; --n) {

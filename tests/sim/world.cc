@@ -82,7 +82,9 @@ void World::Ask(size_t index) {
 // Clients of a gateway that died send again what they had, to another one where there is one.
 void World::ResumeLost(size_t gateway) {
   constexpr std::chrono::milliseconds kPause{50};
+  ++resuming_;
   clock_.After(kPause, [this, gateway] {
+    --resuming_;
     size_t other = gateway;
     for (size_t i = stages(); i < processes_.size(); ++i) {
       if (processes_[i]->answers()) other = i;
@@ -212,7 +214,7 @@ bool World::Busy() {
   const auto is_busy = [](const std::shared_ptr<Outcome>& o) {
     return !o->submitted || o->stalled || o->open();
   };
-  if (faults_to_come_ > 0) return true;
+  if (faults_to_come_ > 0 || resuming_ > 0) return true;
   if (busy_ < outcomes_.size() && is_busy(outcomes_[busy_])) return true;
   busy_ = std::find_if(outcomes_.begin(), outcomes_.end(), is_busy) - outcomes_.begin();
   return busy_ < outcomes_.size();

@@ -94,6 +94,7 @@ class World {
   std::vector<Happened> happened_;
   size_t busy_ = 0;  // of the outcomes, the last one for which it was seen to be busy
   int64_t faults_to_come_ = 0;
+  int resuming_ = 0;  // gateways whose clients are about to send again
   std::string problems_;
 };
 

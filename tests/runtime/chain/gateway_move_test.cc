@@ -1,9 +1,7 @@
 // How a gateway takes a sequence to another route in the middle of its text.
-#include <array>
-
 #include <gmock/gmock.h>
 
-#include "tests/runtime/chain/gateway_rig.h"
+#include "tests/runtime/chain/gateway_move_rig.h"
 
 namespace catena {
 namespace {
@@ -14,74 +12,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using State = SequenceSummary::State;
-
-class GatewayMove : public GatewayRig {
- protected:
-  using GatewayRig::GatewayRig;
-  // One that has two tokens, on the route 1, 3, 5, all of whose stages are as far as can be.
-  std::shared_ptr<Outcome> Run(int speculate = 0) {
-    auto outcome = std::make_shared<Outcome>();
-    LoopRequest request;
-    request.prompt.assign(kPrompt, 1);
-    request.params.max_tokens = 20;
-    request.params.speculate = speculate;
-    core_.Submit(next_ticket_++, request, outcome, now_);
-    Settle();
-    OpenAll();
-    SayToken(5, kPrompt);
-    SayToken(5, kPrompt + 1);
-    computed_ = {{1, kPrompt + 2}, {3, kPrompt + 2}, {5, kPrompt + 1}};
-    Sent<Go>();
-    Asked();
-    return outcome;
-  }
-  void Lose(Incarnation replica) {
-    core_.Disconnected(replica, absl::UnavailableError("it died"), now_);
-    Settle();
-  }
-  // The process is replaced by another.
-  void StartAnew(Incarnation* process, Incarnation by) {
-    for (ReplicaInfo& r : replicas_) {
-      if (r.replica.incarnation == *process) r.replica.incarnation = by;
-    }
-    *process = by;
-    core_.SetReplicas(replicas_, now_);
-    core_.Connected(by, now_);
-  }
-  // So many shards fail while they compute it, and all but the last are there again.
-  void FailInARow(int times) {
-    Incarnation newest = 6;
-    for (int i = 0; i < times; ++i) {
-      Incarnation& shard = shards_[static_cast<size_t>(i % 2)];
-      Asked();
-      Lose(shard);
-      if (i + 1 < times) StartAnew(&shard, ++newest);
-      if (i + 1 < times) Pass(3);
-    }
-    now_ += milliseconds(300);  // a Move that follows several comes after a pause
-    Tick();
-  }
-  // The stage says that it tries another suspect.
-  void TryAnother(Incarnation stage) {
-    Receive(stage, Refused{LastKey(),
-                           {.epoch = epoch_, .round = 0},
-                           WithReason(absl::UnavailableError("another one is tried"),
-                                      ErrorReason::kAwaitsTrial)});
-  }
-  // What each shard is told when all have answered: its length, and the next one's.
-  std::map<Incarnation, std::pair<int64_t, int64_t>> Gos() {
-    std::map<Incarnation, std::pair<int64_t, int64_t>> gos;
-    for (const auto& [to, go] : Sent<Go>()) {
-      EXPECT_EQ(go.life.epoch, epoch_);
-      gos[to] = {go.length, go.next_length};
-    }
-    return gos;
-  }
-
-  std::array<Incarnation, 2> shards_{3, 4};  // of which a route has one
-};
-
-constexpr int64_t kKnown = kPrompt + 2;  // positions whose ids are known
 
 TEST_F(GatewayMove, ALostStageIsReplacedAndTheOthersKeepWhatTheyHave) {
   const auto outcome = Run();
@@ -269,113 +199,6 @@ TEST_F(GatewayMove, WithoutMemoryOnItsNewRouteItGivesUpTheOldOneAndWaitsForItsTu
   EXPECT_EQ(StateOfFirst(), State::kRunning);
   EXPECT_EQ(outcome->starts, 1);
   EXPECT_EQ(asked_head_.first_token, kPrompt + 2) << "what it had stays";
-}
-
-TEST_F(GatewayMove, WhatMakesEachStageFailEnds) {
-  const auto outcome = Run();
-  Incarnation shards[] = {3, 4}, newest = 6;
-  for (int i = 0; i < 10 && !outcome->ended; ++i) {
-    for (Incarnation& shard : shards) {
-      Lose(shard);
-      StartAnew(&shard, ++newest);
-      Pass(3);
-    }
-  }
-  EXPECT_TRUE(absl::IsInternal(outcome->status)) << outcome->status;
-}
-
-// Two gateways' suspects must not hold a stage each that the other one waits for.
-TEST_F(GatewayMove, ASuspectAsksStagesInTurnAndLeavesAllWhereOneTriesAnother) {
-  const auto outcome = Run();
-  Incarnation shards[] = {3, 4}, newest = 6;
-  for (int i = 0; i < 2; ++i) {
-    for (Incarnation& shard : shards) {
-      EXPECT_EQ(asked_stage_.trial_end, 0);
-      Asked();
-      Lose(shard);
-      StartAnew(&shard, ++newest);
-      Pass(3);
-    }
-  }
-  EXPECT_EQ(asked_stage_.trial_end, kKnown);
-  Asked();
-  Lose(5);
-  now_ += seconds(2);
-  Tick();
-  EXPECT_THAT(Asked(), ElementsAre(6)) << "the head, which has no pages to lose";
-  Sent<Close>();
-  for (int i = 0; i < 20; ++i) {
-    TryAnother(6);
-    EXPECT_EQ(StateOfFirst(), State::kStranded);
-    EXPECT_EQ(Sent<Close>().size(), 3u);
-    EXPECT_TRUE(Asked().empty()) << "after a pause";
-    now_ += milliseconds(100);
-    Tick();
-    EXPECT_THAT(Asked(), ElementsAre(6));
-  }
-  EXPECT_FALSE(outcome->ended) << "it waited for its turn, and nothing failed: " << outcome->status;
-  computed_ = {};
-  Receive(6, Opened{LastKey(), {.epoch = epoch_, .round = 0}, 0});
-  EXPECT_THAT(Asked(), ElementsAre(1)) << "then the shards in layer order";
-  Pass(2);
-  EXPECT_EQ(StateOfFirst(), State::kRunning);
-  SayToken(6, kKnown);
-  Lose(1);
-  EXPECT_EQ(asked_stage_.trial_end, 0) << "a token cleared it";
-}
-
-// What it holds is what others that are suspected wait for.
-TEST_F(GatewayMove, ASuspectWithoutARouteLeavesTheStagesThatItHas) {
-  Run();
-  FailInARow(4);
-  Lose(shards_[0]);
-  Sent<Close>();
-  now_ += milliseconds(300);
-  Tick();
-  EXPECT_EQ(StateOfFirst(), State::kStranded);
-  EXPECT_EQ(Sent<Close>().size(), 3u);
-  StartAnew(&shards_[1], 20);
-  computed_ = {};
-  Pass(3);
-  EXPECT_EQ(StateOfFirst(), State::kRunning);
-}
-
-// A token that was sampled before may come while the stages are asked.
-TEST_F(GatewayMove, WhatATokenClearsAsksAgainAtOnceWhereItWasToWait) {
-  Run();
-  FailInARow(4);
-  EXPECT_EQ(asked_head_.trial_end, kKnown);
-  EXPECT_THAT(Asked(), ElementsAre(5));
-  SayToken(5, kKnown);
-  TryAnother(5);
-  EXPECT_EQ(StateOfFirst(), State::kMoving);
-  EXPECT_THAT(Asked(), ElementsAre(5));
-  EXPECT_EQ(asked_head_.trial_end, 0);
-}
-
-TEST_F(GatewayMove, AProcessThatIsThereAfterAllWasNotKilledByIt) {
-  const auto outcome = Run();
-  for (int i = 0; i < 10; ++i) {
-    for (const Incarnation shard : {3, 4}) {
-      Lose(shard);
-      core_.Connected(shard, now_);
-      Pass(3);
-    }
-  }
-  EXPECT_FALSE(outcome->ended) << outcome->status;
-}
-
-TEST_F(GatewayMove, ATokenClearsIt) {
-  const auto outcome = Run();
-  for (int i = 0; i < 12; ++i) {
-    for (const Incarnation shard : {3, 4}) {
-      Lose(shard);
-      core_.Connected(shard, now_);
-    }
-    Pass(3);
-    SayToken(5, kPrompt + 2 + i);
-  }
-  EXPECT_FALSE(outcome->ended) << outcome->status;
 }
 
 TEST_F(GatewayMove, APauseBeginsBehindWhatWasSampledBefore) {
