@@ -25,6 +25,7 @@ STREAMS = int(os.environ.get("CHAOS_STREAMS", "48"))
 RECORD = os.environ.get("CHAOS_RECORD")
 AT_A_TIME = 16
 CALM_S = 1  # after each recovery
+ASK_S = 0.5  # between questions whether it has: a command each, where what pauses needs processors
 STOPPED_S = 6  # longer than it takes to be missed
 LAYOUT = ("--layers", "0-10,10-20,20-30", "--replicas", "0=2", "1=2")
 TWICE = ("--layers", "0-10,10-20,20-30",
@@ -154,6 +155,11 @@ class ChaosCase(CatenaTest):
     def shared_model(self):
         if not SMOLLM2:
             self.skipTest("no default model")
+
+    @staticmethod
+    def await_another(cluster, pid):
+        threading.Event().wait(ASK_S)
+        await_that(lambda: cluster.has_replaced(pid), "another is in its place", pause_s=ASK_S)
 
     def victim(self, cluster, roles=("shard", "head", "tokenizer")):
         return self.random.choice([p for p in cluster.status()["processes"] if p["role"] in roles])

@@ -14,7 +14,7 @@ class ChaosTest(ChaosCase):
     def kill(self, cluster):
         process = self.victim(cluster)
         os.kill(process["pid"], signal.SIGKILL)
-        await_that(lambda: cluster.has_replaced(process["pid"]), "another is in its place")
+        self.await_another(cluster, process["pid"])
         return f"killed the {process['role']} {process['layers']}"
 
     def test_one_after_another_is_killed(self):
@@ -33,8 +33,7 @@ class ChaosTest(ChaosCase):
                 for process in some:
                     os.kill(process["pid"], signal.SIGKILL)
                 for process in some:
-                    await_that(lambda pid=process["pid"]: cluster.has_replaced(pid),
-                               "another is in its place")
+                    self.await_another(cluster, process["pid"])
                 return f"killed {len(some)} at once"
             self.all_texts(cluster, "several at once", kill_some)
 
@@ -58,7 +57,7 @@ class ChaosTest(ChaosCase):
                 process = next(p for p in cluster.status()["processes"]
                                if p["address"] == address)
                 os.kill(process["pid"], signal.SIGTERM)
-                await_that(lambda: cluster.has_replaced(process["pid"]), "another is in its place")
+                self.await_another(cluster, process["pid"])
                 return f"drained the {process['role']} {process['layers']}"
             self.all_texts(cluster, "rolling update", drain)
 

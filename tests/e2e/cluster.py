@@ -32,14 +32,14 @@ def children_of(pid):
     return [int(child) for child in children.read_text(encoding="utf-8").split()]
 
 
-def await_that(holds, what, timeout=60):
+def await_that(holds, what, timeout=60, pause_s=PAUSE_S):
     """Asks until `holds()` is true, with pauses: questions take processors from who is asked."""
     end = time.monotonic() + timeout
     pause = threading.Event()
     while not holds():
         if time.monotonic() > end:
             raise AssertionError(f"not after {timeout} s: {what}")
-        pause.wait(PAUSE_S)
+        pause.wait(pause_s)
 
 
 def anonymous_memory(pid):
