@@ -186,8 +186,9 @@ std::vector<std::string> SpecialProbes(const GgufVocabulary& v) {
 std::optional<std::string> FindDifference(const std::vector<std::string>& probes,
                                           const Tokenizer& a, const Tokenizer& b) {
   for (const std::string& text : probes) {
-    const std::vector<int32_t> ids = a.Encode(text);
-    if (ids != b.Encode(text) || a.Decode(ids, false) != b.Decode(ids, false)) return text;
+    const auto ids = a.Encode(text), others = b.Encode(text);
+    if (!ids.ok() || !others.ok() || *ids != *others) return text;
+    if (a.Decode(*ids, false) != b.Decode(*ids, false)) return text;
   }
   return std::nullopt;
 }
