@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "model/generation_config.h"
+#include "model/tokenizer/gguf_pre_tokenizer.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/utf8.h"
 
@@ -12,68 +13,6 @@ namespace catena {
 namespace {
 
 constexpr std::string_view kMarkedSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's space
-
-// tokenizer.ggml.pre: how a "gpt2" vocabulary's text is cut.
-struct PreTokenizerName {
-  std::string_view name;
-  bool digits_alone;  // first each number by itself
-  SplitPattern pattern;
-  bool ignore_merges;
-  bool add_bos;  // where the file does not say
-};
-
-// Names with one pattern: llama.cpp's src/llama-vocab.cpp, by its patterns' texts.
-constexpr PreTokenizerName kPreTokenizers[] = {
-    {"", false, SplitPattern::kGpt2, false, false},
-    {"default", false, SplitPattern::kGpt2, false, false},
-    {"gpt-2", false, SplitPattern::kGpt2, false, false},
-    {"phi-2", false, SplitPattern::kGpt2, false, false},
-    {"mpt", false, SplitPattern::kGpt2, false, false},
-    {"olmo", false, SplitPattern::kGpt2, false, false},
-    {"jais", false, SplitPattern::kGpt2, false, false},
-    {"gigachat", false, SplitPattern::kGpt2, false, false},
-    {"a.x-4.0", false, SplitPattern::kGpt2, false, false},
-    {"mellum", false, SplitPattern::kGpt2, false, false},
-    {"modern-bert", false, SplitPattern::kGpt2, false, false},
-    {"exaone4", false, SplitPattern::kGpt2, false, false},
-    {"trillion", false, SplitPattern::kGpt2, false, false},
-    {"granite-docling", false, SplitPattern::kGpt2, false, false},
-    {"smollm", true, SplitPattern::kGpt2, false, false},
-    {"starcoder", true, SplitPattern::kGpt2, false, false},
-    {"refact", true, SplitPattern::kGpt2, false, false},
-    {"command-r", true, SplitPattern::kGpt2, false, false},
-    {"codeshell", true, SplitPattern::kGpt2, false, false},
-    {"exaone", true, SplitPattern::kGpt2, false, false},
-    {"minerva-7b", true, SplitPattern::kGpt2, false, false},
-    {"mellum2", true, SplitPattern::kGpt2, false, false},
-    {"llama3", false, SplitPattern::kLlama3, true, true},
-    {"llama-v3", false, SplitPattern::kLlama3, true, true},
-    {"llama-bpe", false, SplitPattern::kLlama3, true, true},
-    {"falcon3", false, SplitPattern::kLlama3, true, true},
-    {"falcon-h1", false, SplitPattern::kLlama3, true, true},
-    {"pixtral", false, SplitPattern::kLlama3, true, true},
-    {"midm-2.0", false, SplitPattern::kLlama3, true, true},
-    {"lfm2", false, SplitPattern::kLlama3, true, true},
-    {"jina-v5-nano", false, SplitPattern::kLlama3, true, true},
-    {"dbrx", false, SplitPattern::kLlama3, false, false},
-    {"smaug-bpe", false, SplitPattern::kLlama3, false, false},
-    {"glm4", false, SplitPattern::kLlama3, false, false},
-    {"chatglm-bpe", false, SplitPattern::kLlama3, false, false},
-    {"qwen2", false, SplitPattern::kQwen2, false, false},
-    {"deepseek-r1-qwen", false, SplitPattern::kQwen2, false, false},
-    {"kormo", false, SplitPattern::kQwen2, false, false},
-    {"f2llmv2", false, SplitPattern::kQwen2, false, false},
-    {"megrez", false, SplitPattern::kQwen2, false, false},
-    {"stablelm2", false, SplitPattern::kQwen2, false, false},
-    {"hunyuan", false, SplitPattern::kQwen2, false, false},
-    {"solar-open", false, SplitPattern::kQwen2, false, false},
-    {"grok-2", false, SplitPattern::kQwen2, false, false},
-    {"gpt-4o", false, SplitPattern::kGpt4o, false, false},
-    {"llama4", false, SplitPattern::kGpt4o, false, false},
-    {"kanana2", false, SplitPattern::kGpt4o, false, false},
-    {"talkie", false, SplitPattern::kGpt4o, false, false},
-    {"minimax-m2", false, SplitPattern::kGpt4o, false, false},
-};
 
 int TypeOf(const GgufVocabulary& v, size_t id) {
   return v.types.empty() ? kNormalToken : v.types[id];
@@ -229,27 +168,14 @@ absl::Status FillSentencePiece(const GgufVocabulary& v, std::string_view source,
 
 absl::Status FillByteLevel(const GgufVocabulary& v, std::string_view source,
                            TokenizerParts* parts) {
-  const auto* pre = std::find_if(std::begin(kPreTokenizers), std::end(kPreTokenizers),
-                                 [&](const PreTokenizerName& p) { return p.name == v.pre; });
-  if (pre == std::end(kPreTokenizers)) {
-    std::string names;
-    for (const auto& p : kPreTokenizers)
-      names += fmt::format("{}{}", names.empty() ? "" : " ", p.name);
-    return absl::InvalidArgumentError(
-        fmt::format("{}: the pre-tokenizer \"{}\" (tokenizer.ggml.pre) is not supported; known "
-                    "are: {}",
-                    source, v.pre.substr(0, 80), names));
-  }
+  CATENA_ASSIGN_OR_RETURN(GgufPreTokenizer pre,
+                          MakeGgufPreTokenizer(v.pre, v.add_space_prefix.value_or(false), source));
   CATENA_ASSIGN_OR_RETURN(parts->merges, ReadMerges(v, parts->vocabulary, source));
-  std::vector<PreTokenizerStage> stages;
-  if (pre->digits_alone) stages.push_back(SplitStage{kNumber});
-  if (v.add_space_prefix.value_or(false)) stages.push_back(PrefixSpaceStage{});
-  stages.push_back(SplitStage{pre->pattern});
-  parts->pre_tokenizer = PreTokenizer(std::move(stages));
+  parts->pre_tokenizer = std::move(pre.pre_tokenizer);
   parts->bpe.byte_level = true;
-  parts->bpe.ignore_merges = pre->ignore_merges;
+  parts->bpe.ignore_merges = pre.ignore_merges;
   parts->decoder = {.byte_level = true, .replacements = {}, .strip = {}};
-  parts->add_bos = v.add_bos.value_or(pre->add_bos);
+  parts->add_bos = v.add_bos.value_or(pre.add_bos);
   return absl::OkStatus();
 }
 
