@@ -36,7 +36,7 @@ fs::path FolderOf(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<NewFile>> NewFile::Create(const std::string& path, bool replace) {
   std::unique_ptr<NewFile> file(new NewFile(path, replace));
-  CATENA_RETURN_IF_ERROR(file->CheckPlace());
+  CATENA_RETURN_IF_ERROR(CheckPlace(path, replace));
   CATENA_RETURN_IF_ERROR(file->OpenTemporary());
   return file;
 }
@@ -68,15 +68,19 @@ absl::Status NewFile::Failed(std::string_view what, int error) const {
   }
 }
 
-absl::Status NewFile::CheckPlace() const {
+absl::Status NewFile::CheckPlace(const std::string& path, bool replace) {
   std::error_code ignored;
-  const fs::file_status status = fs::status(path_, ignored);
+  if (!fs::exists(FolderOf(path), ignored)) {
+    return absl::NotFoundError(
+        fmt::format("{}: cannot be written: there is no such folder; make it", path));
+  }
+  const fs::file_status status = fs::status(path, ignored);
   if (!fs::exists(status)) return absl::OkStatus();
   if (!fs::is_regular_file(status)) {
     return absl::InvalidArgumentError(
-        fmt::format("{}: not a regular file; give the path of a file to write", path_));
+        fmt::format("{}: not a regular file; give the path of a file to write", path));
   }
-  return replace_ ? absl::OkStatus() : AlreadyThere(path_);
+  return replace ? absl::OkStatus() : AlreadyThere(path);
 }
 
 absl::Status NewFile::OpenTemporary() {
@@ -133,7 +137,8 @@ absl::Status NewFile::Rename() {
     if (done == 0) return absl::OkStatus();
     if (errno == EEXIST) return AlreadyThere(path_);
     if (errno != EINVAL && errno != ENOSYS) return Failed("renamed", errno);
-    CATENA_RETURN_IF_ERROR(CheckPlace());  // a file system that knows no such renaming
+    CATENA_RETURN_IF_ERROR(
+        CheckPlace(path_, replace_));  // a file system that knows no such renaming
   }
   if (rename(temporary_path_.c_str(), path_.c_str()) == 0) return absl::OkStatus();
   return Failed("renamed", errno);

@@ -21,6 +21,8 @@ namespace catena {
 
 class NewFile {
  public:
+  // Whether Create is likely to succeed, without a trace: for whoever has work to do before.
+  static absl::Status CheckPlace(const std::string& path, bool replace);
   // `replace`: a regular file that is there makes way.
   static absl::StatusOr<std::unique_ptr<NewFile>> Create(const std::string& path, bool replace);
   ~NewFile();
@@ -42,7 +44,6 @@ class NewFile {
  private:
   NewFile(std::string path, bool replace) : path_(std::move(path)), replace_(replace) {}
   absl::Status Failed(std::string_view what, int error) const;
-  absl::Status CheckPlace() const;
   absl::Status OpenTemporary();
   absl::Status Rename();
 

@@ -1,13 +1,9 @@
 // catena perplexity: exp of the mean negative log-likelihood of a file's tokens, one window.
-#include <cmath>
-
 #include "model/file_limits.h"
-#include "model/sampler/log_softmax.h"
-#include "runtime/local/score.h"
 #include "runtime/text/prompt.h"
 #include "services/cli/output.h"
-#include "services/cli/progress.h"
 #include "services/cli/text_input.h"
+#include "services/cli/token_perplexity.h"
 
 namespace catena::cli {
 namespace {
@@ -40,19 +36,8 @@ absl::Status RunPerplexity(const PerplexityOptions& o) {
       CheckPrompt(ids, model.config().vocab_size, model.config().context_length));
   const auto tokens = static_cast<int64_t>(ids.size());
   CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, o.run, tokens, 1));
-  double negative_log_likelihood = 0;
-  LogSoftmax softmax;
-  ProgressBar bar("Reading");
-  CATENA_RETURN_IF_ERROR(ForEachPosition(
-      ids, engine.get(), [&](int64_t position, absl::Span<const float> logits) -> absl::Status {
-        bar.Show(static_cast<double>(position) / static_cast<double>(tokens));
-        if (position + 1 == tokens) return absl::OkStatus();
-        CATENA_RETURN_IF_ERROR(softmax.Take(logits, position + 1));
-        negative_log_likelihood -= softmax.logprob(ids[position + 1]);
-        return absl::OkStatus();
-      }));
-  const double mean = negative_log_likelihood / static_cast<double>(tokens - 1);
-  return WriteJson({{"tokens", tokens}, {"perplexity", std::exp(mean)}});
+  CATENA_ASSIGN_OR_RETURN(const double perplexity, TokenPerplexity(ids, ids.size(), engine.get()));
+  return WriteJson({{"tokens", tokens}, {"perplexity", perplexity}});
 }
 
 }  // namespace

@@ -6,18 +6,23 @@
 #include <fmt/ranges.h>
 
 #include "kernels/base/cores.h"
+#include "model/file_limits.h"
 #include "model/quantise/write_gguf.h"
+#include "model/read_file.h"
+#include "runtime/text/prompt.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/model_options.h"
 #include "services/cli/output.h"
 #include "services/cli/progress.h"
+#include "services/cli/token_perplexity.h"
 
 namespace catena::cli {
 namespace {
 
 struct QuantiseOptions {
   std::string model, out, format;
-  int threads = 0;  // 0: every core this process may use
+  std::string text;  // the file that perplexity is measured on, or ""
+  int threads = 0;   // 0: every core this process may use
   bool force = false, json = false;
 };
 
@@ -51,6 +56,48 @@ absl::Status CheckWritten(const std::string& path) {
   return CheckTensors(*written);
 }
 
+// --- perplexity ---
+
+struct Perplexities {
+  size_t tokens = 0;  // 0: not asked for
+  double before = 0, after = 0;
+};
+
+// The file as ids of the model's, whose tokenizer is the new file's as well.
+absl::StatusOr<std::vector<int32_t>> ReadText(const QuantiseOptions& o) {
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel({.model = o.model}, [](const auto&) {}));
+  if (model.tokenizer == nullptr) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: there is no tokenizer.json beside the model, which --perplexity needs", o.model));
+  }
+  CATENA_ASSIGN_OR_RETURN(const std::string text, ReadFile(o.text, limits::kPromptBytes));
+  std::vector<int32_t> ids = EncodePrompt(*model.tokenizer, text);
+  const ModelConfig& c = model.config();
+  CATENA_RETURN_IF_ERROR(CheckPrompt(ids, c.vocab_size, std::max<int64_t>(ids.size(), 1)));
+  if (ids.size() >= 2) return ids;
+  return absl::InvalidArgumentError(
+      fmt::format("{}: a perplexity needs a text of two tokens or more", o.text));
+}
+
+// As the model runs by default.
+absl::StatusOr<double> Measure(const QuantiseOptions& o, const std::string& path,
+                               absl::Span<const int32_t> ids) {
+  constexpr int64_t kWindow = 2048;
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel({.model = path}, [](const auto&) {}));
+  const int64_t window =
+      std::min({kWindow, model.config().context_length, static_cast<int64_t>(ids.size())});
+  if (window < 2) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: a perplexity needs a context of two tokens or more", path));
+  }
+  RunOptions run;
+  run.threads = o.threads;
+  CATENA_ASSIGN_OR_RETURN(const auto engine, LoadEngine(model, run, window, 1));
+  return TokenPerplexity(ids, static_cast<size_t>(window), engine.get());
+}
+
+// --- what is said of the new file ---
+
 struct TypeSize {
   int64_t tensors = 0;
   uint64_t bytes = 0;
@@ -60,6 +107,7 @@ struct Summary {
   TypeSize types[kDTypes], all;
   uint64_t bytes_before = 0;
   int64_t values = 0, fallen_back = 0;
+  Perplexities perplexity;
 
   double bits() const { return 8.0 * static_cast<double>(all.bytes) / static_cast<double>(values); }
 };
@@ -90,9 +138,13 @@ std::string SummaryText(const QuantiseOptions& o, const Summary& s) {
     text += fmt::format("  {:<6} {:>6} tensors {:>12}\n", Name(t), size.tensors, Bytes(size.bytes));
   }
   if (s.fallen_back > 0) {
-    text += fmt::format(
-        "{} of them are of a larger type, since their rows are not whole blocks of the format\n",
-        s.fallen_back);
+    text +=
+        fmt::format("of a larger type, since their rows are not whole blocks of the format: {}\n",
+                    s.fallen_back);
+  }
+  if (const Perplexities& p = s.perplexity; p.tokens > 0) {
+    text += fmt::format("perplexity of {} tokens {:.4f} → {:.4f} ({:+.2f} %)\n", p.tokens, p.before,
+                        p.after, 100 * (p.after / p.before - 1));
   }
   return text;
 }
@@ -103,14 +155,18 @@ nlohmann::ordered_json SummaryJson(const QuantiseOptions& o, const Summary& s) {
     const TypeSize& size = s.types[static_cast<int>(t)];
     if (size.tensors > 0) types[Name(t)] = {{"tensors", size.tensors}, {"bytes", size.bytes}};
   }
-  return {{"path", o.out},
-          {"format", o.format},
-          {"tensors", s.all.tensors},
-          {"fallen_back", s.fallen_back},
-          {"bytes_before", s.bytes_before},
-          {"bytes", s.all.bytes},
-          {"bits_per_weight", s.bits()},
-          {"types", types}};
+  nlohmann::ordered_json json = {{"path", o.out},
+                                 {"format", o.format},
+                                 {"tensors", s.all.tensors},
+                                 {"fallen_back", s.fallen_back},
+                                 {"bytes_before", s.bytes_before},
+                                 {"bytes", s.all.bytes},
+                                 {"bits_per_weight", s.bits()},
+                                 {"types", types}};
+  if (const Perplexities& p = s.perplexity; p.tokens > 0) {
+    json["perplexity"] = {{"tokens", p.tokens}, {"before", p.before}, {"after", p.after}};
+  }
+  return json;
 }
 
 // Each rounding adds its error to the last one's.
@@ -127,18 +183,11 @@ void WarnOfRounding(const QuantiseOptions& o, const QuantisePlan& plan) {
                   o.model, fmt::join(types, ", ")));
 }
 
-absl::Status RunQuantise(const QuantiseOptions& o) {
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is an error as others are
+// Interrupted, it leaves nothing.
+absl::Status WriteOut(const QuantiseOptions& o, const QuantisePlan& plan,
+                      const Checkpoint& checkpoint) {
   const std::atomic<bool>& interrupted = InterruptFlag();
-  CATENA_RETURN_IF_ERROR(CheckNotTheModel(o));
-  CATENA_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(o.model, {}));
-  for (const std::string& warning : checkpoint->warnings()) PrintWarning(warning);
-  CATENA_RETURN_IF_ERROR(CheckTensors(*checkpoint));
-  CATENA_ASSIGN_OR_RETURN(const QuantisePlan plan,
-                          PlanQuantise(*checkpoint, *FindQuantiseFormat(o.format)));
-  for (const std::string& warning : plan.warnings) PrintWarning(warning);
   CATENA_ASSIGN_OR_RETURN(const auto file, NewFile::Create(o.out, o.force));
-  WarnOfRounding(o, plan);
   {
     ThreadPool pool(o.threads > 0 ? o.threads : UsableCores());
     ProgressBar bar("Quantising");
@@ -146,12 +195,35 @@ absl::Status RunQuantise(const QuantiseOptions& o) {
       bar.Show(done);
       return interrupted ? absl::CancelledError("interrupted") : absl::OkStatus();
     };
-    CATENA_RETURN_IF_ERROR(WriteGguf(plan, checkpoint->tensors(), &pool, progress, file.get()));
+    CATENA_RETURN_IF_ERROR(WriteGguf(plan, checkpoint.tensors(), &pool, progress, file.get()));
   }
   CATENA_RETURN_IF_ERROR(
       Annotate(CheckWritten(file->temporary_path()), "what was written cannot be read back"));
-  CATENA_RETURN_IF_ERROR(file->Keep());
-  const Summary summary = Summarise(plan);
+  return file->Keep();
+}
+
+absl::Status RunQuantise(const QuantiseOptions& o) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is an error as others are
+  CATENA_RETURN_IF_ERROR(CheckNotTheModel(o));
+  CATENA_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(o.model, {}));
+  for (const std::string& warning : checkpoint->warnings()) PrintWarning(warning);
+  CATENA_RETURN_IF_ERROR(CheckTensors(*checkpoint));
+  CATENA_ASSIGN_OR_RETURN(const QuantisePlan plan,
+                          PlanQuantise(*checkpoint, *FindQuantiseFormat(o.format)));
+  CATENA_RETURN_IF_ERROR(NewFile::CheckPlace(o.out, o.force));
+  for (const std::string& warning : plan.warnings) PrintWarning(warning);
+  WarnOfRounding(o, plan);
+  Summary summary = Summarise(plan);
+  std::vector<int32_t> ids;
+  if (!o.text.empty()) {
+    CATENA_ASSIGN_OR_RETURN(ids, ReadText(o));
+    CATENA_ASSIGN_OR_RETURN(summary.perplexity.before, Measure(o, o.model, ids));
+  }
+  CATENA_RETURN_IF_ERROR(WriteOut(o, plan, *checkpoint));
+  if (!ids.empty()) {
+    CATENA_ASSIGN_OR_RETURN(summary.perplexity.after, Measure(o, o.out, ids));
+    summary.perplexity.tokens = ids.size();
+  }
   return o.json ? WriteJson(SummaryJson(o, summary)) : Write(SummaryText(o, summary));
 }
 
@@ -171,6 +243,8 @@ Action DeclareQuantise(App& app) {
       });
   app.AddOption("--threads", &o->threads, "Threads that compute (default: all cores)")
       .Range(1, 1024);
+  app.AddOption("--perplexity", &o->text,
+                "A text file; tell how well the model foretells it before and after");
   app.AddFlag("--force", &o->force, "Replace a file that is there");
   app.AddFlag("--json", &o->json, "The summary as one JSON object");
   return [o] { return RunQuantise(*o); };

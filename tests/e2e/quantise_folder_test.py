@@ -1,6 +1,7 @@
 """`catena quantise` of Hugging Face folders: the file that it writes is the same model."""
 
 import json
+import math
 import pathlib
 import shutil
 import struct
@@ -139,6 +140,47 @@ class ModelTest(FolderCase):
         values = GgufFile(self.quantise(folder)).values
         self.assertEqual((values["general.sampling.temp"], values["general.sampling.top_k"]),
                          (0.5, 7))
+
+
+class PerplexityTest(FolderCase):
+
+    def perplexity(self, model, tokens):
+        """As the command measures it in windows of the model's 512 positions."""
+        loss, path = 0.0, self.temp_dir() / "tokens.json"
+        for at in range(0, len(tokens), 512):
+            window = tokens[at:at + 512]
+            path.write_text(json.dumps({"tokens": window}))
+            out = self.object_of("perplexity", "-m", model, "--tokens", path)
+            loss += math.log(out["perplexity"]) * (len(window) - 1)
+        return math.exp(loss / (len(tokens) - math.ceil(len(tokens) / 512)))
+
+    def test_it_is_told_before_and_after(self):
+        model, out = self.shared("stories260k-phi3"), self.temp_dir() / "out.gguf"
+        text = self.temp_dir() / "text.txt"
+        text.write_text("Once upon a time, there was a little girl named Lily. She sang. " * 40)
+        said = json.loads(self.run_bytes("quantise", model, out, "--format", "q4_0", "--json",
+                                         "--perplexity", text).stdout)["perplexity"]
+        tokens = self.tokenize(model, [{"text": text.read_text()}])[0]["ids"]
+        bos = said["tokens"] - len(tokens)
+        self.assertIn(bos, (0, 1))
+        tokens = [1] * bos + tokens
+        self.assertGreater(len(tokens), 600)
+        for path, key in ((model, "before"), (out, "after")):
+            self.assertAlmostEqual(said[key] / self.perplexity(path, tokens), 1, places=9)
+        self.assertNotEqual(said["before"], said["after"])
+
+    def test_it_needs_a_text_and_a_tokenizer(self):
+        folder = self.temp_dir()
+        text, out = folder / "text.txt", folder / "out.gguf"
+        text.write_text("")
+        options = ("--format", "q8_0", "--perplexity", text)
+        stories = self.shared("stories260k-phi3")
+        self.assert_fails(("quantise", stories, out, *options), "text")
+        self.assert_fails(("quantise", stories, out, *options[:3], folder / "absent"), "absent")
+        done = self.run_bytes("quantise", self.golden("qwen2-bias-tied"), out, *options)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--perplexity", done.stderr.decode())
+        self.assertEqual(list(folder.iterdir()), [text])
 
 
 class TokenizerTest(FolderCase):

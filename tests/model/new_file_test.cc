@@ -84,6 +84,14 @@ TEST_F(NewFileTest, WhatCameThereMeanwhileStays) {
   EXPECT_THAT(Files(), ElementsAre("new"));
 }
 
+TEST_F(NewFileTest, ALookAtThePlaceLeavesNoTrace) {
+  EXPECT_TRUE(NewFile::CheckPlace(path_, false).ok());
+  EXPECT_THAT(Files(), IsEmpty());
+  dir_.Write("new", "old");
+  EXPECT_TRUE(absl::IsAlreadyExists(NewFile::CheckPlace(path_, false)));
+  EXPECT_TRUE(NewFile::CheckPlace(path_, true).ok());
+}
+
 TEST_F(NewFileTest, TwoAtATimeAreApart) {
   const auto one = *NewFile::Create(path_, true), other = *NewFile::Create(path_, true);
   EXPECT_NE(one->temporary_path(), other->temporary_path());
