@@ -71,7 +71,7 @@ absl::StatusOr<std::vector<int32_t>> ReadText(const QuantiseOptions& o) {
         "{}: there is no tokenizer.json beside the model, which --perplexity needs", o.model));
   }
   CATENA_ASSIGN_OR_RETURN(const std::string text, ReadFile(o.text, limits::kPromptBytes));
-  std::vector<int32_t> ids = EncodePrompt(*model.tokenizer, text);
+  CATENA_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodePrompt(*model.tokenizer, text));
   const ModelConfig& c = model.config();
   CATENA_RETURN_IF_ERROR(CheckPrompt(ids, c.vocab_size, std::max<int64_t>(ids.size(), 1)));
   if (ids.size() >= 2) return ids;
