@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # tests/image_test.sh FOLDER: builds the image of deploy/Dockerfile with buildah, without a Docker
 # engine, and lets it be what the demo is: a cluster that generates with the default model, as the
-# image's user, with its entry point. Prints the image's size.
+# image's user, with its entry point. Prints the image's size. The one for GPUs is made too, and says that
+# there is none.
 #
 # A registry is not asked: debian:12-slim is made by debootstrap, and what the build stage would
 # give is taken from FOLDER, the packages of deploy/package.sh, which that stage runs too. Needs
@@ -42,12 +43,24 @@ make_base() {
   rm -rf "$scratch/debian"
 }
 
-# As the Dockerfile says, its first stage replaced by what that makes.
+# As the Dockerfile says, the stages that compile replaced by what they make.
 make_image() {
   mkdir -p "$scratch/stage/image/usr"
   tar -xzf "$packages"/catena-*.tar.gz -C "$scratch/stage/image/usr" --strip-components=1
   build build --pull-never --build-context "build=$scratch/stage" --file deploy/Dockerfile \
     --tag "catena:$version" .
+  build build --pull-never --build-context "build-cuda=$scratch/stage" --file deploy/Dockerfile \
+    --target cuda --tag "catena:$version-cuda" .
+}
+
+# What the image for GPUs says where there is none.
+on_no_gpu() {
+  local container
+  container=$(build from --pull-never "catena:$version-cuda")
+  build inspect --type container "$container" | grep -q NVIDIA_VISIBLE_DEVICES=all ||
+    fail "the image for GPUs asks for none"
+  ! build run --volume "$model:/model.gguf:ro" "$container" -- \
+    catena generate --model /model.gguf --backend cuda --prompt a 2>&1
 }
 
 # in_image ARGUMENT…: what `docker run catena:VERSION ARGUMENT…` does.
@@ -75,6 +88,8 @@ entry=$(about '{{range .OCIv1.Config.Entrypoint}}{{.}} {{end}}')
 [ "$(about '{{.OCIv1.Config.User}}')" = 65532:65532 ] || fail "the image's user is another"
 
 [ "$(in_image --version)" = "catena $version" ] || fail "it is another version than $version"
+said=$(on_no_gpu)
+[[ $said == *"backend cuda"* ]] || fail "on a machine without a GPU it says: $said"
 mkfifo "$scratch/ready"
 in_image up --model /model.gguf --stages 2 --threads 1 --json </dev/null >"$scratch/ready" \
   2>"$scratch/cluster.log" &

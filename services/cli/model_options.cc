@@ -63,7 +63,8 @@ void ComputeOptions::Declare(App& app) {
   app.AddOption("--activations", &activations, kActivationsHelp).OneOf(kActivations);
   app.AddOption("--kv-dtype", &kv_dtype, "f16 (default) or f32").OneOf({"f16", "f32"});
   app.AddOption("--backend", &backend, "auto (default), " + BackendNames());
-  app.AddOption("--device", &device, kDeviceHelp).Range(0, 1023);
+  app.AddOption("--device", &device, "The GPU of --backend cuda, counted from 0 (default 0)")
+      .Range(0, 1023);
 }
 
 BackendOptions ComputeOptions::ForBackend() const {

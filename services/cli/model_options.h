@@ -31,8 +31,6 @@ inline constexpr std::initializer_list<const char*> kActivations = {"int8", "bf1
 inline constexpr char kActivationsHelp[] =
     "int8 (default): of quantised weights; bf16: also bf16 of bf16 weights; f32: of all";
 
-inline constexpr char kDeviceHelp[] = "The GPU of --backend cuda, counted from 0 (default 0)";
-
 // How it is computed.
 struct ComputeOptions {
   std::string backend = "auto";

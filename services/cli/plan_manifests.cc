@@ -60,6 +60,7 @@ Json Args(const Stage& s, const WorkloadOptions& o) {
     args.push_back(fmt::format("--journal-memory={}MiB", s.plan.journal_bytes / kMiB));
   }
   args.push_back(fmt::format("--threads={}", o.threads));
+  if (o.gpus > 0) args.push_back("--backend=cuda");
   args.push_back(fmt::format("--listen=0.0.0.0:{}", kGrpcPort));
   args.push_back(fmt::format("--http=0.0.0.0:{}", kHttpPort));
   args.push_back(fmt::format("--grace={}", kGraceS));

@@ -24,6 +24,7 @@ struct UpOptions {
   int stages = 2;
   std::string layers;
   std::vector<std::string> replicas;
+  std::vector<int32_t> devices;
   std::string listen = "127.0.0.1:0";
   bool json = false;
   // Two phases of stopping, and what is left of the 10 s that `up` may take.
@@ -102,6 +103,7 @@ absl::StatusOr<up::ClusterOptions> Cluster(const UpOptions& o) {
   cluster.role_flags = o.role_flags;
   cluster.role_flags.insert(cluster.role_flags.end(), {"--grace", fmt::format("{}", o.grace_s)});
   cluster.stage_flags = o.stage_flags;
+  cluster.devices = o.devices;
   cluster.gateway_flags = o.gateway_flags;
   if (!o.model.chat_template.empty()) {
     CATENA_RETURN_IF_ERROR(OpenChatTemplate(model, o.model).status());
@@ -180,7 +182,11 @@ void DeclareHandedOn(App& app, UpOptions* o) {
   HandOn(app, "--activations", kActivationsHelp, &o->stage_flags).OneOf(kActivations);
   HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->stage_flags).OneOf({"f16", "f32"});
   HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
-  HandOn(app, "--device", kDeviceHelp, &o->stage_flags).Range(0, 1023);
+  app.AddOption("--device", &o->devices,
+                "The GPUs of --backend cuda, counted from 0, as 0,1,2: shards take one after "
+                "another, the head the last (default 0)")
+      .Delimiter(',')
+      .Range(0, 1023);
   HandOn(app, "--context", "Positions a sequence may have (default: the model's)", &o->stage_flags);
   app.AddOption("--kv-memory", &o->kv_memory,
                 "Of each shard's KV cache, as 2GiB (default: half of the machine's for all, with "

@@ -56,16 +56,18 @@ class Planner {
     const LayerRange r = options_.layers[stage];
     const std::string name = ShardName(stage, replica);
     const Strings own = {"--layers", fmt::format("{}-{}", r.begin, r.end), "--next", Next(stage)};
-    ClusterProcess p =
-        Internal("shard", StageName(stage), name,
-                 {&options_.model_flags, &own, &options_.stage_flags, &options_.shard_flags});
+    const Strings device = Device(shards_++);
+    ClusterProcess p = Internal(
+        "shard", StageName(stage), name,
+        {&options_.model_flags, &own, &options_.stage_flags, &device, &options_.shard_flags});
     p.layers = r;
     return p;
   }
 
   ClusterProcess Head(int replica) {
+    const Strings device = Device(options_.devices.size() - 1);
     return Internal("head", "head", HeadName(replica),
-                    {&options_.model_flags, &options_.stage_flags});
+                    {&options_.model_flags, &options_.stage_flags, &device});
   }
 
   // Of `others`, the flags that say where they are.
@@ -87,6 +89,12 @@ class Planner {
  private:
   static std::string ReplicaName(const std::string& name, int replica, int replicas) {
     return replicas == 1 ? name : fmt::format("{}.{}", name, replica);
+  }
+
+  Strings Device(size_t number) const {
+    if (options_.devices.empty()) return {};
+    const int32_t device = options_.devices[number % options_.devices.size()];
+    return {"--device", fmt::format("{}", device)};
   }
 
   static std::string StageName(int stage) { return fmt::format("shard {}", stage); }
@@ -117,6 +125,7 @@ class Planner {
 
   const ClusterOptions& options_;
   const std::string& folder_;
+  size_t shards_ = 0;  // that were planned
 };
 
 }  // namespace

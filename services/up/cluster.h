@@ -23,7 +23,9 @@ struct ClusterOptions {
   std::vector<LayerRange> layers;  // one a stage
   std::map<int, int> replicas;     // of a stage; 1 where absent
   int heads = 1, tokenizers = 1;   // replicas of these
-  std::string listen;              // the gateway's: host:port
+  // GPUs, of which shards take one after another, and a head the last; none: nothing is said.
+  std::vector<int32_t> devices;
+  std::string listen;  // the gateway's: host:port
   // Flags that are handed on, after the role's own.
   std::vector<std::string> role_flags;   // of all
   std::vector<std::string> model_flags;  // of all that open the model

@@ -61,7 +61,8 @@ class Role:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            raise AssertionError(f"the {self.role} still runs {STOP_S} s after SIGTERM") from None
+            raise AssertionError(f"the {self.role} still runs {STOP_S} s after SIGTERM: "
+                                 f"{self.log()[-4000:]}") from None
         finally:
             self._stderr.close()
 

@@ -196,6 +196,8 @@ def images(objects):
             gpus = "nvidia.com/gpu" in container.get("resources", {}).get("limits", {})
             if name.rpartition("/")[2] == "catena" and gpus and not tag.endswith("-cuda"):
                 yield f"{p.name}: {container['image']} cannot use its GPU"
+            if gpus and "--backend=cuda" not in container.get("args", ()):
+                yield f"{p.name}: it computes on the CPU, beside its GPU: --backend=cuda"
 
 
 def security(objects):

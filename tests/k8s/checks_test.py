@@ -107,6 +107,7 @@ PLANTED = [
     ("images", "base", lambda o: put(o.container(STAGE), "image", "catena:0.0.9")),
     ("images", "base", lambda o: put(o.container("Job/catena-weights"), "image", "python")),
     ("images", "phi3-4gpu", lambda o: put(o.container(STAGE), "image", f"catena:{VERSION}")),
+    ("images", "phi3-4gpu", lambda o: o.arg(HEAD, "--backend", "")),
     ("security", "base", lambda o: o.pod(STAGE)["securityContext"].pop("runAsNonRoot")),
     ("security", "base", lambda o: o.pod(STAGE)["securityContext"].pop("seccompProfile")),
     ("security", "base", lambda o: o.pod(STAGE).pop("automountServiceAccountToken")),

@@ -1,4 +1,4 @@
-"""The other ways to deploy agree with the program: Dockerfile, compose.yaml, the systemd unit."""
+"""The other ways to deploy agree with the program: Dockerfile, compose files, the systemd unit."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ class DockerfileTest(unittest.TestCase):
 
     def test_hadolint_would_say_something(self):
         with tempfile.NamedTemporaryFile("w", suffix="Dockerfile") as file:
-            file.write(self.text.replace("FROM debian:12-slim\n", "FROM debian\n"))
+            file.write(self.text.replace("FROM debian:12-slim AS", "FROM debian AS"))
             file.flush()
             self.assertIn("DL3006", lint(file.name).stdout)
 
@@ -69,6 +69,16 @@ class ComposeTest(unittest.TestCase):
             role = service["command"][0]
             self.assertGreater(int(service["stop_grace_period"].rstrip("s")),
                                default_of(role, "--grace") + 5)
+
+    def test_on_gpus_the_same_is_said_but_the_backend(self):
+        (gpu,) = load((DEPLOY / "compose.gpu.yaml").read_text(encoding="utf-8"))
+        self.assertEqual(set(gpu["services"]),
+                         {n for n, s in self.roles.items() if s["command"][0] in ("shard", "head")})
+        for name, service in gpu["services"].items():
+            command = [c for c in service["command"] if c != "--backend=cuda"]
+            self.assertEqual(command, self.roles[name]["command"])
+            self.assertNotEqual(command, service["command"])
+            self.assertEqual(service["image"], f"catena:{version()}-cuda")
 
     def test_it_fetches_the_weights_as_the_job_does(self):
         (job,) = (o for o in load(rendered_text("base")) if o["kind"] == "Job")

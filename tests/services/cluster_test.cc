@@ -1,6 +1,7 @@
 // Which processes `catena up` runs, and how it calls them.
 #include "services/up/cluster.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -68,6 +69,18 @@ TEST(ClusterTest, ReplicasOfAStageAreToldApart) {
               ElementsAre("gateway", "tokenizer", "shard 0", "shard 1.0", "shard 1.1", "head"));
   EXPECT_EQ(ShardCount(options), 3);
   EXPECT_EQ(std::set<std::string>(addresses.begin(), addresses.end()).size(), addresses.size());
+}
+
+TEST(ClusterTest, ShardsTakeOneGpuAfterAnother) {
+  ClusterOptions options = TwoStages();
+  options.replicas = {{1, 2}};
+  options.devices = {4, 6};
+  std::vector<std::string> devices;
+  for (const ClusterProcess& p : PlanCluster(options, "dir")) {
+    const auto flag = std::find(p.spec.argv.begin(), p.spec.argv.end(), "--device");
+    devices.push_back(flag == p.spec.argv.end() ? "" : *(flag + 1));
+  }
+  EXPECT_THAT(devices, ElementsAre("", "", "4", "6", "4", "6"));
 }
 
 TEST(ClusterTest, HeadsAndTokenizersAreToldApart) {

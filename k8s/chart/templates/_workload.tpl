@@ -63,6 +63,9 @@ spec:
         {{- range .args }}
         - {{ . | quote }}
         {{- end }}
+        {{- if .gpus }}
+        - --backend=cuda
+        {{- end }}
         - --listen=0.0.0.0:7000
         - --http=0.0.0.0:7080
         - --grace=40
