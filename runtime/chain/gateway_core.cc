@@ -367,6 +367,7 @@ void GatewayCore::TakeToken(Sequence* s, Token& token, Instant now) {
   s->last_token = expected;
   s->setbacks = 0;
   s->failed.clear();
+  s->excused = 0;
   if (s->state == State::kRunning) {
     EndMove(s, now);
   } else if (s->move) {

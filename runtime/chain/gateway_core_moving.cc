@@ -83,9 +83,13 @@ bool GatewayCore::IsAnotherAccused(Incarnation replica) const {
 // kills them.
 void GatewayCore::Fell(Sequence* s, Incarnation failed, bool another, const absl::Status& why,
                        Instant now) {
-  const bool counts = s->state == State::kRunning && !(s->suspected() && another) &&
-                      !CATENA_PLANTED(kDeathsAreNotCounted);
-  if (counts) s->failed.push_back(failed);
+  const bool counts = s->state == State::kRunning && !CATENA_PLANTED(kDeathsAreNotCounted);
+  // Not for ever: where requests come and come, others beside it have always failed before.
+  if (counts && s->suspected() && another && s->excused < limits::kMaxFailures) {
+    ++s->excused;
+  } else if (counts) {
+    s->failed.push_back(failed);
+  }
   if (s->failed.size() <= limits::kMaxFailures) return SetBack(s, why, now);
   CATENA_REACHED(kFailsEverywhere);
   Fail(s,

@@ -90,6 +90,7 @@ struct GatewaySequence {
   // What failed while it was computed there, since the newest token: a process that is gone, as far
   // as is known, or 0 for what was told of a failure and lives.
   std::vector<Incarnation> failed;
+  size_t excused = 0;         // what failed meanwhile and was not counted: another may have done it
   bool turned_away = false;   // by a stage that drains
   Moves moves;                // that are over
   std::optional<Moved> move;  // until the next token

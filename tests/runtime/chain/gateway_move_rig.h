@@ -52,7 +52,7 @@ class GatewayMove : public GatewayRig {
         Pass(3);
       }
       Asked();
-      lost_ = &shards_[static_cast<size_t>(i % 2)];
+      lost_ = &shards_[lost_ == &shards_[0] ? 1 : 0];  // where it went when the other one failed
       Lose(*lost_);
     }
     now_ += std::chrono::milliseconds(300);  // a Move that follows several comes after a pause

@@ -136,5 +136,18 @@ TEST_F(GatewayTrial, ASuspectIsNotHeldToAccountForWhatAnotherDoesBesideIt) {
   EXPECT_TRUE(outcome->ended);
 }
 
+// However many others come, and fail with it.
+TEST_F(GatewayTrial, WhatKillsEndsThoughOthersFailBesideItAllTheTime) {
+  const auto outcome = Run();
+  for (int i = 0; i < 20 && !outcome->ended; ++i) {
+    Submit();
+    OpenAll();
+    FailInARow(1);
+    Pass(3);
+  }
+  EXPECT_TRUE(outcome->ended);
+  EXPECT_TRUE(absl::IsInternal(outcome->status)) << outcome->status;
+}
+
 }  // namespace
 }  // namespace catena
