@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # tests/image_test.sh FOLDER: builds the image of deploy/Dockerfile with buildah, without a Docker
 # engine, and lets it be what the demo is: a cluster that generates with the default model, as the
-# image's user, with its entry point. Prints the image's size. The one for GPUs is made too, and says
-# that there is none.
+# image's user, with its entry point. Prints the image's size. The one for GPUs is made too, and
+# says that there is none.
 #
 # A registry is not asked: debian:12-slim is made by debootstrap, and what the build stage would
 # give is taken from FOLDER, the packages of deploy/package.sh, which that stage runs too. Needs
