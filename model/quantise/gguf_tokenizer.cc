@@ -77,7 +77,8 @@ absl::Status VocabularyMaker::PutAll() {
   for (const AddedToken& token : folder_.tokenizer_config().added) {
     const auto known = id_of_.find(token.content);
     const int64_t id = known == id_of_.end() ? token.id : static_cast<int64_t>(known->second);
-    const bool user = id >= 0 && v_.types[static_cast<size_t>(id)] == kUserToken;
+    const bool has_row = id >= 0 && id < static_cast<int64_t>(v_.types.size());
+    const bool user = has_row && v_.types[static_cast<size_t>(id)] == kUserToken;
     if (id < 0 || (user && !token.special)) continue;
     CATENA_RETURN_IF_ERROR(Put(id, token.content, token.special ? kControlToken : kUserToken));
   }
