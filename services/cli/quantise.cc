@@ -32,12 +32,38 @@ std::string QuantiseFormatNames() {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+namespace fs = std::filesystem;
+
+// What a model is read from: all of a folder but GGUF files, which are models of their own, or a
+// GGUF file and, where it is the first of several parts, the others.
+std::vector<fs::path> FilesOf(const fs::path& model) {
+  std::error_code error;
+  const bool folder = fs::is_directory(model, error);
+  const std::string name = model.filename(), first = "-00001";
+  const size_t at = name.rfind(first + "-of-");
+  const auto is_part = [&](const std::string& other) {
+    return at != std::string::npos && other.size() == name.size() &&
+           other.starts_with(name.substr(0, at)) && other.ends_with(name.substr(at + first.size()));
+  };
+  const fs::path beside = model.has_parent_path() ? model.parent_path() : ".";
+  std::vector<fs::path> files = {model};
+  for (fs::directory_iterator it(folder ? model : beside, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string other = it->path().filename();
+    if (folder ? !other.ends_with(".gguf") : is_part(other)) files.push_back(it->path());
+  }
+  return files;
+}
+
 // The model's own files are read while the new one is written, and would be lost.
 absl::Status CheckNotTheModel(const QuantiseOptions& o) {
-  std::error_code ignored;
-  if (!std::filesystem::equivalent(o.model, o.out, ignored)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("{}: this is the model itself; give another name", o.out));
+  for (const fs::path& file : FilesOf(o.model)) {
+    std::error_code ignored;
+    if (!fs::equivalent(file, o.out, ignored)) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("{}: this is a file of the model itself; give another name", o.out));
+  }
+  return absl::OkStatus();
 }
 
 // Every tensor is there and of the shape that the config wants.

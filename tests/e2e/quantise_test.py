@@ -178,6 +178,21 @@ class RefusalsTest(ErrorCase):
         self.assert_fails(self.quantise(out=self.folder / "absent" / "x"), "folder")
         self.assertEqual(folder_files(self.folder), ["model.gguf"])
 
+    def test_no_file_of_the_model_makes_way(self):
+        folder = self.copy_of("stories260k-phi3")
+        (folder / "elsewhere").symlink_to("model.safetensors")
+        for name in ("model.safetensors", "config.json", "tokenizer.json", "elsewhere"):
+            self.assert_fails(self.quantise("--force", model=folder, out=folder / name), name,
+                              "the model itself")
+        first, last = (self.folder / f"m-0000{part}-of-00003.gguf" for part in (1, 3))
+        for path in (first, last):
+            path.write_bytes(pathlib.Path(self.model).read_bytes())
+        self.assert_fails(self.quantise("--force", model=first, out=last), last, "the model itself")
+        other = folder / "q8_0.gguf"
+        other.write_text("an earlier one")
+        self.assertEqual(
+            self.run_bytes(*self.quantise("--force", model=folder, out=other)).returncode, 0)
+
     def test_a_format_that_there_is_not_and_a_model_that_is_none(self):
         self.assert_fails(("quantise", self.model, self.out, "--format", "q9"), "q4_k")
         self.assert_fails(("quantise", self.model, self.out), "--format")
