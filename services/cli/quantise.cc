@@ -89,9 +89,16 @@ struct Perplexities {
   double before = 0, after = 0;
 };
 
+// Its warnings are told once, before.
+absl::StatusOr<Model> OpenQuietly(const std::string& path) {
+  ModelOptions options;
+  options.model = path;
+  return OpenModel(options, [](const auto&) {});
+}
+
 // The file as ids of the model's, whose tokenizer is the new file's as well.
 absl::StatusOr<std::vector<int32_t>> ReadText(const QuantiseOptions& o) {
-  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel({.model = o.model}, [](const auto&) {}));
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenQuietly(o.model));
   if (model.tokenizer == nullptr) {
     return absl::InvalidArgumentError(fmt::format(
         "{}: there is no tokenizer.json beside the model, which --perplexity needs", o.model));
@@ -109,7 +116,7 @@ absl::StatusOr<std::vector<int32_t>> ReadText(const QuantiseOptions& o) {
 absl::StatusOr<double> Measure(const QuantiseOptions& o, const std::string& path,
                                absl::Span<const int32_t> ids) {
   constexpr int64_t kWindow = 2048;
-  CATENA_ASSIGN_OR_RETURN(const Model model, OpenModel({.model = path}, [](const auto&) {}));
+  CATENA_ASSIGN_OR_RETURN(const Model model, OpenQuietly(path));
   const int64_t window =
       std::min({kWindow, model.config().context_length, static_cast<int64_t>(ids.size())});
   if (window < 2) {
