@@ -16,7 +16,9 @@ float AsFloat(double value) { return static_cast<float>(value); }
 PlannedTensor MadeTensor(const std::string& name, std::vector<float> values) {
   const auto owned = std::make_shared<const std::vector<float>>(std::move(values));
   const auto cols = static_cast<int64_t>(owned->size());
-  PlannedTensor t{.info = {name, DType::kF32, 1, cols}, .made = true};
+  PlannedTensor t;
+  t.info = {name, DType::kF32, 1, cols};
+  t.made = true;
   t.source = {.name = name,
               .dtype = DType::kF32,
               .rows = 1,
