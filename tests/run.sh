@@ -24,12 +24,12 @@ passed=0 failed=0 skipped=0              # test cases; a step without cases is o
 
 packages() { deploy/install_deps.sh --with-tests; }
 
-# What two builds of these folders share is compiled once: paths count from here, and the
-# precompiled headers and the time stamps of sources do not count.
+# What two builds of these folders share is compiled once: paths count from here; the precompiled
+# headers, the time stamps of sources and whether a warning is an error do not count.
 share_compilations() {
   command -v ccache >/dev/null || return 0
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_CUDA_COMPILER_LAUNCHER=ccache
-  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 CCACHE_IGNOREOPTIONS=-Werror
   export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
 }
 
