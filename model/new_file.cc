@@ -75,12 +75,13 @@ absl::Status NewFile::CheckPlace(const std::string& path, bool replace) {
         fmt::format("{}: cannot be written: there is no such folder; make it", path));
   }
   const fs::file_status status = fs::status(path, ignored);
-  if (!fs::exists(status)) return absl::OkStatus();
-  if (!fs::is_regular_file(status)) {
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
     return absl::InvalidArgumentError(
         fmt::format("{}: not a regular file; give the path of a file to write", path));
   }
-  return replace ? absl::OkStatus() : AlreadyThere(path);
+  // A link to nothing is there as well.
+  const bool is_there = fs::exists(fs::symlink_status(path, ignored));
+  return !is_there || replace ? absl::OkStatus() : AlreadyThere(path);
 }
 
 absl::Status NewFile::OpenTemporary() {

@@ -74,6 +74,16 @@ TEST_F(NewFileTest, WhatIsThereMakesWayOnlyWhereItMay) {
   EXPECT_THAT(Files(), ElementsAre("new"));
 }
 
+TEST_F(NewFileTest, ALinkToNothingIsThereToo) {
+  std::filesystem::create_symlink("absent", path_);
+  EXPECT_EQ(NewFile::CheckPlace(path_, false).code(), absl::StatusCode::kAlreadyExists);
+  const auto file = *NewFile::Create(path_, true);
+  ASSERT_TRUE(file->Write(AsBytes("abc")).ok());
+  ASSERT_TRUE(file->Keep().ok());
+  EXPECT_FALSE(std::filesystem::is_symlink(path_));
+  EXPECT_EQ(Content(), "abc");
+}
+
 TEST_F(NewFileTest, WhatCameThereMeanwhileStays) {
   {
     const auto file = *NewFile::Create(path_, false);
