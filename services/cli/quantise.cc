@@ -221,6 +221,7 @@ absl::Status WriteOut(const QuantiseOptions& o, const QuantisePlan& plan,
                       const Checkpoint& checkpoint) {
   const std::atomic<bool>& interrupted = InterruptFlag();
   CATENA_ASSIGN_OR_RETURN(const auto file, NewFile::Create(o.out, o.force));
+  const RemovedWhenKilled removed(file->temporary_path());
   {
     ThreadPool pool(o.threads > 0 ? o.threads : UsableCores());
     ProgressBar bar("Quantising");

@@ -210,19 +210,28 @@ class RefusalsTest(ErrorCase):
         self.assertIn(str(self.out), done.stderr.decode())
         self.assertEqual(folder_files(self.folder), [])
 
-    def test_an_interrupt_leaves_nothing(self):
-        model = self.smollm2()
-        with subprocess.Popen([COMMAND, *map(str, self.quantise("--threads", 1, model=model))],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    def signalled(self, *signals):
+        """The exit status of a process that gets them while it writes, all at once."""
+        command = (COMMAND, *map(str, self.quantise("--threads", 1, model=self.smollm2())))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             guard = threading.Timer(60, process.kill)
             guard.start()
             while process.poll() is None and not folder_files(self.folder):
                 pass
-            process.send_signal(signal.SIGINT)
+            for number in (signal.SIGSTOP, *signals, signal.SIGCONT):
+                process.send_signal(number)
             process.communicate()
             guard.cancel()
-        self.assertEqual(process.returncode, 130)
         self.assertEqual(folder_files(self.folder), [])
+        return process.returncode
+
+    def test_an_interrupt_leaves_nothing(self):
+        self.assertEqual(self.signalled(signal.SIGINT), 130)
+
+    def test_what_ends_it_at_once_leaves_nothing_either(self):
+        self.assertEqual(self.signalled(signal.SIGHUP), -signal.SIGHUP)
+        two = (signal.SIGINT, signal.SIGTERM)
+        self.assertIn(self.signalled(*two), [-number for number in two])
 
 
 if __name__ == "__main__":
