@@ -152,46 +152,92 @@ constexpr std::string_view kTexts[] = {
     "\n",
     ""};
 
-// Plain text: those, and some made of tokens, in NFC, which no rule of GGUF's makes of a text.
-std::vector<std::string> PlainProbes(const GgufVocabulary& v, const Tokenizer& tokenizer) {
-  constexpr size_t kRuns = 4000, kRunTokens = 8;
-  const Normalizer nfc({NfcStep{}});
-  std::vector<std::string> probes(std::begin(kTexts), std::end(kTexts));
-  std::vector<int32_t> plain;
+// A token that is longer is in no probe: what one costs stays small whatever the file holds.
+constexpr size_t kLongestProbed = 256;  // bytes; 128 spaces, each spelled in two
+
+std::vector<int32_t> IdsOf(const GgufVocabulary& v, std::initializer_list<GgufTokenType> types) {
+  std::vector<int32_t> ids;
   for (size_t id = 0; id < v.types.size(); ++id) {
-    if (v.types[id] == kNormalToken) plain.push_back(static_cast<int32_t>(id));
+    const bool wanted = std::find(types.begin(), types.end(), v.types[id]) != types.end();
+    if (wanted && v.tokens[id].size() <= kLongestProbed) ids.push_back(static_cast<int32_t>(id));
   }
-  uint64_t state = 1;  // Knuth's generator of MMIX: any draw will do, but the same each time
-  std::vector<int32_t> run(kRunTokens);
-  for (size_t i = 0; i < kRuns && !plain.empty(); ++i) {
+  return ids;
+}
+
+// Plain text: those, and some made of tokens, in NFC, which no rule of GGUF's makes of a text.
+class PlainProbes {
+ public:
+  PlainProbes(const GgufVocabulary& v, const Tokenizer& tokenizer)
+      : tokenizer_(tokenizer), plain_(IdsOf(v, {kNormalToken})) {}
+
+  size_t size() const { return std::size(kTexts) + (plain_.empty() ? 0 : kRuns); }
+  std::string At(size_t i) const {
+    if (i < std::size(kTexts)) return std::string(kTexts[i]);
+    uint64_t state = i;  // Knuth's generator of MMIX: any draw will do, but the same each time
+    int32_t run[kRunTokens];
     for (int32_t& id : run) {
       state = state * 6364136223846793005u + 1442695040888963407u;
-      id = plain[(state >> 33) % plain.size()];
+      id = plain_[(state >> 33) % plain_.size()];
     }
-    probes.push_back(nfc.Apply(tokenizer.Decode(run, false)));
+    return nfc_.Apply(tokenizer_.Decode(run, false));
   }
-  return probes;
-}
+
+ private:
+  static constexpr size_t kRuns = 4000, kRunTokens = 8;
+
+  const Tokenizer& tokenizer_;
+  const std::vector<int32_t> plain_;
+  const Normalizer nfc_{{NfcStep{}}};
+};
 
 // Special tokens between texts, with white space and without.
-std::vector<std::string> SpecialProbes(const GgufVocabulary& v) {
-  std::vector<std::string> probes;
-  for (size_t id = 0; id < v.types.size(); ++id) {
-    if (v.types[id] != kControlToken && v.types[id] != kUserToken) continue;
-    probes.push_back(fmt::format("a {} b{}{}c", v.tokens[id], v.tokens[id], v.tokens[id]));
+class SpecialProbes {
+ public:
+  explicit SpecialProbes(const GgufVocabulary& v)
+      : v_(v), special_(IdsOf(v, {kControlToken, kUserToken})) {}
+
+  size_t size() const { return special_.size(); }
+  std::string At(size_t i) const {
+    const std::string& token = v_.tokens[static_cast<size_t>(special_[i])];
+    return fmt::format("a {} b{}{}c", token, token, token);
   }
-  return probes;
-}
+
+ private:
+  const GgufVocabulary& v_;
+  const std::vector<int32_t> special_;
+};
 
 // The first text that the two encode or decode otherwise.
-std::optional<std::string> FindDifference(const std::vector<std::string>& probes,
-                                          const Tokenizer& a, const Tokenizer& b) {
-  for (const std::string& text : probes) {
+template <typename Probes>
+std::optional<size_t> FindDifference(const Probes& probes, const Tokenizer& a, const Tokenizer& b) {
+  for (size_t i = 0; i < probes.size(); ++i) {
+    const std::string text = probes.At(i);
     const auto ids = a.Encode(text), others = b.Encode(text);
-    if (!ids.ok() || !others.ok() || *ids != *others) return text;
-    if (a.Decode(*ids, false) != b.Decode(*ids, false)) return text;
+    if (!ids.ok() || !others.ok() || *ids != *others) return i;
+    if (a.Decode(*ids, false) != b.Decode(*ids, false)) return i;
   }
   return std::nullopt;
+}
+
+// --- the rules ---
+
+struct Rule {
+  std::string_view pre;  // tokenizer.ggml.pre
+  bool add_space_prefix;
+};
+
+// Of rules that do the same with a file's tokens the first counts; where no token has two digits,
+// one that takes digits one by one.
+constexpr std::string_view kByteLevelRules[] = {"smollm",    "gpt-2",     "qwen2",
+                                                "llama-bpe", "smaug-bpe", "gpt-4o"};
+
+std::vector<Rule> Rules(const GgufVocabulary& v) {
+  if (v.model == "llama") return {{"default", true}, {"default", false}};
+  std::vector<Rule> rules;
+  for (const bool prefix : {false, true}) {
+    for (const std::string_view pre : kByteLevelRules) rules.push_back({pre, prefix});
+  }
+  return rules;
 }
 
 }  // namespace
@@ -204,38 +250,29 @@ absl::StatusOr<GgufVocabulary> DescribeTokenizer(const Checkpoint& folder,
   CATENA_ASSIGN_OR_RETURN(GgufVocabulary v, VocabularyMaker(folder, root).Make());
   v.bos_id = tokenizer.bos_id() >= 0 ? tokenizer.bos_id() : folder.config().bos_id;
   v.add_bos = tokenizer.add_bos();
-  const bool sentencepiece = v.model == "llama";
-  const std::vector<std::string> probes = PlainProbes(v, tokenizer);
-  // Of rules that do the same with these tokens the first; where no token has two digits, one that
-  // takes digits one by one.
-  const std::vector<std::string> rules =
-      sentencepiece ? std::vector<std::string>{"default"}
-                    : std::vector<std::string>{"smollm",    "gpt-2",     "qwen2",
-                                               "llama-bpe", "smaug-bpe", "gpt-4o"};
-  std::string differs;
-  for (const std::string& rule : rules) {
-    for (const bool prefix : {sentencepiece, !sentencepiece}) {
-      v.pre = rule;
-      v.add_space_prefix = prefix;
-      CATENA_ASSIGN_OR_RETURN(const auto candidate, Tokenizer::FromGguf(v, path));
-      const auto difference = FindDifference(probes, tokenizer, *candidate);
-      if (difference) {
-        differs = *difference;
-        continue;
-      }
-      if (const auto special = FindDifference(SpecialProbes(v), tokenizer, *candidate)) {
-        warnings->push_back(
-            fmt::format("{}: GGUF cannot say what it does around special tokens: {} becomes other "
-                        "tokens with the new file",
-                        path, Quoted(*special)));
-      }
-      return v;
+  const PlainProbes probes(v, tokenizer);
+  size_t told_apart = 0;  // the probe that told the rule that fitted longest apart
+  for (const Rule& rule : Rules(v)) {
+    v.pre = rule.pre;
+    v.add_space_prefix = rule.add_space_prefix;
+    CATENA_ASSIGN_OR_RETURN(const auto candidate, Tokenizer::FromGguf(v, path));
+    if (const auto difference = FindDifference(probes, tokenizer, *candidate)) {
+      told_apart = std::max(told_apart, *difference);
+      continue;
     }
+    const SpecialProbes special(v);
+    if (const auto difference = FindDifference(special, tokenizer, *candidate)) {
+      warnings->push_back(
+          fmt::format("{}: GGUF cannot say what it does around special tokens: {} becomes other "
+                      "tokens with the new file",
+                      path, Quoted(special.At(*difference))));
+    }
+    return v;
   }
   return absl::InvalidArgumentError(fmt::format(
       "{}: no tokenizer that a GGUF file can name gives the same tokens, of {} for example; use "
       "the folder itself",
-      path, Quoted(differs)));
+      path, Quoted(probes.At(told_apart))));
 }
 
 void SetVocabulary(const GgufVocabulary& v, absl::Span<const int32_t> end_ids, GgufMetadata* m,

@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import resource
 import shutil
 import struct
 import unittest
@@ -265,6 +266,20 @@ class TokenizerTest(FolderCase):
         folder, out = self.folder(tokenizer=tokenizer_json(runs)), self.temp_dir() / "out.gguf"
         self.assert_fails(("quantise", folder, out, "--format", "q8_0"), "tokenizer.json",
                           "use the folder")
+
+    def test_long_tokens_cost_little(self):
+        tokenizer = tokenizer_json(GPT2)
+        vocab = tokenizer["model"]["vocab"]
+        at = len(vocab) + len(SPECIAL)
+        vocab.update((chr(ord("A") + i % 26) * (60_000 + i), at + i) for i in range(100))
+        folder, out = self.folder(tokenizer=tokenizer), self.temp_dir() / "out.gguf"
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+        done = self.run_bytes("quantise", folder, out, "--format", "q8_0", "--threads", 1,
+                              preexec_fn=limit)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(GgufFile(out).values["tokenizer.ggml.pre"], b"gpt-2")
 
     def test_more_tokens_than_rows_are_refused(self):
         tokenizer = tokenizer_json(GPT2)
