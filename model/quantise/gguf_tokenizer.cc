@@ -7,6 +7,7 @@
 
 #include "model/file_limits.h"
 #include "model/tokenizer/end_tokens.h"
+#include "model/tokenizer/gguf_pre_tokenizer.h"
 
 namespace catena {
 namespace {
@@ -226,16 +227,11 @@ struct Rule {
   bool add_space_prefix;
 };
 
-// Of rules that do the same with a file's tokens the first counts; where no token has two digits,
-// one that takes digits one by one.
-constexpr std::string_view kByteLevelRules[] = {"smollm",    "gpt-2",     "qwen2",
-                                                "llama-bpe", "smaug-bpe", "gpt-4o"};
-
 std::vector<Rule> Rules(const GgufVocabulary& v) {
   if (v.model == "llama") return {{"default", true}, {"default", false}};
   std::vector<Rule> rules;
   for (const bool prefix : {false, true}) {
-    for (const std::string_view pre : kByteLevelRules) rules.push_back({pre, prefix});
+    for (const std::string_view pre : GgufPreTokenizerRules()) rules.push_back({pre, prefix});
   }
   return rules;
 }

@@ -1,6 +1,7 @@
 // A folder's tokenizer.json as a GGUF file spells a tokenizer: tokens, their types, merges or
 // scores, and the name of the rule by which text is cut. The rule is found as llama.cpp's converter
-// finds it, by what comes of texts: the one is taken under which all of them become the same ids.
+// finds it, by what comes of texts: of those that GgufPreTokenizerRules lists, the first is taken
+// under which all of them become the same ids.
 //
 // Thread rules: functions without state.
 #pragma once

@@ -88,7 +88,6 @@ constexpr const char* kDefaultSigns = R"([\p{P}\$\+<=>\^~\|]+)";
 constexpr const char* kThreeDigits = "[0-9][0-9][0-9]";
 constexpr const char* kThousands = R"(\d{1,3}(?=(?:\d{3})*\b))";
 
-// A name without steps is another name for the one before it.
 struct Known {
   std::string_view name;
   std::array<const char*, 6> steps = {};
@@ -96,9 +95,17 @@ struct Known {
   bool add_bos = false;
 };
 
+// A name without steps is another name for the one before it. The likeliest come first, and of two
+// that many vocabularies cannot tell apart (no token has two digits) the one that cuts more.
 constexpr Known kKnown[] = {
-    {"default", {kDefaultSigns, kGpt2, R"(\p{N}+)", kThreeDigits}},
-    {""},
+    {"smollm", {R"(\p{N})", kGpt2}},
+    {"starcoder"},
+    {"refact"},
+    {"command-r"},
+    {"codeshell"},
+    {"exaone"},
+    {"minerva-7b"},
+    {"mellum2"},
     {"gpt-2", {kGpt2}},
     {"phi-2"},
     {"mpt"},
@@ -111,27 +118,6 @@ constexpr Known kKnown[] = {
     {"exaone4"},
     {"trillion"},
     {"granite-docling"},
-    {"smollm", {R"(\p{N})", kGpt2}},
-    {"starcoder"},
-    {"refact"},
-    {"command-r"},
-    {"codeshell"},
-    {"exaone"},
-    {"minerva-7b"},
-    {"mellum2"},
-    {"llama-bpe", {kLlama3}, true, true},
-    {"llama3"},
-    {"llama-v3"},
-    {"falcon3"},
-    {"falcon-h1"},
-    {"pixtral"},
-    {"midm-2.0"},
-    {"lfm2"},
-    {"jina-v5-nano"},
-    {"dbrx", {kLlama3}},
-    {"smaug-bpe"},
-    {"glm4"},
-    {"chatglm-bpe"},
     {"qwen2", {kQwen2}},
     {"deepseek-r1-qwen"},
     {"kormo"},
@@ -141,12 +127,25 @@ constexpr Known kKnown[] = {
     {"hunyuan"},
     {"solar-open"},
     {"grok-2"},
-    {"qwen35", {kQwen35}},
+    {"llama-bpe", {kLlama3}, true, true},
+    {"llama3"},
+    {"llama-v3"},
+    {"falcon3"},
+    {"falcon-h1"},
+    {"pixtral"},
+    {"midm-2.0"},
+    {"lfm2"},
+    {"jina-v5-nano"},
+    {"smaug-bpe", {kLlama3}},
+    {"dbrx"},
+    {"glm4"},
+    {"chatglm-bpe"},
     {"gpt-4o", {kGpt4o}},
     {"llama4"},
     {"kanana2"},
     {"talkie"},
     {"minimax-m2"},
+    {"qwen35", {kQwen35}},
     {"tiny_aya", {kThousands, kGpt4o}},
     {"tekken", {kTekken}, true, true},
     {"kimi-k2", {kKimiK2}},
@@ -174,6 +173,8 @@ constexpr Known kKnown[] = {
       R"([\p{P}!-/:-@\[-`{-~])", kGpt2},
      false,
      true},
+    {"default", {kDefaultSigns, kGpt2, R"(\p{N}+)", kThreeDigits}},
+    {""},
 };
 
 const Known* Find(std::string_view name) {
@@ -196,6 +197,14 @@ absl::Status Unknown(std::string_view name, std::string_view source) {
 }
 
 }  // namespace
+
+std::vector<std::string_view> GgufPreTokenizerRules() {
+  std::vector<std::string_view> names;
+  for (const Known& known : kKnown) {
+    if (known.steps[0] != nullptr) names.push_back(known.name);
+  }
+  return names;
+}
 
 absl::StatusOr<GgufPreTokenizer> MakeGgufPreTokenizer(std::string_view name, bool space_prefix,
                                                       std::string_view source) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "kernels/base/status.h"
 #include "model/tokenizer/pre_tokenizer.h"
@@ -19,5 +20,8 @@ struct GgufPreTokenizer {
 // INVALID_ARGUMENT where the name is not known; the message lists those that are.
 absl::StatusOr<GgufPreTokenizer> MakeGgufPreTokenizer(std::string_view name, bool space_prefix,
                                                       std::string_view source);
+
+// Of the names that mean the same one; the likeliest first.
+std::vector<std::string_view> GgufPreTokenizerRules();
 
 }  // namespace catena
