@@ -10,10 +10,14 @@ namespace {
 
 using nlohmann::json;
 
+bool IsOneCharacter(std::string_view text) {
+  return !text.empty() && ReadCodePoint(text, 0).size == text.size();
+}
+
 absl::StatusOr<MetaspaceStage> ReadMetaspace(const JsonComponent& c) {
   MetaspaceStage m;
   CATENA_ASSIGN_OR_RETURN(m.replacement, RequiredString(*c.object, "replacement", c.place));
-  if (m.replacement.empty() || ReadCodePoint(m.replacement, 0).size != m.replacement.size()) {
+  if (!IsOneCharacter(m.replacement)) {
     return c.place.Damaged("replacement must be one character");
   }
   CATENA_ASSIGN_OR_RETURN(m.split, BoolOr(*c.object, "split", true, c.place));
@@ -100,7 +104,9 @@ absl::StatusOr<std::optional<SplitStage>> ReadNamedSplit(const JsonComponent& c)
   if (c.type == "WhitespaceSplit") return SplitStage{kSpace, SplitBehavior::kRemoved};
   if (c.type == "CharDelimiterSplit") {
     CATENA_ASSIGN_OR_RETURN(std::string text, RequiredString(*c.object, "delimiter", c.place));
-    if (text.empty()) return (c.place / "delimiter").Damaged("must be one character");
+    if (!IsOneCharacter(text)) {
+      return (c.place / "delimiter").Damaged("must be one character; Split takes a longer String");
+    }
     return SplitStage{std::move(text), SplitBehavior::kRemoved};
   }
   return std::nullopt;

@@ -225,6 +225,8 @@ TEST(TokenizerJson, SaysWhatIsNotSupportedOrDamaged) {
        "Contiguous"},
       {"/pre_tokenizer", R"({"type": "Split", "pattern": {}, "behavior": "Isolated"})", kBad,
        "Regex"},
+      {"/pre_tokenizer", R"({"type": "CharDelimiterSplit", "delimiter": "ab"})", kBad,
+       "one character"},
       {"/decoder", "null", kNot, "decoder"},
       {"/decoder", R"({"type": "WordPiece"})", kNot, "WordPiece"},
       {"/decoder", R"({"type": "Strip", "content": " ", "start": 1, "stop": 0})", kNot, "Strip"},
