@@ -327,7 +327,8 @@ absl::StatusOr<RegexSet> Translator::Property(bool in_class) {
   }
   ++at_;
   if (!negated) return *std::move(set);
-  const bool one = set->parts.empty() && set->items.rfind("\\p") == 0;
+  const bool one = set->parts.empty() && set->items.starts_with("\\p") &&
+                   set->items.find('}') == set->items.size() - 1;
   if (!one) return Complement(*set);
   set->items[1] = 'P';
   return *std::move(set);

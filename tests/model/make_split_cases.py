@@ -79,6 +79,7 @@ DIALECT = {
     "intervals": r"\p{L}{2}+|\d{,2}|a{", "lazy": r"l+?|o{1,2}?|\s*?x",
     "the rest of a group": r"(?:H(?i)E|W)|x(?i)l|(?-i:L)", "dots": r"(?m:o.+?l)|a.b",
     "look behind": r"(?<=[lo])\p{L}|(?<!\s)\d|(?<=a|bc)x", "atomic": r"(?>\p{L}+)s|\p{N}+",
+    "complements": r"\P{Blank}{2}|\p{^Word}", "complements in a class": r"[\p{^Blank}\d]+",
     "empty": r"x*", "either end": r"\A.|.\z|.\Z", "numbers": r"\x41|\x{1F600}|\u4f60|\n|\055",
 }
 
