@@ -2,9 +2,10 @@
 // runs it on Oniguruma (regex_dialect.h), with bounds on pattern, time and memory: a backtracking
 // engine can take for ever on a text of a few dozen characters.
 //
-// Time. A match is first tried with few steps and a short window of the text; where these end
-// before it is decided, again with eight times as many. Later tries are paid from a budget of the
-// whole text's, so that what a text costs is bounded and does not depend on the machine.
+// Time. What matching a text costs is counted in steps, of up to a nanosecond in machine code, by
+// callouts that the translation puts into the pattern (regex_dialect.h): for each of them, and for
+// each byte of the text that was passed since the one before. They come in the same order with
+// machine code and without, so that which texts are refused does not depend on the machine.
 //
 // Regex is immutable: any thread, each with its own RegexWorkspace.
 #pragma once
@@ -17,7 +18,9 @@
 
 #include "kernels/base/status.h"
 
+struct pcre2_callout_block_8;
 struct pcre2_real_code_8;
+struct pcre2_real_jit_stack_8;
 struct pcre2_real_match_context_8;
 struct pcre2_real_match_data_8;
 
@@ -25,10 +28,11 @@ namespace catena {
 
 namespace limits {
 
-// Of all tries beyond first ones for one text: a fixed part, some 0.3 s, and one that grows with
-// the text's bytes, which ordinary patterns use a tenth of.
-inline constexpr uint64_t kRegexSteps = 20'000'000;
-inline constexpr uint64_t kRegexStepsPerByte = 64;
+// For one text: a fixed part, about a second, or some where PCRE2 interprets, and one that grows
+// with the text's bytes, of which published patterns use a tenth, and the dearest (jais-2) two
+// thirds.
+inline constexpr uint64_t kRegexSteps = 2'000'000'000;
+inline constexpr uint64_t kRegexStepsPerByte = 512;
 inline constexpr uint32_t kRegexHeapKiB = 64 * 1024;  // for backtracking, where PCRE2 interprets
 
 }  // namespace limits
@@ -37,15 +41,22 @@ inline constexpr uint32_t kRegexHeapKiB = 64 * 1024;  // for backtracking, where
 class RegexWorkspace {
  public:
   // `text_bytes`: of the whole text, to all of whose pieces the regular expressions are applied.
-  explicit RegexWorkspace(size_t text_bytes);
+  // `steps`: the fixed part.
+  explicit RegexWorkspace(size_t text_bytes, uint64_t steps = limits::kRegexSteps);
   ~RegexWorkspace();
   RegexWorkspace(const RegexWorkspace&) = delete;
   RegexWorkspace& operator=(const RegexWorkspace&) = delete;
 
+  uint64_t steps_left() const { return steps_left_; }
+
  private:
   friend class Regex;
+  static int Count(pcre2_callout_block_8* callout, void* workspace);
 
   uint64_t steps_left_;
+  uint64_t callout_steps_ = 0;  // of the pattern that is being matched
+  size_t passed_ = 0;           // where in the text its last callout was
+  pcre2_real_jit_stack_8* stack_;
   pcre2_real_match_data_8* data_;
   pcre2_real_match_context_8* context_;
 };
@@ -61,16 +72,19 @@ class Regex {
   Regex& operator=(const Regex&) = delete;
 
   // The end of the match that begins at `at`, if there is one. INVALID_ARGUMENT where it costs more
-  // than the bounds above. REQUIRES: valid UTF-8, at <= text.size(), where a character begins.
+  // than the bounds above. Matches that a search of the text from its start does not come to may be
+  // left out. REQUIRES: valid UTF-8, at <= text.size(), where a character begins.
   absl::StatusOr<std::optional<size_t>> MatchAt(std::string_view text, size_t at,
                                                 RegexWorkspace* workspace) const;
 
  private:
-  Regex(std::string_view pattern, pcre2_real_code_8* code) : pattern_(pattern), code_(code) {}
+  Regex(std::string_view pattern, pcre2_real_code_8* code, uint64_t callout_steps)
+      : pattern_(pattern), code_(code), callout_steps_(callout_steps) {}
   absl::Status TooCostly(size_t at) const;
 
   std::string pattern_;  // for messages
   pcre2_real_code_8* code_;
+  uint64_t callout_steps_;
 };
 
 }  // namespace catena

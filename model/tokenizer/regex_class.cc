@@ -86,7 +86,8 @@ std::string RegexSet::Expression(bool negated) const {
   if (!negated && items.empty() && parts.size() == 1) return parts[0];
   std::string any = items.empty() ? "" : fmt::format("[{}]", items);
   for (const std::string& part : parts) any += (any.empty() ? "" : "|") + part;
-  return negated ? fmt::format(R"((?:(?!{})\p{{Any}}))", any) : fmt::format("(?:{})", any);
+  // Atomic: whichever part matches, it is the same character.
+  return negated ? fmt::format(R"((?:(?!{})\p{{Any}}))", any) : fmt::format("(?>{})", any);
 }
 
 RegexSet Complement(const RegexSet& set) { return {"", {set.Expression(true)}}; }

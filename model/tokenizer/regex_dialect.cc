@@ -17,6 +17,13 @@ constexpr int kMaxRegexDepth = 64;     // of groups and classes
 constexpr int kMaxRepeat = 1000;       // {n}; published patterns have {512}
 constexpr int kMaxQuantifiers = 4;     // on one thing, a++ is one of them
 constexpr size_t kMaxTranslated = 64;  // bytes a byte of the pattern, nested classes and all
+// Of callouts (regex_dialect.h).
+constexpr std::string_view kCallout = "(?C1)";
+constexpr size_t kBytesPerCallout = 256;  // of the translation
+constexpr size_t kBranchBytes = 16;       // that an alternative or group counts for besides its own
+constexpr size_t kBytesPerWeight = 32;
+constexpr size_t kGroupWeight = 16;  // of what is no class
+constexpr int kShortRepeat = 8;      // times, up to which where it begins does not matter
 
 bool IsDecimal(char c) { return c >= '0' && c <= '9'; }
 bool IsAsciiLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -95,6 +102,9 @@ class Translator {
   absl::Status OutsideEscape();
   absl::Status Literal(char32_t c);
   absl::Status Quantifiers(size_t start);
+  void CountRepeat(size_t start, size_t weight, const Repeat& repeat);
+  void Pass(size_t start, size_t size);
+  void PassBranch();
   std::optional<Repeat> Interval();
   absl::StatusOr<char32_t> EscapedCharacter();
   absl::StatusOr<char32_t> Hexadecimal();
@@ -107,6 +117,7 @@ class Translator {
   std::string_view pattern_;
   size_t at_ = 0;
   std::string out_;
+  size_t passed_ = 0;  // bytes and characters that PCRE2 may go through since the last callout
   Flags flags_;
   char32_t previous_ = 0;  // the literal just before this place, where case is ignored
 };
@@ -118,23 +129,29 @@ absl::Status Translator::Alternatives(int depth) {
   while (!AtEnd() && !Is(")")) {
     previous_ = Is("|") ? 0 : previous_;
     if (Skip("|")) {
+      if (depth > 0) out_ += kCallout;
       out_ += '|';
+      PassBranch();
     } else {
       CATENA_RETURN_IF_ERROR(Piece(depth));
     }
     if (out_.size() > kMaxTranslated * kMaxRegexBytes) return Damaged("the pattern is too complex");
   }
+  if (depth > 0) out_ += kCallout;
   return absl::OkStatus();
 }
 
 // One thing, and how often it may stand there.
 absl::Status Translator::Piece(int depth) {
+  if (Is("(")) PassBranch();
   const size_t start = out_.size();
   const char32_t before = std::exchange(previous_, 0);
   if (Is("*") || Is("+") || Is("?")) return Damaged("nothing stands before a quantifier");
   if (Skip("(")) {
     CATENA_RETURN_IF_ERROR(Group(depth));
-  } else if (Skip("[")) {
+    return Quantifiers(start);
+  }
+  if (Skip("[")) {
     CATENA_ASSIGN_OR_RETURN(const RegexSet set, Class(depth + 1));
     out_ += set.Expression();
   } else if (Skip(".")) {
@@ -149,7 +166,10 @@ absl::Status Translator::Piece(int depth) {
     previous_ = before;
     CATENA_RETURN_IF_ERROR(Literal(Next()));
   }
-  return Quantifiers(start);
+  const size_t size = out_.size() - start;
+  CATENA_RETURN_IF_ERROR(Quantifiers(start));
+  Pass(start, size);
+  return absl::OkStatus();
 }
 
 absl::Status Translator::Literal(char32_t c) {
@@ -442,23 +462,25 @@ std::optional<Translator::Repeat> Translator::Interval() {
 
 // Of what was put out from `start` on. A second quantifier repeats the first one's whole.
 absl::Status Translator::Quantifiers(size_t start) {
+  const size_t weight =
+      1 + (out_.size() - start) / kBytesPerWeight + (out_[start] == '(' ? kGroupWeight : 0);
   for (int n = 0;; ++n) {
-    std::string quantifier;
+    Repeat repeat;
     const char c = AtEnd() ? '\0' : pattern_[at_];
-    bool lazy = false, interval = false, exact = false;
-    if (c == '?' || c == '*' || c == '+') {
+    const bool interval = c != '?' && c != '*' && c != '+';
+    if (!interval) {
       ++at_;
-      quantifier = c;
+      repeat = {c == '+' ? 1 : 0, c == '?' ? std::optional<int>(1) : std::nullopt};
     } else if (const std::optional<Repeat> r = Interval()) {
-      if (r->min > kMaxRepeat || r->max.value_or(0) > kMaxRepeat) {
-        return Damaged(fmt::format("a repetition is over {} times", kMaxRepeat));
-      }
-      if (r->max && *r->max < r->min) return Damaged("a repetition ends before it begins");
-      interval = true;
-      exact = r->max == r->min;
-      quantifier = fmt::format("{{{},{}}}", r->min, r->max ? std::to_string(*r->max) : "");
+      repeat = *r;
     } else {
       return absl::OkStatus();
+    }
+    if (repeat.min > kMaxRepeat || repeat.max.value_or(0) > kMaxRepeat) {
+      return Damaged(fmt::format("a repetition is over {} times", kMaxRepeat));
+    }
+    if (repeat.max && *repeat.max < repeat.min) {
+      return Damaged("a repetition ends before it begins");
     }
     if (n == kMaxQuantifiers) return Damaged("so many quantifiers on one thing");
     previous_ = 0;
@@ -466,10 +488,40 @@ absl::Status Translator::Quantifiers(size_t start) {
       out_.insert(start, "(?:");
       out_ += ')';
     }
-    lazy = !exact && Skip("?");  // {n}? is an optional {n}
+    const bool exact = repeat.max == repeat.min;
+    const bool lazy = !exact && Skip("?");  // {n}? is an optional {n}
     const bool possessive = !lazy && !interval && Skip("+");
-    out_ += quantifier + (lazy ? "?" : possessive ? "+" : "");
+    out_ += interval ? fmt::format("{{{},{}}}", repeat.min,
+                                   repeat.max ? std::to_string(*repeat.max) : "")
+                     : std::string(1, c);
+    out_ += lazy ? "?" : possessive ? "+" : "";
+    passed_ += static_cast<size_t>(repeat.min);
+    CountRepeat(start, weight, repeat);
   }
+}
+
+// Puts callouts around what repeats, from `start` on.
+void Translator::CountRepeat(size_t start, size_t weight, const Repeat& repeat) {
+  const bool is_short = repeat.max.value_or(kMaxRepeat) <= kShortRepeat;
+  if (is_short && repeat.max == repeat.min) return;  // there is nothing to try again
+  if (!is_short) out_.insert(start, kCallout);
+  out_ += fmt::format("(?C{})", std::min<size_t>(weight, 255));
+}
+
+// Puts callouts before what was put out from `start` on, in `size` bytes, where too much was passed
+// without one.
+void Translator::Pass(size_t start, size_t size) {
+  for (passed_ += size; passed_ > kBytesPerCallout; passed_ -= kBytesPerCallout) {
+    out_.insert(start, kCallout);
+  }
+}
+
+// Where an alternative or a group begins: what follows in the one before may not be reached.
+void Translator::PassBranch() {
+  passed_ += kBranchBytes;
+  if (passed_ <= kBytesPerCallout / 2) return;
+  out_ += kCallout;
+  passed_ = 0;
 }
 
 }  // namespace

@@ -4,6 +4,12 @@
 // ones, && and [:punct:]), in {n,m}+ and {,m}, in (?m) and in how far (?i) reaches. What cannot be
 // said in PCRE2, or would not be the same, is refused by name.
 //
+// Callouts (pcre2callout(3)) let regex.cc count what a match costs. What PCRE2 may try more than
+// once for a match has one: where a repetition begins and ends, where an alternative of a group
+// ends, and every few hundred bytes. From one to the next PCRE2 goes through no more than that of
+// the pattern, and through the text by repeating one thing at most. The number of a callout is what
+// a byte of the text costs there, in regex.h's steps.
+//
 // Groups do not capture in the result: back-references are refused. Pure functions: any thread.
 #pragma once
 

@@ -1,6 +1,6 @@
 // Any bytes as a pattern, and behind a NUL a text to cut with it: nothing may crash, hang or leave
-// the text, machine code and interpreter must agree, and what a Split makes of the parts must be
-// parts of the text in their order.
+// the text, machine code and interpreter must agree in what they find, refuse and count, and what a
+// Split makes of the parts must be parts of the text in their order.
 #include <cstdint>
 #include <string>
 
@@ -11,12 +11,16 @@
 namespace catena {
 namespace {
 
+constexpr uint64_t kSteps = 2'000'000;  // for a text, so that many are tried
+
 void CheckMatches(const Regex& compiled, const Regex& interpreted, const std::string& text) {
-  RegexWorkspace first(text.size()), second(text.size());
+  RegexWorkspace first(text.size(), kSteps), second(text.size(), kSteps);
   for (size_t at = 0; at <= text.size();) {
     const auto a = compiled.MatchAt(text, at, &first), b = interpreted.MatchAt(text, at, &second);
-    if (!a.ok() || !b.ok()) return;
+    CATENA_CHECK(a.ok() == b.ok());
+    if (!a.ok()) return;
     CATENA_CHECK(*a == *b);
+    CATENA_CHECK(first.steps_left() == second.steps_left());
     if (*a) {
       CATENA_CHECK(**a >= at && **a <= text.size());
       CATENA_CHECK(IsValidUtf8(std::string_view(text).substr(at, **a - at)));

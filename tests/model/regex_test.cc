@@ -1,7 +1,8 @@
 // Regular expressions of tokenizers: the scanners written by hand cut as PCRE2 does, no pattern and
-// no text takes for ever, and what is refused is named.
+// no text takes for ever, on any machine alike, and what is refused is named.
 #include "model/tokenizer/regex.h"
 
+#include <ctime>
 #include <random>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <unicode/uchar.h>
 
+#include "model/tokenizer/pre_tokenizer.h"
 #include "model/tokenizer/regex_dialect.h"
 #include "model/tokenizer/split_patterns.h"
 #include "model/tokenizer/utf8.h"
@@ -81,8 +83,15 @@ class TextMaker {
   const std::vector<std::vector<char32_t>> categories_ = CharactersByCategory();
 };
 
-// The words that a pattern which matches everywhere cuts; none where it fails.
-Words WordsOf(const Regex& regex, const std::string& text) {
+double ThreadSeconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+// The words that a pattern which matches everywhere cuts; none where it fails. `steps_left`: of
+// what it may cost.
+Words WordsOf(const Regex& regex, const std::string& text, uint64_t* steps_left = nullptr) {
   RegexWorkspace workspace(text.size());
   Words words;
   for (size_t at = 0; at < text.size();) {
@@ -91,6 +100,7 @@ Words WordsOf(const Regex& regex, const std::string& text) {
     words.push_back(text.substr(at, **end - at));
     at = **end;
   }
+  if (steps_left != nullptr) *steps_left = workspace.steps_left();
   return words;
 }
 
@@ -119,13 +129,67 @@ TEST(Regex, ScannersCutAsThePatternsDo) {
   }
 }
 
-TEST(Regex, WithoutMachineCodeTheWordsAreTheSame) {
+// What a Split by `regex` makes of `text`.
+Words PartsOf(std::shared_ptr<const Regex> regex, const std::string& text) {
+  const PreTokenizer split({SplitStage{std::move(regex)}});
+  PreTokenizer::Workspace workspace(text.size());
+  Words parts;
+  const absl::Status status =
+      split.Split(text, true, &workspace, [&](std::string_view p) { parts.emplace_back(p); });
+  EXPECT_TRUE(status.ok()) << status;
+  return parts;
+}
+
+std::string Repeated(std::string_view unit, size_t times, std::string_view behind = "") {
+  std::string text;
+  for (size_t i = 0; i < times; ++i) text += unit;
+  return text.append(behind);
+}
+
+// Published patterns that would take the square of a run's length, and run as others.
+constexpr const char* kQuadratic[] = {R"(\s+$)", R"((?=(\d{3})+(?!\d)))",
+                                      R"(\d{1,3}(?=(?:\d{3})*\b))"};
+
+TEST(Regex, APatternThatRunsAsAnotherCutsAlike) {
+  const Words units = {" ",    "  ", "\n", "\r\n", "\t",     "5",      "12",     "345",
+                       "6789", "a",  "_",  ".",    "\u0663", "\u00a0", "\u00b2", "\u00e9"};
+  std::mt19937_64 rng(3);
+  for (const char* pattern : kQuadratic) {
+    const auto regex = Compiled(pattern), itself = Compiled(fmt::format("(?:{})", pattern));
+    for (int i = 0; i < kTexts; ++i) {
+      std::string text;
+      for (uint64_t n = 1 + rng() % 12; n > 0; --n) {
+        const std::string& unit = units[rng() % units.size()];
+        text += Repeated(unit, 1 + rng() % 3);
+      }
+      ASSERT_EQ(PartsOf(regex, text), PartsOf(itself, text)) << pattern << " on " << Quoted(text);
+    }
+  }
+}
+
+TEST(Regex, OrdinaryTextsAreNotTooCostly) {
+  const std::string rows = Repeated(Repeated(" ", 400, "5\n"), 5000);
+  for (const bool jit : {true, false}) {
+    for (const std::string& text :
+         {Repeated(" ", 3000, "5"), rows, Repeated("7", 10'000), Repeated("7", 10'000, "a")}) {
+      for (const char* pattern : kQuadratic) {
+        EXPECT_FALSE(PartsOf(Compiled(pattern, jit), text).empty()) << pattern;
+      }
+    }
+    EXPECT_EQ(PartsOf(Compiled("[^\n]*=|.", jit), Repeated("x", 5000)).size(), 5000u);
+  }
+}
+
+TEST(Regex, WithoutMachineCodeTheWordsAndTheirCostAreTheSame) {
   TextMaker maker(2);
   for (const KnownSplitPattern& known : KnownSplitPatterns()) {
     const auto compiled = Compiled(known.regex), interpreted = Compiled(known.regex, false);
     for (int i = 0; i < kTexts / 10; ++i) {
       const std::string text = maker.Make();
-      ASSERT_EQ(WordsOf(*compiled, text), WordsOf(*interpreted, text)) << known.regex;
+      uint64_t left = 0, left_interpreted = 1;
+      ASSERT_EQ(WordsOf(*compiled, text, &left), WordsOf(*interpreted, text, &left_interpreted))
+          << known.regex;
+      ASSERT_EQ(left, left_interpreted) << known.regex;
     }
   }
 }
@@ -147,34 +211,61 @@ TEST(Regex, LongRunsOfOneThingAreWords) {
 }
 
 struct Costly {
-  const char* pattern;
-  const char* unit;
+  std::string pattern, unit;
   size_t times;
 };
 
-TEST(Regex, APatternThatWouldTakeForEverIsAnError) {
-  const Costly all[] = {
-      {"(a+)+$", "a", 40},        {"(?:a|a)*b", "a", 60},
-      {"(x+x+)+y", "x", 50},      {"(?:a?){40}a{40}c", "a", 60},
-      {R"((.*)*\nz)", "ab ", 30}, {"(?:(?:a+)+)+b", "a", 40},
-      {"a+b", "a", 1'000'000},    {"(?=.*x)a", "a", 1'000'000},
-      {"a*a*a*a*b", "a", 5'000},  {"(?:a*+b|c)", "a", 1'000'000},
+std::vector<Costly> CostlyPatterns() {
+  std::string short_alternatives;
+  for (int i = 0; i < 5000; ++i) short_alternatives += "|bc";
+  return {
+      {"(a+)+$", "a", 40},
+      {"(?:a|a)*b", "a", 60},
+      {"(x+x+)+y", "x", 50},
+      {"(?:a?){40}a{40}c", "a", 60},
+      {R"((.*)*\nz)", "ab ", 30},
+      {"(?:(?:a+)+)+b", "a", 40},
+      {Repeated("(?:a|a)", 40, "b"), "a", 60},
+      {Repeated("a?", 40, "b"), "a", 60},
+      {Repeated("(?:a)?\?", 40, "b"), "a", 60},
+      // Few tries, each of which goes through much of the text, or of the pattern.
+      {"a+b", "a", 500'000},
+      {"(?=.*x)a", "a", 500'000},
+      {"a*a*a*a*b", "a", 5'000},
+      {"(?:a*+b|c)", "a", 500'000},
+      {R"(\s*\s*\s*x)", " ", 1000},
+      {R"(\s*\s*\s*x)", " ", 5000},
+      {"(?:a(?=[^b]*+))*c", "a", 200'000},
+      {"(?:a" + Repeated("(?=[^b]*+)", 900, ")*c"), "a", 200'000},
+      {"(?:a|(?<=b|a{1000}))*+z", "a", 500'000},
+      {"(?:(?:a|a)(?:b" + short_alternatives + ")?)*z", "a", 200},
   };
-  for (const Costly& costly : all) {
-    std::string text;
-    for (size_t i = 0; i < costly.times; ++i) text += costly.unit;
-    text += "!zyxcb";  // PCRE2 looks for a letter that must come first of all
+}
+
+TEST(Regex, APatternThatWouldTakeForEverIsAnError) {
+  constexpr uint64_t kSteps = limits::kRegexSteps / 20;
+  for (const Costly& costly : CostlyPatterns()) {
+    // PCRE2 looks for a letter that must come first of all.
+    const std::string text = Repeated(costly.unit, costly.times, "!zyxcb");
+    std::vector<size_t> refused_at;
     for (const bool jit : {true, false}) {
-      SCOPED_TRACE(fmt::format("{}, jit {}", costly.pattern, jit));
+      SCOPED_TRACE(fmt::format("{}, jit {}", costly.pattern.substr(0, 60), jit));
       const auto regex = Compiled(costly.pattern, jit);
-      RegexWorkspace workspace(text.size());
+      RegexWorkspace workspace(text.size(), kSteps);
+      const uint64_t steps = workspace.steps_left();
       absl::Status status;
-      for (size_t at = 0; at < text.size() && status.ok(); ++at) {
+      size_t at = 0;
+      const double start = ThreadSeconds();
+      for (; at < text.size() && status.ok(); ++at) {
         status = regex->MatchAt(text, at, &workspace).status();
       }
+      // On one of 2023's processors 0.3 to 1 ns a step, interpreted up to 8.
+      EXPECT_LT(ThreadSeconds() - start, 50e-9 * static_cast<double>(steps));
       EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
       EXPECT_THAT(std::string(Message(status)), HasSubstr("break up the long run"));
+      refused_at.push_back(at);
     }
+    EXPECT_EQ(refused_at[0], refused_at[1]) << costly.pattern.substr(0, 60);
   }
 }
 
@@ -225,7 +316,9 @@ TEST(Regex, SaysWhatIsNotSupportedAndWhatIs) {
       {R"(\xff)", R"(\x{41})"},
       {R"(\p{L)", "}"},
       {R"(\)", "ends in"},
-      {"(?<=a+)b", "PCRE2"},
+      {"(?<=a+)b", "each alternative be of one length"},
+      {"(?:[a-z]b?){1000}", "fewer times"},
+      {"^*", "not ^ or $"},
       {"(?<n", ">"},
       {"(?#a", ")"},
       {R"([\w-z-\d])", "before it begins"},
