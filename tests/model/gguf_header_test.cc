@@ -64,7 +64,8 @@ TEST(GgufHeader, AKeyThatIsSetAgainKeepsItsPlace) {
   m.SetUint32("b", 2);
   m.SetString("a", "other");
   const std::string bytes = FileOf(m);
-  const auto entries = Parse(bytes)->Entries();
+  const auto file = Parse(bytes);
+  const auto entries = file->Entries();
   ASSERT_EQ(entries.size(), 2u);
   EXPECT_EQ(entries[0].key, "a");
   EXPECT_EQ(gguf::Text(entries[0].bytes), "other");
