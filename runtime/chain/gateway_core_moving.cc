@@ -127,16 +127,18 @@ void GatewayCore::Diverged(Sequence* s, StageOf stage, const Refused& refused, I
   }
   s->why = WithStage(Annotate(refused.status, "between " + who), who);
   s->failed.push_back(0);
-  if (s->failed.size() > limits::kMaxFailures) return Fail(s, s->why, now);
+  // (One through named replicas has shown what it was to show.)
+  if (s->request.through || s->failed.size() > limits::kMaxFailures) return Fail(s, s->why, now);
   BeginMove(s, Message(s->why), now);
   if (!s->broken_since) s->broken_since = now;
   TryAgain(s, AdmissionQueue::Why::kBroken, now);
 }
 
-// It will want more pages at once, so that it does not come and go with each page that is free.
+// Where it ran it will want more pages at once, so that it does not come and go with each page that
+// is free.
 void GatewayCore::MadePlace(Sequence* s, const absl::Status& why, Instant now) {
   CATENA_REACHED(kMakesPlace);
-  s->growth = std::min(2 * s->growth, s->max_length);
+  if (s->state == State::kRunning) s->growth = std::min(2 * s->growth, s->max_length);
   BeginMove(s, Message(why), now);
 }
 

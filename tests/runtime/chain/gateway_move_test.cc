@@ -283,6 +283,19 @@ TEST_F(GatewayMovePlace, WhatMadePlaceForAnotherGoesOnBehindWhatItHas) {
   EXPECT_EQ(outcome->moves[0].why, "others go first");
 }
 
+// It has run nowhere since it wanted so much.
+TEST_F(GatewayMovePlace, WhatFindsNoPlaceAsItMovesWantsNoMoreThanBefore) {
+  Run();
+  Lose(3);
+  EXPECT_EQ(StateOfFirst(), State::kMoving);
+  Receive(4, Refused{LastKey(), {.epoch = epoch_, .round = 0}, absl::ResourceExhaustedError("")});
+  EXPECT_EQ(StateOfFirst(), State::kWaiting);
+  computed_ = {};
+  Pass(1);
+  EXPECT_EQ(StateOfFirst(), State::kRunning);
+  EXPECT_EQ(asked_stage_.reserve, kKnown + 2);
+}
+
 TEST_F(GatewayMove, WhatWaitsForMemoryWaitsAsLongAsItTakes) {
   Keep({1, 3, 4, 5});
   const auto outcome = Run();
@@ -368,6 +381,15 @@ TEST_F(GatewayMove, AProbeGoesNowhereElse) {
   OpenAll();
   Lose(3);
   EXPECT_TRUE(absl::IsUnavailable(outcome->status)) << outcome->status;
+}
+
+TEST_F(GatewayMove, AProbeEndsWithTheDivergenceThatItShows) {
+  const auto outcome = Submit(3);
+  OpenAll();
+  Receive(
+      3, Refused{
+             LastKey(), {}, WithReason(absl::DataLossError("other bits"), ErrorReason::kDiverged)});
+  EXPECT_TRUE(absl::IsDataLoss(outcome->status)) << outcome->status;
 }
 
 }  // namespace
