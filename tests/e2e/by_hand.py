@@ -13,7 +13,9 @@ import tempfile
 from catena import COMMAND, TIMEOUT_S
 from edges import Edges
 
-STOP_S = 10
+# A Close may be lost with its link as the gateway ends: a stage holds what it was to end for its
+# lease, 10 s.
+STOP_S = 20
 
 
 class Role:
