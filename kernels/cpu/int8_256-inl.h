@@ -19,7 +19,9 @@ struct Vectors256 {
   struct ByteVec {
     __m256i v[2];
   };
-  static constexpr int kRows = 3, kHalves = 1;
+  static constexpr int kRows = 3, kWholeRows = 1;
+  // One row reads a panel's lines in order.
+  static constexpr int HalvesOf(int rows) { return rows == 1 ? 2 : 1; }
 
   static IntVec SetInt(int32_t v) { return {_mm256_set1_epi32(v), _mm256_set1_epi32(v)}; }
   static FloatVec AsFloat(IntVec a) {

@@ -13,8 +13,10 @@ struct Isa {
   using IntVec = __m512i;
   using FloatVec = __m512;
   using ByteVec = __m512i;
-  static constexpr int kRows = 6, kHalves = 2;
+  static constexpr int kRows = 6, kWholeRows = kTileRows;
+  static constexpr int HalvesOf(int) { return 2; }
   static constexpr int32_t kBytesOffset = 128;
+  static constexpr bool kSumsPairs = false;
 
   static IntVec SetInt(int32_t v) { return _mm512_set1_epi32(v); }
   static FloatVec AsFloat(IntVec v) { return _mm512_castsi512_ps(v); }
@@ -72,7 +74,6 @@ struct Isa {
     return _mm512_set1_epi32(four);
   }
   static IntVec Dot(IntVec acc, ByteVec w, IntVec x) { return _mm512_dpbusd_epi32(acc, w, x); }
-  static IntVec DotBytes(IntVec acc, ByteVec w, IntVec x) { return _mm512_dpbusd_epi32(acc, w, x); }
 };
 
 }  // namespace

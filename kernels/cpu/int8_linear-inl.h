@@ -2,9 +2,11 @@
 // file defines `struct Isa`, opens its target attributes and an anonymous namespace, and includes
 // this. Layouts: layout.h. Arithmetic: Linear of kernels.h.
 //
-// Isa has: IntVec (16 int32), FloatVec (16 floats), ByteVec (64 bytes: 16 columns x 4 k);
-// kRows and kHalves, the register tile: rows, and vectors of 16 columns; kBytesOffset, what codes
-// of eight bits are more than the values that DotBytes multiplies.
+// Isa has: IntVec (16 int32), FloatVec (16 floats), ByteVec (64 bytes: 16 columns x 4 k); kRows, of
+// a register tile, and HalvesOf(rows), its vectors of 16 columns; kBytesOffset, what codes of eight
+// bits are more than the values that are multiplied; kWholeRows, up to which a panel is read once.
+// With kSumsPairs: PairVec (32 int16), Pairs, SignedPairs (of codes of eight bits), AddPairs, and
+// AddFours, which adds them to int32. Without: Dot, which adds fours at once.
 #pragma once
 
 #include "kernels/cpu/int8_panels-inl.h"
@@ -33,7 +35,7 @@ int SlabBlocks(int blocks) {
   return heads * Panel::kBlocks;
 }
 
-// Where a register tile reads: kHalves column halves of a panel's blocks, packed or unpacked.
+// Where a register tile reads: column halves of a panel's blocks, packed or unpacked.
 struct Source {
   const uint8_t* weights;      // the first block, or its head
   const uint8_t* activations;  // first block of the tile
@@ -100,44 +102,83 @@ inline __attribute__((always_inline)) void MakeStarts(const Tail& tail, int offs
   if constexpr (kR > 1) asm("" : "+m"(*starts));
 }
 
-// Adds quads [kQuad, kEnd) of a block to the rows' sums.
-template <class Panel, int kQuad, int kEnd, int kR>
+// Adds quads [kQuad, kEnd) of a block to the rows' sums. `V`: Isa, one of whose two ways this is.
+template <class V, class Panel, int kQuad, int kEnd, int kR, int kH>
 inline __attribute__((always_inline)) void DotQuads(const uint8_t* codes, const uint8_t* x,
-                                                    typename Isa::IntVec (&acc)[kR][Isa::kHalves]) {
+                                                    typename V::IntVec (&acc)[kR][kH]) {
   if constexpr (kQuad < kEnd) {
-    typename Isa::ByteVec w[Isa::kHalves];
-    for (int c = 0; c < Isa::kHalves; ++c) w[c] = Panel::template Codes<kQuad>(codes + c * 64);
+    typename V::ByteVec w[kH];
+    for (int c = 0; c < kH; ++c) w[c] = Panel::template Codes<kQuad>(codes + c * 64);
 #pragma GCC unroll 8
     for (int r = 0; r < kR; ++r) {
-      const auto xs = Isa::Broadcast4(x + r * 32 + kQuad * 4);
-      for (int c = 0; c < Isa::kHalves; ++c) {
-        if constexpr (Panel::kBytes) {
-          acc[r][c] = Isa::DotBytes(acc[r][c], w[c], xs);
+      const auto xs = V::Broadcast4(x + r * 32 + kQuad * 4);
+      for (int c = 0; c < kH; ++c) acc[r][c] = V::Dot(acc[r][c], w[c], xs);
+    }
+    DotQuads<V, Panel, kQuad + 1, kEnd, kR, kH>(codes, x, acc);
+  }
+}
+
+// How many quads' pairs of products a sum of 16 bits holds, for codes of so many bits.
+constexpr int QuadsASum(int bits) {
+  return bits == 8 ? 1 : INT16_MAX / (((1 << bits) - 1) * 2 * 127);
+}
+
+// The sums of pairs of quads [kQuad, kEnd), which hold them: kSum says whether there are some.
+template <class V, class Panel, int kQuad, int kEnd, bool kSum, int kR, int kH>
+inline __attribute__((always_inline)) void SumQuads(const uint8_t* codes, const uint8_t* x,
+                                                    typename V::PairVec (&sums)[kR][kH]) {
+  if constexpr (kQuad < kEnd) {
+    typename V::ByteVec w[kH];
+    for (int c = 0; c < kH; ++c) w[c] = Panel::template Codes<kQuad>(codes + c * 64);
+#pragma GCC unroll 8
+    for (int r = 0; r < kR; ++r) {
+      const auto xs = V::Broadcast4(x + r * 32 + kQuad * 4);
+      for (int c = 0; c < kH; ++c) {
+        typename V::PairVec pairs;
+        if constexpr (Panel::kBits == 8) {
+          pairs = V::SignedPairs(w[c], xs);
         } else {
-          acc[r][c] = Isa::Dot(acc[r][c], w[c], xs);
+          pairs = V::Pairs(w[c], xs);
         }
+        sums[r][c] = kSum ? V::AddPairs(sums[r][c], pairs) : pairs;
       }
     }
-    DotQuads<Panel, kQuad + 1, kEnd, kR>(codes, x, acc);
+    SumQuads<V, Panel, kQuad + 1, kEnd, true, kR, kH>(codes, x, sums);
+  }
+}
+
+// As DotQuads, by way of sums of pairs.
+template <class V, class Panel, int kQuad, int kEnd, int kR, int kH>
+inline __attribute__((always_inline)) void PairQuads(const uint8_t* codes, const uint8_t* x,
+                                                     typename V::IntVec (&acc)[kR][kH]) {
+  if constexpr (kQuad < kEnd) {
+    constexpr int kFit = kQuad + QuadsASum(Panel::kBits), kNext = kFit < kEnd ? kFit : kEnd;
+    typename V::PairVec sums[kR][kH];
+    SumQuads<V, Panel, kQuad, kNext, false, kR, kH>(codes, x, sums);
+#pragma GCC unroll 8
+    for (int r = 0; r < kR; ++r) {
+      for (int c = 0; c < kH; ++c) acc[r][c] = V::AddFours(acc[r][c], sums[r][c]);
+    }
+    PairQuads<V, Panel, kNext, kEnd, kR, kH>(codes, x, acc);
   }
 }
 
 // One group of a block: its integer sums, scaled, added to the rows' own.
-template <class Panel, int kGroup, int kR>
+template <class Panel, int kGroup, int kR, int kH>
 inline __attribute__((always_inline)) void AddGroup(const Source& s, const uint8_t* head, int block,
                                                     const uint8_t* codes, const uint8_t* a,
-                                                    typename Isa::FloatVec (&f)[kR][Isa::kHalves]) {
+                                                    typename Isa::FloatVec (&f)[kR][kH]) {
   constexpr int kQuads = 8 / Panel::kGroups;
   // Codes that are multiplied as they are need no sum, nor do those of eight bits where they are
   // made signed.
-  constexpr bool kOffset = !Panel::kMinimum && (!Panel::kBytes || Isa::kBytesOffset != 0);
+  constexpr bool kOffset = !Panel::kMinimum && (Panel::kBits < 8 || Isa::kBytesOffset != 0);
   const Tail tail = TailOf(a, s.tile_rows, s.row);
   Starts starts;
   if constexpr (Panel::kGroups == 2 && (kOffset || Panel::kMinimum)) {
     MakeStarts<Panel, kGroup, kR>(tail, s.offset, &starts);
   }
   const float* scaled = Panel::kGroups == 2 ? starts.scaled : tail.scaled;
-  typename Isa::IntVec acc[kR][Isa::kHalves];
+  typename Isa::IntVec acc[kR][kH];
 #pragma GCC unroll 8
   for (int r = 0; r < kR; ++r) {
     int32_t start = kMagicBits;
@@ -147,11 +188,17 @@ inline __attribute__((always_inline)) void AddGroup(const Source& s, const uint8
       // In a general register, whose units have nothing else to do.
       asm("" : "+r"(start));
     }
-    for (int c = 0; c < Isa::kHalves; ++c) acc[r][c] = Isa::SetInt(start);
+    for (int c = 0; c < kH; ++c) acc[r][c] = Isa::SetInt(start);
   }
-  DotQuads<Panel, kGroup * kQuads, (kGroup + 1) * kQuads, kR>(codes + s.half * 64, a + s.row * 32,
-                                                              acc);
-  for (int c = 0; c < Isa::kHalves; ++c) {
+  const uint8_t* half = codes + s.half * 64;
+  const uint8_t* x = a + s.row * 32;
+  constexpr int kFirst = kGroup * kQuads, kEnd = kFirst + kQuads;
+  if constexpr (Isa::kSumsPairs) {
+    PairQuads<Isa, Panel, kFirst, kEnd, kR, kH>(half, x, acc);
+  } else {
+    DotQuads<Isa, Panel, kFirst, kEnd, kR, kH>(half, x, acc);
+  }
+  for (int c = 0; c < kH; ++c) {
     const Scales w = Panel::Load(head, block, kGroup, (s.half + c) * 16);
 #pragma GCC unroll 8
     for (int r = 0; r < kR; ++r) {
@@ -168,12 +215,13 @@ inline void Prefetch(const uint8_t* p, int bytes) {
   for (int i = 0; i < bytes; i += 64) __builtin_prefetch(p + i + kPrefetchBytes, 0, 2);
 }
 
-// The blocks of `s` for kR rows of kHalves column halves.
+// The blocks of `s` for kR rows.
 template <class Panel, int kR>
 void RegisterTile(const Source& s, const Target& t) {
-  typename Isa::FloatVec f[kR][Isa::kHalves];
+  constexpr int kH = Isa::HalvesOf(kR);
+  typename Isa::FloatVec f[kR][kH];
   for (int r = 0; r < kR; ++r) {
-    for (int c = 0; c < Isa::kHalves; ++c) {
+    for (int c = 0; c < kH; ++c) {
       f[r][c] = t.first ? Isa::Set(0.0f) : Isa::Load(t.sums + r * 32 + c * 16);
     }
   }
@@ -184,8 +232,8 @@ void RegisterTile(const Source& s, const Target& t) {
     if (s.prefetch) Prefetch(head, Panel::kHeadBytes);
     for (int i = 0; i < Panel::kBlocks; ++i, codes += Panel::kBlockBytes) {
       if (s.prefetch) Prefetch(codes, Panel::kBlockBytes);
-      AddGroup<Panel, 0, kR>(s, head, i, codes, a, f);
-      if constexpr (Panel::kGroups == 2) AddGroup<Panel, 1, kR>(s, head, i, codes, a, f);
+      AddGroup<Panel, 0, kR, kH>(s, head, i, codes, a, f);
+      if constexpr (Panel::kGroups == 2) AddGroup<Panel, 1, kR, kH>(s, head, i, codes, a, f);
       a += s.tile_rows * kTileRowBlockBytes;
     }
     head = codes;
@@ -194,7 +242,7 @@ void RegisterTile(const Source& s, const Target& t) {
   const int64_t stride = t.last ? t.stride : 32;
   const bool add = t.last && t.add;
   for (int r = 0; r < kR; ++r, out += stride) {
-    for (int c = 0; c < Isa::kHalves; ++c) {
+    for (int c = 0; c < kH; ++c) {
       if (add) f[r][c] = Isa::Add(Isa::Load(out + c * 16), f[r][c]);
       Isa::Store(f[r][c], out + c * 16);
     }
@@ -227,9 +275,9 @@ void RegisterTileOf(int rows, const Source& s, const Target& t) {
 // A whole activation tile times a panel's blocks. `t`: of its first row and column.
 template <class Panel>
 void Tile(Source s, bool prefetch, const Target& t) {
-  for (s.half = 0; s.half < 2; s.half += Isa::kHalves) {
-    for (s.row = 0; s.row < s.tile_rows; s.row += Isa::kRows) {
-      const int rows = s.tile_rows - s.row < Isa::kRows ? s.tile_rows - s.row : Isa::kRows;
+  for (s.row = 0; s.row < s.tile_rows; s.row += Isa::kRows) {
+    const int rows = s.tile_rows - s.row < Isa::kRows ? s.tile_rows - s.row : Isa::kRows;
+    for (s.half = 0; s.half < 2; s.half += Isa::HalvesOf(rows)) {
       Target part = t;
       part.sums += s.row * 32 + s.half * 16;
       part.out += s.row * t.stride + s.half * 16;
@@ -288,7 +336,7 @@ template <DType kType>
 void DirectPanel(const Int8Linear& job, int64_t panel, const uint8_t* w, float* sums) {
   using Panel = Packed<kType>;
   const int blocks = static_cast<int>(job.cols / kQuantBlock);
-  const int step = job.rows <= kTileRows ? blocks : SlabBlocks<Panel>(blocks);
+  const int step = job.rows <= Isa::kWholeRows ? blocks : SlabBlocks<Panel>(blocks);
   const bool whole = (panel + 1) * kPanelCols <= job.out.cols;
   Target target = {.sums = sums, .out = sums, .stride = 32, .add = false};
   if (whole) {

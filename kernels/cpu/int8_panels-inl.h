@@ -30,8 +30,8 @@ struct Packed {
   static constexpr QuantPanel kPanel = PanelOf(kType);
   static constexpr int kGroups = kFormat.groups;
   static constexpr bool kMinimum = kFormat.minimum;
-  // Whether codes are of eight bits where they are multiplied.
-  static constexpr bool kBytes = kFormat.bits == 8 || kFormat.codebook != nullptr;
+  // Of a code as it is multiplied.
+  static constexpr int kBits = kFormat.codebook != nullptr ? 8 : kFormat.bits;
   static constexpr int kBlocks = kPanel.blocks, kBlockBytes = kPanel.block_bytes;
   static constexpr int kHeadBytes = kPanel.head_bytes;
 
@@ -83,11 +83,12 @@ struct Packed {
 };
 
 // Unpacked blocks (layout.h) of any type that has so many groups and minima or none, and codes
-// of eight bits or of less.
-template <bool kCodesAreBytes, int kGroupsOfBlock, bool kHasMinimum>
+// of so many bits at most.
+template <int kBitsOfCode, int kGroupsOfBlock, bool kHasMinimum>
 struct Unpacked {
   static constexpr int kGroups = kGroupsOfBlock;
-  static constexpr bool kMinimum = kHasMinimum, kBytes = kCodesAreBytes;
+  static constexpr bool kMinimum = kHasMinimum;
+  static constexpr int kBits = kBitsOfCode;
   static constexpr int kBlocks = 1, kBlockBytes = UnpackedBytes(kGroups), kHeadBytes = 0;
 
   static int Offset(int of_type) { return of_type; }
@@ -106,8 +107,14 @@ struct Unpacked {
     return s;
   }
 };
+// (Less than eight bits matter where they are summed in 16.)
+constexpr int UnpackedBits(int bits) {
+  if (bits == 8) return 8;
+  return Isa::kSumsPairs && bits <= 4 ? 4 : 6;
+}
 template <DType kType>
-using UnpackedAs = Unpacked<Packed<kType>::kBytes, Packed<kType>::kGroups, Packed<kType>::kMinimum>;
+using UnpackedAs =
+    Unpacked<UnpackedBits(Packed<kType>::kBits), Packed<kType>::kGroups, Packed<kType>::kMinimum>;
 
 template <DType kType, int kQuad = 0>
 inline __attribute__((always_inline)) void UnpackCodes(const uint8_t* block, uint8_t* out) {

@@ -7,11 +7,11 @@ namespace {
 
 struct Isa : Vectors256 {
   static constexpr int32_t kBytesOffset = 128;
+  static constexpr bool kSumsPairs = false;
 
   static IntVec Dot(IntVec acc, ByteVec w, __m256i x) {
     return {DotFours(acc.v[0], w.v[0], x), DotFours(acc.v[1], w.v[1], x)};
   }
-  static IntVec DotBytes(IntVec acc, ByteVec w, __m256i x) { return Dot(acc, w, x); }
 };
 
 }  // namespace
