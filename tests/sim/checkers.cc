@@ -75,13 +75,16 @@ std::string CheckProgress(const Outcomes& outcomes, Instant now, Instant well_si
                           Nanoseconds limit) {
   Instant last = well_since;
   bool waiting = false;
+  const int64_t open = std::count_if(outcomes.begin(), outcomes.end(),
+                                     [](const auto& o) { return o->submitted && o->open(); });
   for (const auto& o : outcomes) {
     if (!o->submitted) continue;
     last = std::max(o->moved_at, last);
     if (!o->open()) continue;
     waiting = true;
     const Nanoseconds still = now - std::max({o->moved_at, o->waited_at, well_since});
-    if (o->started && still > limit) {
+    const bool tried_in_turn = o->untried_at > o->moved_at;
+    if (o->started && still > (tried_in_turn ? limit * open : limit)) {
       return fmt::format("a request that runs has stood still for {} s after {} tokens",
                          ToSeconds(still), o->tokens.size());
     }

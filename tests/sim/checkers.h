@@ -30,8 +30,9 @@ struct Happened {
 // `hasty`: it ends where a route is gone for long. What makes each stage fail ends for that.
 std::string CheckBlame(const Outcome& outcome, const std::vector<Happened>& faults, bool hasty);
 
-// No request that runs stands still for longer than `limit`, nor all that wait while none runs, in
-// a world that has been well since `well_since`.
+// No request that runs stands still for longer than `limit`, or than all that are open take where
+// it waits for its trial, nor all that wait while none runs, in a world that has been well since
+// `well_since`.
 std::string CheckProgress(const Outcomes& outcomes, Instant now, Instant well_since,
                           Nanoseconds limit);
 

@@ -57,7 +57,8 @@ struct Outcome final : LoopListener {
   int resumed = 0;         // times that its client sent it again, with what it had
   bool ended = false;
   Instant submitted_at{}, moved_at{};
-  Instant waited_at{};  // when it was last seen to wait for a place, in which others go first
+  Instant waited_at{};   // when it was last seen to wait for a place, in which others go first
+  Instant untried_at{};  // or for its trial, which those that may be queries of death get in turn
   absl::Status status;
   FinishReason reason = FinishReason::kLength;
   std::vector<Token> tokens;

@@ -236,16 +236,19 @@ Instant World::WellSince() const {
   return since;
 }
 
-// One that made place for others waits like those that have not started.
+// One that made place for others waits like those that have not started. One that is on no route,
+// and not in the queue, waits for others' trials.
 void World::NoteWaiting() {
+  using State = SequenceSummary::State;
   for (size_t i = stages(); i < processes_.size(); ++i) {
     const GatewayCore* gateway = processes_[i]->gateway();
-    if (gateway == nullptr || gateway->returned() == 0) continue;
+    if (gateway == nullptr) continue;
     for (const SequenceSummary& s : gateway->Sequences(outcomes_.size(), now())) {
-      const bool waits = s.state == SequenceSummary::State::kWaiting ||
-                         s.state == SequenceSummary::State::kOpening;
+      const bool waits = s.state == State::kWaiting || s.state == State::kOpening;
+      const bool in_turn = s.state == State::kStranded && s.route.empty();
+      if (!waits && !in_turn) continue;
       ForEachOf(i, [&](Outcome* o) {
-        if (waits && o->started && o->id == s.id) o->waited_at = now();
+        if (o->started && o->id == s.id) (waits ? o->waited_at : o->untried_at) = now();
       });
     }
   }
