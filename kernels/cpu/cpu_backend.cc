@@ -1,10 +1,13 @@
 #include "kernels/cpu/cpu_backend.h"
 
 #include <cstring>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include "hwy/highway.h"
 #include <cpuid.h>
+#include <fmt/ranges.h>
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/int8_linear.h"
@@ -251,14 +254,26 @@ std::string_view Name(CpuIsa isa) {
   return "?";
 }
 
+namespace {
+
+constexpr CpuIsa kCpuIsas[] = {CpuIsa::kAvx2, CpuIsa::kAvxVnni, CpuIsa::kAvx512,
+                               CpuIsa::kAvx512Vnni, CpuIsa::kAvx512Bf16};
+CpuIsa best_wanted = CpuIsa::kAvx512Bf16;
+
 // Leaf 7.1, EAX bit 4 of Intel's manual, volume 2, CPUID; clang 14's builtin does not know it.
-bool HasVexVnni() {
+bool MachineHasVexVnni() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
 }
 
-bool Has(CpuIsa isa) {
-  // Asked once: NewCpuBackend may narrow what Highway says later.
+// What Highway chooses among from here on.
+void NarrowHighway(CpuIsa isa) {
+  hwy::SetSupportedTargetsForTest(isa < CpuIsa::kAvx512 ? HWY_AVX2 : HWY_AVX3 | HWY_AVX2);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+bool MachineHas(CpuIsa isa) {
+  // Asked once: NarrowHighway changes what Highway says.
   static const int64_t targets = hwy::SupportedTargets();
   const bool avx2 = (targets & HWY_AVX2) != 0, avx512 = (targets & HWY_AVX3) != 0;
   const bool avx512_vnni = avx512 && __builtin_cpu_supports("avx512vnni");
@@ -266,7 +281,7 @@ bool Has(CpuIsa isa) {
     case CpuIsa::kAvx2:
       return avx2;
     case CpuIsa::kAvxVnni:
-      return avx512_vnni || (avx2 && HasVexVnni());
+      return avx512_vnni || (avx2 && MachineHasVexVnni());
     case CpuIsa::kAvx512:
       return avx512;
     case CpuIsa::kAvx512Vnni:
@@ -277,12 +292,38 @@ bool Has(CpuIsa isa) {
   return false;
 }
 
+}  // namespace
+
+bool Has(CpuIsa isa) { return isa <= best_wanted && MachineHas(isa); }
+bool HasVexVnni() { return Has(CpuIsa::kAvxVnni) && MachineHasVexVnni(); }
+
 std::optional<CpuIsa> DetectCpuIsa() {
-  for (CpuIsa isa : {CpuIsa::kAvx512Bf16, CpuIsa::kAvx512Vnni, CpuIsa::kAvx512, CpuIsa::kAvxVnni,
-                     CpuIsa::kAvx2}) {
-    if (Has(isa)) return isa;
+  std::optional<CpuIsa> best;
+  for (const CpuIsa isa : kCpuIsas) {
+    if (Has(isa)) best = isa;
   }
-  return std::nullopt;
+  return best;
+}
+
+absl::Status LimitCpuIsa(std::string_view name) {
+  std::vector<std::string_view> here;
+  for (const CpuIsa isa : kCpuIsas) {
+    if (!MachineHas(isa)) continue;
+    here.push_back(Name(isa));
+    if (Name(isa) != name) continue;
+    best_wanted = isa;
+    NarrowHighway(isa);
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{}: this CPU has {}", name,
+                  here.empty() ? "none of them" : fmt::format("{}", fmt::join(here, ", "))));
+}
+
+std::string CpuIsaNames() {
+  std::vector<std::string_view> names;
+  for (const CpuIsa isa : kCpuIsas) names.push_back(Name(isa));
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> NewCpuBackend(const CpuOptions& options) {
@@ -290,10 +331,7 @@ absl::StatusOr<std::unique_ptr<Backend>> NewCpuBackend(const CpuOptions& options
   if (!best) return absl::UnimplementedError("this CPU has no AVX2; use --backend ref");
   const CpuIsa isa = options.isa.value_or(*best);
   CATENA_CHECK(Has(isa));
-  if (options.isa) {
-    hwy::SetSupportedTargetsForTest(isa < CpuIsa::kAvx512 ? HWY_AVX2 : HWY_AVX3 | HWY_AVX2);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
+  if (options.isa) NarrowHighway(isa);
   try {
     return std::make_unique<cpu::CpuBackend>(options, isa);
   } catch (const std::system_error&) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "kernels/kernels.h"
@@ -18,6 +19,12 @@ bool HasVexVnni();
 
 // The best set of this machine; nullopt where it has not even AVX2 (use the reference).
 std::optional<CpuIsa> DetectCpuIsa();
+
+// From here on this process takes the machine for one that has nothing better than the set of this
+// name, so that it can be measured. INVALID_ARGUMENT that lists those that there are. REQUIRES: no
+// other thread uses this header.
+absl::Status LimitCpuIsa(std::string_view name);
+std::string CpuIsaNames();  // "avx2, avx-vnni, …"
 
 struct CpuOptions {
   int threads = 1;

@@ -8,7 +8,7 @@ namespace {
 bool HasAvx2() { return Has(CpuIsa::kAvx2); }
 bool HasAvx512() { return Has(CpuIsa::kAvx512); }
 bool HasAvx512Vnni() { return Has(CpuIsa::kAvx512Vnni); }
-bool HasAvx512Bf16() { return HasAvx512() && __builtin_cpu_supports("avx512bf16"); }
+bool HasAvx512Bf16() { return Has(CpuIsa::kAvx512Bf16); }
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include "kernels/base/cores.h"
 #include "kernels/peak/machine_peak.h"
+#include "services/cli/model_options.h"
 #include "services/cli/output.h"
 
 namespace catena::cli {
@@ -9,6 +10,7 @@ namespace {
 
 struct MachineOptions {
   int threads = 0;  // 0: every core this process may use
+  CpuTarget cpu_target;
   bool json = false;
 };
 
@@ -49,6 +51,7 @@ std::string Table(const std::vector<MachinePeak>& peaks) {
 }
 
 absl::Status RunMachine(const MachineOptions& o) {
+  CATENA_RETURN_IF_ERROR(o.cpu_target.Choose());
   const int threads = o.threads > 0 ? o.threads : UsableCores();
   MachinePeakOptions measure{.threads = {threads}};
   if (!o.json && threads > 1) measure.threads = {1, threads};
@@ -61,6 +64,7 @@ absl::Status RunMachine(const MachineOptions& o) {
 Action DeclareBenchMachine(App& app) {
   auto o = std::make_shared<MachineOptions>();
   app.AddOption("--threads", &o->threads, "Threads at once (default: all cores)").Range(1, 1024);
+  o->cpu_target.Declare(app);
   app.AddFlag("--json", &o->json, "One JSON object");
   return [o] { return RunMachine(*o); };
 }

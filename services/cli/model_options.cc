@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "kernels/base/cores.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "model/fingerprint.h"
 #include "runtime/stage/layer_range.h"
 #include "services/cli/progress.h"
@@ -58,11 +59,23 @@ void ModelOptions::DeclareChatTemplate(App& app) {
                             fmt::join(ChatTemplate::Names(), ", ")));
 }
 
+std::string CpuTargetHelp() {
+  return fmt::format("The instruction set (default: the best of the CPU's): {}", CpuIsaNames());
+}
+
+void CpuTarget::Declare(App& app) { app.AddOption(kCpuTarget, &name, CpuTargetHelp()); }
+
+absl::Status CpuTarget::Choose() const {
+  if (name.empty()) return absl::OkStatus();
+  return Annotate(LimitCpuIsa(name), kCpuTarget);
+}
+
 void ComputeOptions::Declare(App& app) {
   app.AddOption("--threads", &threads, "Threads that compute (default: all cores)").Range(1, 1024);
   app.AddOption("--activations", &activations, kActivationsHelp).OneOf(kActivations);
   app.AddOption("--kv-dtype", &kv_dtype, "f16 (default) or f32").OneOf({"f16", "f32"});
   app.AddOption("--backend", &backend, "auto (default), " + BackendNames());
+  cpu_target.Declare(app);
   app.AddOption("--device", &device, "The GPU of --backend cuda, counted from 0 (default 0)")
       .Range(0, 1023);
 }
@@ -142,6 +155,7 @@ absl::StatusOr<ChatTemplate> OpenChatTemplate(const Model& model, const ModelOpt
 absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Model& model, const RunOptions& options,
                                                    int64_t positions, int64_t sequences) {
   CATENA_ASSIGN_OR_RETURN(const auto layers, Cuts(options, model.config().n_layers));
+  CATENA_RETURN_IF_ERROR(options.cpu_target.Choose());
   const EngineOptions engine{.backend = options.backend,
                              .threads = options.ForBackend().threads,
                              .device = options.device,

@@ -31,6 +31,17 @@ inline constexpr std::initializer_list<const char*> kActivations = {"int8", "bf1
 inline constexpr char kActivationsHelp[] =
     "int8 (default): of quantised weights; bf16: also bf16 of bf16 weights; f32: of all";
 
+// The instruction set that this process computes with, where it is not the best.
+struct CpuTarget {
+  std::string name;  // "": the best that the CPU has
+
+  void Declare(App& app);
+  // Once, before anything is computed.
+  absl::Status Choose() const;
+};
+inline constexpr char kCpuTarget[] = "--cpu-target";
+std::string CpuTargetHelp();
+
 // How it is computed.
 struct ComputeOptions {
   std::string backend = "auto";
@@ -38,6 +49,7 @@ struct ComputeOptions {
   int device = 0;   // of the GPUs
   std::string activations = "int8";
   std::string kv_dtype = "f16";
+  CpuTarget cpu_target;
 
   void Declare(App& app);
   BackendOptions ForBackend() const;

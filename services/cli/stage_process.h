@@ -30,6 +30,7 @@ struct StageModel {
 
 inline absl::StatusOr<StageModel> OpenStageModel(const StageOptionsOfRole& o) {
   CATENA_RETURN_IF_ERROR(o.detection.Check());
+  CATENA_RETURN_IF_ERROR(o.compute.cpu_target.Choose());
   StageModel m;
   CATENA_ASSIGN_OR_RETURN(m.model, OpenModel(o.model, LogWarning));
   CATENA_ASSIGN_OR_RETURN(m.context, o.Context(m.model.config()));

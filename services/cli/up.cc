@@ -182,6 +182,7 @@ void DeclareHandedOn(App& app, UpOptions* o) {
   HandOn(app, "--activations", kActivationsHelp, &o->stage_flags).OneOf(kActivations);
   HandOn(app, "--kv-dtype", "f16 (default) or f32", &o->stage_flags).OneOf({"f16", "f32"});
   HandOn(app, "--backend", "auto (default), " + BackendNames(), &o->stage_flags);
+  HandOn(app, kCpuTarget, CpuTargetHelp(), &o->stage_flags);
   app.AddOption("--device", &o->devices,
                 "The GPUs of --backend cuda, counted from 0, as 0,1,2: shards take one after "
                 "another, the head the last (default 0)")

@@ -38,6 +38,7 @@ BAD_OPTIONS = (
     (("--threads", "0"), "--threads"),
     (("--batch", "0"), "--batch"),
     (("--activations", "f16"), "int8"),
+    (("--cpu-target", "mmx"), "avx2"),
     (("--kv-dtype", "q8"), "f16"),
     (("--backend", "nonsense"), "auto"),
     (("--device", "-1"), "--device"),

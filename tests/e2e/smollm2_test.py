@@ -9,7 +9,7 @@ LEAST_MARGIN = 0.02  # of a greedy step that must agree: the file holds Q4_1 wei
 # Ways to run the same model that must not change one bit of what comes out.
 SAME_BITS = (("--threads", 1), ("--threads", 2), ("--threads", 3), ("--stages", 1),
              ("--stages", 2), ("--stages", 30), ("--layers", "0-1,1-17,17-30"), ("--batch", 1),
-             ("--batch", 7), ("--batch", 512),
+             ("--batch", 7), ("--batch", 512), ("--cpu-target", "avx2"),
              ("--threads", 3, "--layers", "0-29,29-30", "--batch", 5))
 
 
