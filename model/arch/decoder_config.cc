@@ -83,12 +83,6 @@ absl::Status RefuseJsonVariants(const JsonFields& fields) {
     return Unsupported(
         fields, fmt::format("\"hidden_act\" {} is not supported, only \"silu\"", Quoted(*act)));
   }
-  const auto quantised = fields.object().find("quantization_config");
-  if (quantised != fields.object().end() && !quantised->is_null()) {
-    return Unsupported(fields,
-                       "a checkpoint with a \"quantization_config\" is not supported; use the "
-                       "original weights or a GGUF file");
-  }
   return absl::OkStatus();
 }
 

@@ -23,7 +23,7 @@ struct JsonDefaults {
 
 // Sizes, norm epsilon, ids and tying of a config.json. Key-value heads default to the heads,
 // head_dim to hidden / heads. Refuses what no architecture here supports: biases, other activations
-// than silu, quantised checkpoints.
+// than silu.
 absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name,
                                             const JsonDefaults& defaults);
 
