@@ -40,6 +40,15 @@ constexpr char kByteLevelJson[] = R"({"added_tokens":[{"id":5,"content":"<x>","s
 "replacement":"_","prepend_scheme":"first","split":true},{"type":"ByteLevel","add_prefix_space":
 true}]},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","ignore_merges":true,"vocab":{"a":0,
 "b":1,"\u0120":2,"\u0120a":3,"aa":4},"merges":[["\u0120","a"],"a a"]}})";
+// Its table has one entry, which makes U+0001 an "a".
+constexpr char kUnigramJson[] = R"({"added_tokens":[{"id":0,"content":"<x>","special":true}],
+"normalizer":{"type":"Sequence","normalizers":[{"type":"Precompiled","precompiled_charsmap":
+"EAAAAAAIAAAAAACAAAAAAAEJAABhAA=="},{"type":"Strip","strip_left":true,"strip_right":true},
+{"type":"Replace","pattern":{"Regex":" {2,}"},"content":"_"}]},"pre_tokenizer":{"type":
+"Metaspace","replacement":"_",
+"prepend_scheme":"always","split":true},"decoder":{"type":"Metaspace","replacement":"_",
+"prepend_scheme":"always"},"model":{"type":"Unigram","unk_id":0,"byte_fallback":true,"vocab":[
+["<x>",0],["_",-1.5],["a",-2],["aa",-3.5],["_a",-2.5],["<0x41>",-9]]}})";
 
 std::string Safetensors(std::string_view header, size_t data_bytes) {
   const uint64_t n = header.size();
@@ -143,6 +152,7 @@ int main(int argc, char** argv) {
   const std::string text = std::string(1, '\0') + "ab <x> it's 12 A\u0301bC \U0001F999\n";
   write("tokenizer_json_fuzz", "sentencepiece", kSentencePieceJson + text);
   write("tokenizer_json_fuzz", "byte_level", kByteLevelJson + text);
+  write("tokenizer_json_fuzz", "unigram", kUnigramJson + text + "\x01");
   write("tokenizer_gguf_fuzz", "llama", "0\n1a\n1b\n1ab\n3<x>\n" + text);
   write("tokenizer_gguf_fuzz", "gpt2", "1\n1a\n1b\n1ab\n3<x>\n\na b" + text);
   write("utf8_fuzz", "text", text);
