@@ -82,8 +82,7 @@ absl::StatusOr<std::unique_ptr<Weight>> RowTable::Make(absl::Span<const TensorVi
   for (const TensorView& t : tensors) {
     table->values_.resize((table->rows_ + t.rows) * t.cols);
     for (int64_t r = 0; r < t.rows; ++r) {
-      const uint8_t* row = t.bytes.data() + StoredRow(t, r) * RowBytes(t.dtype, t.cols);
-      WidenRow(t.dtype, row, t.cols, table->values_.data() + (table->rows_ + r) * t.cols);
+      WidenRow(t, r, table->values_.data() + (table->rows_ + r) * t.cols);
     }
     table->rows_ += t.rows;
   }

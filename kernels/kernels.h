@@ -9,7 +9,10 @@
 //   RotaryAppend      qkv rows: rotate q and k, scale q, write k and v into the cache
 //   AttentionLinear   q rows + cache -> attention -> x output, added to the residual rows
 //   NormLinear        residual rows -> norm -> x gate,up -> gate_up rows
-//   GateLinear        gate_up rows -> SwiGLU -> x down, added to the residual rows
+//   GateLinear        gate_up rows -> gated unit -> x down, added to the residual rows
+//
+// Where a model norms what attention and MLP give, they write rows of their own (LinearEnd), which
+// AddNorm adds to the residual rows. SoftCap ends the logits of models that bound them.
 //
 // Exactness. Each op below says in which order its sums run and where it rounds. An implementation
 // must give those bits, whatever else is in the batch, however a prompt was cut into batches and
@@ -41,6 +44,7 @@
 #include "kernels/base/arithmetic.h"
 #include "kernels/base/batch.h"
 #include "kernels/base/dtype.h"
+#include "kernels/base/gate.h"
 #include "kernels/base/input_format.h"
 #include "kernels/base/memory.h"
 #include "kernels/base/status.h"
@@ -71,8 +75,15 @@ struct AttentionShape {
   int kv_heads = 0;
   int head_dim = 0;
   int rotary_dim = 0;
-  float scale = 1.0f;  // of the scores; multiplied into q by RotaryAppend
-  int64_t window = 0;  // a query at p sees positions (p - window, p]; 0: all of [0, p]
+  float scale = 1.0f;    // of the scores; multiplied into q by RotaryAppend
+  int64_t window = 0;    // a query at p sees positions (p - window, p]; 0: all of [0, p]
+  float softcap = 0.0f;  // of the scores; 0: none
+};
+
+// What becomes of the rows that a linear layer writes.
+enum class LinearEnd {
+  kAdd,  // out = out + linear
+  kSet,  // out = linear
 };
 
 // What some models do to q, k and v before they are rotated: weights of kTable; null: not this one.
@@ -236,10 +247,11 @@ class Backend {
   virtual void RotaryAppend(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                             const Rows& factors, const Batch& batch, int layer, KvPool* cache) = 0;
 
-  // out = out + linear(y, w), y the softmax attention of each q row over the cache, in pages of 64
-  // absolute positions, ascending, with a running maximum m (starting at -1e30), sum l and output o
-  // (Milakov and Gimelshein, 2018):
-  //   score[j] = chain(q, k[j]); m' = max(m, visible scores of the page); f = E(m - m')
+  // out = linear(y, w), or out = out + linear(y, w), by `end`; y the softmax attention of each q
+  // row over the cache, in pages of 64 absolute positions, ascending, with a running maximum m
+  // (starting at -1e30), sum l and output o (Milakov and Gimelshein, 2018):
+  //   score[j] = chain(q, k[j]), and where the shape has a softcap, SoftCap of that;
+  //   m' = max(m, visible scores of the page); f = E(m - m')
   //   p[j] = visible ? E(score[j] - m') : 0
   //   l = fma(l, f, S) where S = lanes16(p) over the page's 64 terms
   //   o = o * f, then for the page's 64 positions ascending: o = fma(p[j], v[j], o)
@@ -250,12 +262,21 @@ class Backend {
   // not is lost (its logits are not finite), and no other sequence reads them.
   virtual void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                                const Batch& batch, int layer, const KvPool& cache, const Weight& w,
-                               const Rows& out) = 0;
+                               LinearEnd end, const Rows& out) = 0;
 
-  // gate_up: (rows, 2n), gate then up. out = out + linear(y, w), y their SwiGLU (Shazeer, 2020):
-  // y = (g / (1 + exp(-g))) * u.
-  virtual void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w,
-                          const Rows& out) = 0;
+  // gate_up: (rows, 2n), gate then up. out = linear(y, w), or out = out + linear(y, w), by `end`:
+  //   y = (g / (1 + exp(t))) * u, where t is -g of kSilu,
+  //   and g * fma(g * g, kGeluCubic, kGeluLinear) of kGeluTanh
+  virtual void GateLinear(Stream& stream, const Rows& gate_up, Gate gate, const Weight& w,
+                          LinearEnd end, const Rows& out) = 0;
+
+  // x = x + y', y' the RMSNorm of y as in NormLinear. REQUIRES: y.rows == x.rows.
+  virtual void AddNorm(Stream& stream, const Rows& y, const Weight& gain, float eps,
+                       const Rows& x) = 0;
+
+  // x = cap - (2 * cap) / (exp(x * (2 / cap)) + 1), which is cap * tanh(x / cap). REQUIRES:
+  // float32, cap > 0.
+  virtual void SoftCap(Stream& stream, float cap, const Rows& x) = 0;
 
   // out: (rows, kTopLogitsWords), in whose memory is a TopLogits a row of logits, as of TopLogitsOf
   // in kernels/base/top_logits.h. REQUIRES: both float32, out dense.

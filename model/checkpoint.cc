@@ -9,7 +9,6 @@
 #include "model/file_limits.h"
 #include "model/side_files.h"
 #include "model/weights/gguf_parts.h"
-#include "model/weights/quantised/quantised_weights.h"
 #include "model/weights/random_weights.h"
 #include "model/weights/safetensors.h"
 
@@ -95,6 +94,7 @@ absl::StatusOr<TensorView> OpenCheckpoint::Get(const TensorSpec& spec, bool has_
           "{}: tensor {}: models with biases are not supported", parts_.path, Quoted(bias)));
     }
   }
+  view->added = spec.added;
   return view;
 }
 
@@ -128,6 +128,9 @@ absl::StatusOr<BlockTensors> OpenCheckpoint::Block(int layer) const {
   }
   for (const TensorSpec& spec : specs.qk_norms) {
     CATENA_ASSIGN_OR_RETURN(block.qk_norms.emplace_back(), Get(spec));
+  }
+  for (const TensorSpec& spec : specs.post_norms) {
+    CATENA_ASSIGN_OR_RETURN(block.post_norms.emplace_back(), Get(spec));
   }
   if (parts_.names->interleaved_qk && block.qkv.size() == 3) {
     block.qkv[0].interleaved_head_dim = parts_.config.head_dim;
@@ -233,23 +236,6 @@ absl::StatusOr<Parts> OpenGguf(const std::string& path, const CheckpointOptions&
   return parts;
 }
 
-// Those that lie beside `config`, a config.json at `path`.
-absl::Status OpenFolderWeights(const nlohmann::json& config, const std::string& path,
-                               Parts* parts) {
-  CATENA_ASSIGN_OR_RETURN(std::optional<QuantScheme> scheme, ReadQuantScheme(config, path));
-  const std::string folder = fs::path(path).parent_path().string();
-  CATENA_ASSIGN_OR_RETURN(auto file, OpenSafetensorsFolder(folder.empty() ? "." : folder));
-  if (!scheme) {
-    parts->tensors = file;
-    return CheckNotQuantised(*file, parts->path);
-  }
-  parts->side.warnings.insert(parts->side.warnings.end(), scheme->warnings.begin(),
-                              scheme->warnings.end());
-  parts->tensors =
-      std::make_shared<QuantisedWeights>(std::move(file), *std::move(scheme), parts->path);
-  return absl::OkStatus();
-}
-
 // A folder, by its config.json.
 absl::StatusOr<Parts> OpenFolder(const std::string& path, const std::string& config_path,
                                  const CheckpointOptions& options) {
@@ -264,7 +250,7 @@ absl::StatusOr<Parts> OpenFolder(const std::string& path, const std::string& con
     return parts;
   }
   parts.names = &parts.architecture->hf;
-  CATENA_RETURN_IF_ERROR(OpenFolderWeights(json, config_path, &parts));
+  CATENA_ASSIGN_OR_RETURN(parts.tensors, OpenSafetensorsFolder(folder.empty() ? "." : folder));
   CATENA_RETURN_IF_ERROR(CheckWeights(&parts));
   return parts;
 }

@@ -30,14 +30,15 @@ namespace catena {
 // The tensors of one decoder block, shapes checked against the config. q, k, v come fused as one
 // view or as three, gate and up as one view (gate's rows first) or as two.
 struct BlockTensors {
-  TensorView attention_norm;         // (hidden)
-  std::vector<TensorView> qkv;       // rows together: qkv_cols; cols: hidden
-  TensorView output;                 // (hidden, q_cols)
-  TensorView mlp_norm;               // (hidden)
-  std::vector<TensorView> gate_up;   // rows together: 2 * intermediate; cols: hidden
-  TensorView down;                   // (hidden, intermediate)
-  std::vector<TensorView> qkv_bias;  // where the config has them, of q, k and v: (their cols, 1)
-  std::vector<TensorView> qk_norms;  // where it has them, of q and k: (head_dim)
+  TensorView attention_norm;           // (hidden)
+  std::vector<TensorView> qkv;         // rows together: qkv_cols; cols: hidden
+  TensorView output;                   // (hidden, q_cols)
+  TensorView mlp_norm;                 // (hidden)
+  std::vector<TensorView> gate_up;     // rows together: 2 * intermediate; cols: hidden
+  TensorView down;                     // (hidden, intermediate)
+  std::vector<TensorView> qkv_bias;    // where the config has them, of q, k and v: (their cols, 1)
+  std::vector<TensorView> qk_norms;    // where it has them, of q and k: (head_dim)
+  std::vector<TensorView> post_norms;  // where it has them, of attention and MLP: (hidden)
 };
 
 struct CheckpointOptions {

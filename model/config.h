@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/gate.h"
+
 namespace catena {
 
 // How rotary frequencies are scaled. Sources: transformers' modeling_rope_utils.py.
@@ -46,10 +48,19 @@ struct ModelConfig {
   double residual_multiplier = 1.0;   // of what attention and MLP add to it
   double logits_divisor = 1.0;
   std::optional<double> attention_scale;  // of scores; none: 1 / sqrt(head_dim)
-  bool qkv_bias = false;                  // q, k and v have biases
-  bool qk_norm = false;                   // each head of q and k is normed before it is rotated
-  int64_t context_length = 0;             // positions
-  int64_t sliding_window = 0;             // a query at p sees (p - window, p]; 0: no window
+  double attention_softcap = 0;  // scores s become cap * tanh(s / cap); 0: they stay as they are
+  double logits_softcap = 0;     // the same of logits
+  Gate gate = Gate::kSilu;       // of the MLP
+  bool post_norms = false;       // what attention and MLP give is normed before it is added
+  bool qkv_bias = false;         // q, k and v have biases
+  bool qk_norm = false;          // each head of q and k is normed before it is rotated
+  int64_t context_length = 0;    // positions
+  // Of local blocks: a query at p sees (p - window, p]; 0: no window.
+  int64_t sliding_window = 0;
+  std::vector<bool> global;  // of each block, whether it is not local; empty: no block is global
+  // The base of local blocks' rotary frequencies, which then are not scaled; none: as of the
+  // others.
+  std::optional<double> local_rope_theta;
   std::vector<bool> unrotated;   // of each block, whether it has no rotary embedding; empty: none
   bool tied_embeddings = false;  // the head reads the embedding's matrix
   // Below vocab_size. -1: the model names none. `eos_ids` are config.json's; generation_config.json
@@ -59,6 +70,11 @@ struct ModelConfig {
   // What is odd in the file but does no harm, a line each, for the user.
   std::vector<std::string> warnings;
 
+  bool local(int layer) const { return global.empty() || !global[layer]; }
+  int64_t window(int layer) const { return local(layer) ? sliding_window : 0; }
+  // How many positions back some block sees: the keys and values of a position, which lie together,
+  // are needed by all blocks until none sees them. 0: all.
+  int64_t cache_window() const { return global.empty() ? sliding_window : 0; }
   bool rotates(int layer) const { return unrotated.empty() || !unrotated[layer]; }
   int64_t q_cols() const { return int64_t{n_heads} * head_dim; }
   int64_t kv_cols() const { return int64_t{n_kv_heads} * head_dim; }

@@ -26,13 +26,14 @@ AttentionShape AttentionShapeOf(const ModelConfig& config) {
           .head_dim = config.head_dim,
           .rotary_dim = config.rotary_dim,
           .scale = static_cast<float>(scale),
-          .window = config.sliding_window};
+          .window = config.sliding_window,
+          .softcap = static_cast<float>(config.attention_softcap)};
 }
 
 // The values of a tensor of one row, each divided.
 std::vector<float> Divided(const TensorView& row, double divisor) {
   std::vector<float> values(row.cols);
-  WidenRow(row.dtype, row.bytes.data(), row.cols, values.data());
+  WidenRow(row, 0, values.data());
   for (float& v : values) v = static_cast<float>(v / divisor);
   return values;
 }
@@ -50,9 +51,9 @@ float StreamNormEps(const ModelConfig& config) {
 
 int64_t WeightBytes(const DecoderBlock& block) {
   int64_t bytes = 0;
-  for (const auto* weight :
-       {&block.attention_norm, &block.qkv, &block.qkv_bias, &block.q_norm, &block.k_norm,
-        &block.output, &block.mlp_norm, &block.gate_up, &block.down}) {
+  for (const auto* weight : {&block.attention_norm, &block.qkv, &block.qkv_bias, &block.q_norm,
+                             &block.k_norm, &block.output, &block.mlp_norm, &block.gate_up,
+                             &block.down, &block.attention_post_norm, &block.mlp_post_norm}) {
     if (*weight != nullptr) bytes += (*weight)->bytes();
   }
   return bytes;
@@ -61,8 +62,11 @@ int64_t WeightBytes(const DecoderBlock& block) {
 absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, Backend* backend) {
   CATENA_ASSIGN_OR_RETURN(BlockTensors t, checkpoint.Block(layer));
   DecoderBlock block;
-  block.attention = AttentionShapeOf(checkpoint.config());
-  if (!checkpoint.config().rotates(layer)) block.attention.rotary_dim = 0;
+  const ModelConfig& config = checkpoint.config();
+  block.attention = AttentionShapeOf(config);
+  block.attention.window = config.window(layer);
+  if (!config.rotates(layer)) block.attention.rotary_dim = 0;
+  block.local = config.local_rope_theta.has_value() && config.local(layer);
   auto pack = [&](absl::Span<const TensorView> tensors, WeightRole role,
                   std::unique_ptr<Weight>* out) -> absl::Status {
     CATENA_ASSIGN_OR_RETURN(*out, PackAndRelease(checkpoint, tensors, role, backend));
@@ -81,6 +85,10 @@ absl::StatusOr<DecoderBlock> LoadBlock(const Checkpoint& checkpoint, int layer, 
   CATENA_RETURN_IF_ERROR(pack({t.mlp_norm}, WeightRole::kTable, &block.mlp_norm));
   CATENA_RETURN_IF_ERROR(pack(t.gate_up, WeightRole::kLinear, &block.gate_up));
   CATENA_RETURN_IF_ERROR(pack({t.down}, WeightRole::kLinear, &block.down));
+  if (!t.post_norms.empty()) {
+    CATENA_RETURN_IF_ERROR(pack({t.post_norms[0]}, WeightRole::kTable, &block.attention_post_norm));
+    CATENA_RETURN_IF_ERROR(pack({t.post_norms[1]}, WeightRole::kTable, &block.mlp_post_norm));
+  }
   return block;
 }
 
@@ -120,10 +128,16 @@ absl::StatusOr<DecoderWorkspace> DecoderWorkspace::Make(const ModelConfig& confi
   auto rows = [&](int64_t cols) {
     return backend->AllocateDevice(max_rows * RowBytes(backend->residual_dtype(), cols));
   };
-  CATENA_ASSIGN_OR_RETURN(
-      w.rotary, backend->AllocateDevice(max_rows * RowBytes(DType::kF32, config.rotary_dim)));
+  const size_t rotary_bytes = max_rows * RowBytes(DType::kF32, config.rotary_dim);
+  CATENA_ASSIGN_OR_RETURN(w.rotary, backend->AllocateDevice(rotary_bytes));
+  if (config.local_rope_theta.has_value()) {
+    CATENA_ASSIGN_OR_RETURN(w.local_rotary, backend->AllocateDevice(rotary_bytes));
+  }
   CATENA_ASSIGN_OR_RETURN(w.qkv, rows(config.qkv_cols()));
   CATENA_ASSIGN_OR_RETURN(w.gate_up, rows(2 * config.intermediate_size));
+  if (config.post_norms) {
+    CATENA_ASSIGN_OR_RETURN(w.branch, rows(config.hidden_size));
+  }
   return w;
 }
 
@@ -134,20 +148,28 @@ void RunBlock(const DecoderPass& pass, const DecoderBlock& block, int cache_laye
   const Rows gate_up = pass.workspace->gate_up.As(x.rows, block.gate_up->rows(), x.dtype);
   const float eps = StreamNormEps(*pass.config);
 
+  const auto norm_eps = static_cast<float>(pass.config->rms_norm_eps);
+  // Where attention and MLP write: x itself, or rows that are normed and then added to it.
+  const bool normed = block.attention_post_norm != nullptr;
+  const Rows out = normed ? pass.workspace->branch.As(x.rows, x.cols, x.dtype) : x;
+  const LinearEnd end = normed ? LinearEnd::kSet : LinearEnd::kAdd;
+
   // x += attention(norm(x))
   b.NormLinear(s, x, nullptr, *block.attention_norm, eps, *block.qkv, qkv);
   if (block.qkv_bias != nullptr || block.q_norm != nullptr) {
     b.AdjustQkv(s, qkv, block.attention,
-                {block.qkv_bias.get(), block.q_norm.get(), block.k_norm.get(),
-                 static_cast<float>(pass.config->rms_norm_eps)});
+                {block.qkv_bias.get(), block.q_norm.get(), block.k_norm.get(), norm_eps});
   }
-  b.RotaryAppend(s, qkv, block.attention, pass.rotary, *pass.batch, cache_layer, pass.cache);
+  b.RotaryAppend(s, qkv, block.attention, block.local ? pass.local_rotary : pass.rotary,
+                 *pass.batch, cache_layer, pass.cache);
   b.AttentionLinear(s, qkv, block.attention, *pass.batch, cache_layer, *pass.cache, *block.output,
-                    x);
+                    end, out);
+  if (normed) b.AddNorm(s, out, *block.attention_post_norm, norm_eps, x);
 
-  // x += down(silu(gate(norm(x))) * up(norm(x)))
+  // x += down(act(gate(norm(x))) * up(norm(x)))
   b.NormLinear(s, x, nullptr, *block.mlp_norm, eps, *block.gate_up, gate_up);
-  b.GateLinear(s, gate_up, *block.down, x);
+  b.GateLinear(s, gate_up, pass.config->gate, *block.down, end, out);
+  if (normed) b.AddNorm(s, out, *block.mlp_post_norm, norm_eps, x);
 }
 
 }  // namespace catena

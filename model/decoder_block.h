@@ -13,6 +13,7 @@ namespace catena {
 
 struct DecoderBlock {
   AttentionShape attention;                // rotary_dim 0: q and k are not rotated
+  bool local = false;                      // rotated by the factors of local blocks
   std::unique_ptr<Weight> attention_norm;  // (hidden)
   std::unique_ptr<Weight> qkv;             // (qkv_cols, hidden)
   std::unique_ptr<Weight> qkv_bias;        // (qkv_cols, 1), or null
@@ -21,6 +22,7 @@ struct DecoderBlock {
   std::unique_ptr<Weight> mlp_norm;        // (hidden)
   std::unique_ptr<Weight> gate_up;         // (2 * intermediate, hidden)
   std::unique_ptr<Weight> down;            // (hidden, intermediate)
+  std::unique_ptr<Weight> attention_post_norm, mlp_post_norm;  // (hidden), or null
 };
 
 // What its weights hold in memory.
@@ -50,9 +52,11 @@ StepLimits StepLimitsOf(const ModelConfig& config, int rows);
 
 // Memory that a stage's blocks share, for up to max_rows padded rows a batch.
 struct DecoderWorkspace {
-  DeviceBuffer rotary;   // (max_rows, rotary_dim), of RotaryFactors
-  DeviceBuffer qkv;      // (max_rows, qkv_cols)
-  DeviceBuffer gate_up;  // (max_rows, 2 * intermediate)
+  DeviceBuffer rotary;        // (max_rows, rotary_dim), of RotaryFactors
+  DeviceBuffer local_rotary;  // the same of local blocks, where they have a base of their own
+  DeviceBuffer qkv;           // (max_rows, qkv_cols)
+  DeviceBuffer gate_up;       // (max_rows, 2 * intermediate)
+  DeviceBuffer branch;        // (max_rows, hidden), of models that norm what attention and MLP give
 
   static absl::StatusOr<DecoderWorkspace> Make(const ModelConfig& config, int max_rows,
                                                Backend* backend);
@@ -63,7 +67,7 @@ struct DecoderPass {
   Backend* backend;
   Stream* stream;
   const ModelConfig* config;
-  Rows rotary;  // (padded rows, rotary_dim)
+  Rows rotary, local_rotary;  // (padded rows, rotary_dim)
   const Batch* batch;
   KvPool* cache;
   DecoderWorkspace* workspace;

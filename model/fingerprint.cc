@@ -39,6 +39,11 @@ std::string LaterFacts(const ModelConfig& c) {
                          c.logits_divisor);
   }
   if (c.attention_scale) facts += fmt::format(" | attention {}", *c.attention_scale);
+  if (!c.global.empty()) facts += fmt::format(" | global {}", c.global);
+  if (c.local_rope_theta) facts += fmt::format(" | local rope {}", *c.local_rope_theta);
+  if (c.attention_softcap != 0 || c.logits_softcap != 0) {
+    facts += fmt::format(" | softcaps {} {}", c.attention_softcap, c.logits_softcap);
+  }
   return facts;
 }
 
@@ -54,8 +59,8 @@ std::string Facts(const ModelConfig& c) {
       LaterFacts(c));
 }
 
-void AddTensor(const StoredTensor& t, Hash* hash) {
-  hash->Add(fmt::format("{} {} {}", t.name, t.type, fmt::join(t.shape, " ")));
+void AddTensor(const TensorView& t, Hash* hash) {
+  hash->Add(fmt::format("{} {} {} {}", t.name, static_cast<int>(t.dtype), t.rows, t.cols));
   const size_t n = std::min(kSampleBytes, t.bytes.size());
   hash->Add(t.bytes.subspan(0, n));
   hash->Add(t.bytes.subspan((t.bytes.size() - n) / 2, n));
@@ -73,14 +78,14 @@ absl::StatusOr<std::string> Fingerprint(const Checkpoint& checkpoint,
     hash.Add(fmt::format("{}", static_cast<int>(options.random_format)));
     return hash.Hex();
   }
-  std::vector<std::string> names = checkpoint.tensors().StoredNames();
+  std::vector<std::string> names = checkpoint.tensors().Names();
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
-    absl::StatusOr<StoredTensor> tensor = checkpoint.tensors().FindStored(name);
+    absl::StatusOr<TensorView> tensor = checkpoint.tensors().Find(name);
     // A tensor of a type or a shape that is not read here is none of the model's.
     if (!tensor.ok()) continue;
     AddTensor(*tensor, &hash);
-    checkpoint.tensors().Release({.name = name, .bytes = tensor->bytes, .owner = nullptr});
+    checkpoint.tensors().Release(*tensor);
   }
   return hash.Hex();
 }

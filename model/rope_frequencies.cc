@@ -84,6 +84,19 @@ RopeFrequencies MakeRopeFrequencies(const ModelConfig& config) {
   return out;
 }
 
+RopeFrequencies MakeLocalRopeFrequencies(const ModelConfig& config) {
+  ModelConfig plain = config;
+  plain.rope_theta = *config.local_rope_theta;
+  plain.rope_scaling = {};
+  RopeFrequencies out = MakeRopeFrequencies(plain);
+  if (RotarySwitch(config) > 0) {
+    const std::vector<float> again = out.values;
+    out.values.insert(out.values.end(), again.begin(), again.end());
+    out.tables = 2;
+  }
+  return out;
+}
+
 int64_t RotarySwitch(const ModelConfig& config) {
   const RopeScaling& scaling = config.rope_scaling;
   const bool switches = scaling.kind == RopeScaling::Kind::kLongRope &&

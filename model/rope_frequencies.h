@@ -16,6 +16,8 @@ struct RopeFrequencies {
   float scale = 1.0f;         // of sines and cosines
 };
 RopeFrequencies MakeRopeFrequencies(const ModelConfig& config);
+// Of local blocks, as many tables. REQUIRES: config.local_rope_theta.
+RopeFrequencies MakeLocalRopeFrequencies(const ModelConfig& config);
 
 // Of longrope: a sequence uses table 0 while it has at most so many positions, and table 1, at all
 // its positions, from there on. 0: there is one table.

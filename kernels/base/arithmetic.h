@@ -36,6 +36,10 @@ inline constexpr double kCosPolynomial[6] = {
     -1.13596475577881948265e-11, 2.08757232129817482790e-09,  -2.75573143513906633035e-07,
     2.48015872894767294178e-05,  -1.38888888888741095749e-03, 4.16666666666666019037e-02};
 
+// -2u of GELU's tanh approximation, g * (1 + tanh(u)) / 2 = g / (1 + exp(-2u)), where
+// u = sqrt(2 / pi) * (g + 0.044715 g^3).
+inline constexpr float kGeluLinear = -1.5957691216f, kGeluCubic = -0.0713548163f;
+
 inline constexpr float kSoftmaxFloor = -64.0f;   // E(x) = 0 below
 inline constexpr float kSoftmaxStart = -1e30f;   // the running maximum of nothing
 inline constexpr float kQuantiseFloor = 1e-30f;  // a block of smaller values is zero

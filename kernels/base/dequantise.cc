@@ -42,4 +42,11 @@ void WidenRow(DType dtype, const uint8_t* row, int64_t cols, float* out) {
   }
 }
 
+void WidenRow(const TensorView& tensor, int64_t r, float* out) {
+  const int64_t at = StoredRow(tensor, r) * RowBytes(tensor.dtype, tensor.cols);
+  WidenRow(tensor.dtype, tensor.bytes.data() + at, tensor.cols, out);
+  if (tensor.added == 0.0f) return;
+  for (int64_t k = 0; k < tensor.cols; ++k) out[k] += tensor.added;
+}
+
 }  // namespace catena

@@ -25,6 +25,9 @@ struct TensorView {
   // this is the head size, whoever reads the rows puts them back into the order of the checkpoint.
   int interleaved_head_dim = 0;
 
+  // To be added to each value: some checkpoints store gains less 1. Of vectors.
+  float added = 0.0f;
+
   // Keeps the bytes alive; null where the caller does.
   std::shared_ptr<const void> owner;
 };

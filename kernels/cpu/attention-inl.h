@@ -61,6 +61,7 @@ struct PageTile {
   int head_dim, stride;
   int first;  // position
   int pairs;
+  float softcap = 0.0f;
   const float* query[kMaxPairs] = {};
   int low[kMaxPairs] = {}, high[kMaxPairs] = {};  // visible positions [low, high]
   int begin = 0, end = 0;                         // of the page's, those that some pair sees
@@ -105,6 +106,14 @@ HWY_INLINE void Scores(const PageTile<T>& t, NextPage* next, float (*score)[kPag
     for (; end - group >= 2; group += 2) ScoreGroups<kR, 2>(t, group, next, score);
   }
   for (; group < end; ++group) ScoreGroups<kR, 1>(t, group, next, score);
+}
+
+// Caps what Scores has made.
+template <class T>
+HWY_INLINE void CapScores(const PageTile<T>& t, float* score) {
+  for (int i = t.begin / 16 * 16; i < t.end; i += 16) {
+    Store(SoftCap(Load(score + i), t.softcap), score + i);
+  }
 }
 
 // Scores of invisible positions become kSoftmaxStart, so that they do not count in the maximum.
@@ -180,6 +189,7 @@ template <int kR, class T>
 void AttendPageOf(const PageTile<T>& t, NextPage next, float* o, float* m, float* l) {
   alignas(64) float p[kR][kPagePositions];
   Scores<kR>(t, &next, p);
+  for (int r = 0; t.softcap != 0.0f && r < kR; ++r) CapScores(t, p[r]);
   float change[16] = {}, factor[16], maximum[kR];
   int low[kR], high[kR];
   bool all[kR];

@@ -109,7 +109,8 @@ void TakePage(const UnitView& u, const Running& run, int page, const T* block, N
                      .head_dim = u.job->shape.head_dim,
                      .stride = u.stride,
                      .first = first,
-                     .pairs = std::min(kMaxPairs, u.pairs - pair)};
+                     .pairs = std::min(kMaxPairs, u.pairs - pair),
+                     .softcap = u.job->shape.softcap};
     if (u.position(pair + tile.pairs - 1) < first || u.low(pair) > last) continue;
     for (int i = 0; i < tile.pairs; ++i) {
       tile.query[i] = u.query(pair + i);

@@ -126,7 +126,7 @@ class CpuBackend : public HostBackend {
     CATENA_CHECK(out.rows == n);
     CpuPackedRows* packed = Start(stream, n, w);
     cpu::Norm(workers_, Floats(x), rows, static_cast<const RowTable&>(gain).values(), eps, packed);
-    Linear(*packed, w, /*add=*/false, Floats(out));
+    Linear(*packed, w, LinearEnd::kSet, Floats(out));
   }
 
   void RotaryFactors(Stream&, const Batch& batch, const Weight& frequencies, float scale,
@@ -154,7 +154,7 @@ class CpuBackend : public HostBackend {
 
   void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                        const Batch& batch, int layer, const KvPool& cache, const Weight& w,
-                       const Rows& out) override {
+                       LinearEnd end, const Rows& out) override {
     const auto& pool = static_cast<const CpuKvPool&>(cache);
     auto& own = static_cast<CpuStream&>(stream);
     const FloatRows y{.data = reinterpret_cast<float*>(own.attended.data()),
@@ -174,14 +174,24 @@ class CpuBackend : public HostBackend {
                    &own.attention);
     CpuPackedRows* packed = Start(stream, y.rows, w);
     cpu::Pack(workers_, y, packed);
-    Linear(*packed, w, /*add=*/true, Floats(out.Slice(0, y.rows)));
+    Linear(*packed, w, end, Floats(out.Slice(0, y.rows)));
   }
 
-  void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w, const Rows& out) override {
+  void GateLinear(Stream& stream, const Rows& gate_up, Gate gate, const Weight& w, LinearEnd end,
+                  const Rows& out) override {
     CATENA_CHECK(gate_up.cols == 2 * w.cols());
     CpuPackedRows* packed = Start(stream, gate_up.rows, w);
-    cpu::Gate(workers_, Floats(gate_up), packed);
-    Linear(*packed, w, /*add=*/true, Floats(out));
+    cpu::GatedUnit(workers_, gate, Floats(gate_up), packed);
+    Linear(*packed, w, end, Floats(out));
+  }
+
+  void AddNorm(Stream&, const Rows& y, const Weight& gain, float eps, const Rows& x) override {
+    CATENA_CHECK(y.rows == x.rows && y.cols == x.cols);
+    cpu::AddNorm(workers_, Floats(y), static_cast<const RowTable&>(gain).values(), eps, Floats(x));
+  }
+
+  void SoftCap(Stream&, float cap, const Rows& x) override {
+    cpu::SoftCap(workers_, cap, Floats(x));
   }
 
  private:
@@ -192,8 +202,8 @@ class CpuBackend : public HostBackend {
     return packed;
   }
 
-  // y = packed x w, or is added to it.
-  void Linear(const CpuPackedRows& packed, const Weight& w, bool add, const FloatRows& y) {
+  void Linear(const CpuPackedRows& packed, const Weight& w, LinearEnd how, const FloatRows& y) {
+    const bool add = how == LinearEnd::kAdd;
     const auto& weight = static_cast<const PanelWeight&>(w);
     CATENA_CHECK(packed.rows() == y.rows && y.cols == w.rows());
     workers_.pool.ForRuns(weight.panels(), [&](int64_t begin, int64_t end, int worker) {

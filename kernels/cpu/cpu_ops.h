@@ -15,7 +15,12 @@ void RotaryFactors(Workers& workers, const BatchView& batch, const float* freque
 void Norm(Workers& workers, const FloatRows& x, const int32_t* rows, const float* gain, float eps,
           CpuPackedRows* out);
 
-void Gate(Workers& workers, const FloatRows& gate_up, CpuPackedRows* out);
+void GatedUnit(Workers& workers, Gate gate, const FloatRows& gate_up, CpuPackedRows* out);
+
+void AddNorm(Workers& workers, const FloatRows& y, const float* gain, float eps,
+             const FloatRows& x);
+
+void SoftCap(Workers& workers, float cap, const FloatRows& x);
 
 // Packs rows as they are.
 void Pack(Workers& workers, const FloatRows& x, CpuPackedRows* out);

@@ -14,15 +14,19 @@ HWY_BEFORE_NAMESPACE();
 namespace catena {
 namespace HWY_NAMESPACE {
 
-// y may be x.
-HWY_INLINE void NormRow(const float* x, const float* gain, int64_t cols, float eps, float* y) {
+// 1 / sqrt(mean of the squares + eps).
+HWY_INLINE float RmsScale(const float* x, int64_t cols, float eps) {
   Vec16 squares = Set(0.0f);
   for (int64_t k = 0; k < cols; k += 16) {
     const Vec16 v = LoadUpTo16(x + k, cols - k);
     squares = Fma(v, v, squares);
   }
-  const float scale = 1.0f / std::sqrt(SumTree(squares) / static_cast<float>(cols) + eps);
-  const Vec16 scales = Set(scale);
+  return 1.0f / std::sqrt(SumTree(squares) / static_cast<float>(cols) + eps);
+}
+
+// y may be x.
+HWY_INLINE void NormRow(const float* x, const float* gain, int64_t cols, float eps, float* y) {
+  const Vec16 scales = Set(RmsScale(x, cols, eps));
   for (int64_t k = 0; k < cols; k += 16) {
     const Vec16 v = Mul(Mul(LoadUpTo16(x + k, cols - k), scales), LoadUpTo16(gain + k, cols - k));
     StoreUpTo16(v, y + k, cols - k);

@@ -146,6 +146,12 @@ HWY_INLINE Vec16 Exp(Vec16 x) {
   return out;
 }
 
+// SoftCap of kernels.h.
+HWY_INLINE Vec16 SoftCap(Vec16 x, float cap) {
+  const Vec16 denominator = Add(Exp(Mul(x, Set(2.0f / cap))), Set(1.0f));
+  return Sub(Set(cap), Div(Set(2.0f * cap), denominator));
+}
+
 // E of kernels.h.
 HWY_INLINE Vec16 SoftmaxExp(Vec16 x) {
   const Vec16 e = Exp(x);

@@ -117,7 +117,10 @@ __device__ __forceinline__ void Scores(const Geometry& geo, const Work& work,
     }
   }
 #pragma unroll
-  for (int s = 0; s < kQueries / 2; ++s) softmax->p[2 * s + first_query][j] = score[s];
+  for (int s = 0; s < kQueries / 2; ++s) {
+    const float cap = geo.heads.softcap;
+    softmax->p[2 * s + first_query][j] = cap == 0.0f ? score[s] : SoftCapped(score[s], cap);
+  }
 }
 
 // The warp: takes the page of positions from `first` on into the run of a query.

@@ -43,7 +43,7 @@ DeviceFloats Floats(const Rows& rows) {
 }
 
 cuda::Heads HeadsOf(const AttentionShape& s) {
-  return {s.heads, s.kv_heads, s.head_dim, s.rotary_dim, s.scale, s.window};
+  return {s.heads, s.kv_heads, s.head_dim, s.rotary_dim, s.scale, s.window, s.softcap};
 }
 
 int64_t LayerBytes(const KvShape& s) {
@@ -181,7 +181,7 @@ class CudaBackend : public Backend {
     cuda::NormInputs(Of(stream).get(), Floats(x),
                      wanted == nullptr ? nullptr : wanted->device().wanted, rows, Of(gain).values(),
                      eps, inputs);
-    Linear(Of(stream), inputs, Of(w), /*add=*/false, out);
+    Linear(Of(stream), inputs, Of(w), LinearEnd::kSet, out);
   }
 
   void AdjustQkv(Stream& stream, const Rows& qkv, const AttentionShape& shape,
@@ -200,7 +200,7 @@ class CudaBackend : public Backend {
 
   void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                        const Batch& batch, int layer, const KvPool& cache, const Weight& w,
-                       const Rows& out) override {
+                       LinearEnd end, const Rows& out) override {
     if (Of(stream).replays()) return;
     const DeviceFloats y =
         Of(stream).AttentionRows(qkv.rows, int64_t{shape.heads} * shape.head_dim);
@@ -213,14 +213,27 @@ class CudaBackend : public Backend {
       inputs = Of(stream).InputsFor(Of(w).format(), y.rows, y.cols);
       cuda::RowInputs(Of(stream).get(), y, inputs);
     }
-    Linear(Of(stream), inputs, Of(w), /*add=*/true, out);
+    Linear(Of(stream), inputs, Of(w), end, out);
   }
 
-  void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w, const Rows& out) override {
+  void GateLinear(Stream& stream, const Rows& gate_up, Gate gate, const Weight& w, LinearEnd end,
+                  const Rows& out) override {
     if (Of(stream).replays()) return;
     const Inputs inputs = Of(stream).InputsFor(Of(w).format(), gate_up.rows, gate_up.cols / 2);
-    cuda::GateInputs(Of(stream).get(), Floats(gate_up), inputs);
-    Linear(Of(stream), inputs, Of(w), /*add=*/true, out);
+    cuda::GateInputs(Of(stream).get(), gate, Floats(gate_up), inputs);
+    Linear(Of(stream), inputs, Of(w), end, out);
+  }
+
+  void AddNorm(Stream& stream, const Rows& y, const Weight& gain, float eps,
+               const Rows& x) override {
+    if (Of(stream).replays()) return;
+    CATENA_CHECK(y.rows == x.rows && y.cols == x.cols);
+    cuda::AddNorm(Of(stream).get(), Floats(y), Of(gain).values(), eps, Floats(x));
+  }
+
+  void SoftCap(Stream& stream, float cap, const Rows& x) override {
+    if (Of(stream).replays()) return;
+    cuda::SoftCap(Of(stream).get(), cap, Floats(x));
   }
 
   void TopLogitsOf(Stream& stream, const Rows& logits, const Rows& out) override {
@@ -254,9 +267,10 @@ class CudaBackend : public Backend {
           "cudaMemcpy2DAsync");
   }
 
-  static void Linear(const CudaStream& stream, const Inputs& inputs, const CudaWeight& w, bool add,
-                     const Rows& out) {
+  static void Linear(const CudaStream& stream, const Inputs& inputs, const CudaWeight& w,
+                     LinearEnd end, const Rows& out) {
     CATENA_CHECK(out.cols == w.rows());
+    const bool add = end == LinearEnd::kAdd;
     for (const cuda::DeviceSegment& segment : w.segments()) {
       const cuda::LinearLayer layer = {inputs, segment, add, Floats(out)};
       switch (w.format()) {

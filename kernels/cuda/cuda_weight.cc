@@ -66,7 +66,7 @@ void UploadValues(const TensorView& tensor, WeightRole role, Uploader* uploader)
   for (int64_t r = 0; r < tensor.rows; ++r) {
     const uint8_t* row = FileRow(tensor, r);
     if (role == WeightRole::kTable) {
-      WidenRow(tensor.dtype, row, tensor.cols, values.data());
+      WidenRow(tensor, r, values.data());
       uploader->Append(values.data(), static_cast<size_t>(row_bytes));
     } else if (role == WeightRole::kLinear && IsQuantised(tensor.dtype)) {
       for (int b = 0; b < blocks; ++b) {

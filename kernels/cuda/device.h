@@ -91,6 +91,11 @@ __device__ __forceinline__ float Exp(float x) {
 }
 __device__ __forceinline__ float SoftmaxExp(float x) { return x < kSoftmaxFloor ? 0.0f : Exp(x); }
 
+// SoftCap of kernels.h.
+__device__ __forceinline__ float SoftCapped(float x, float cap) {
+  return cap - __fdiv_rn(2.0f * cap, Exp(x * __fdiv_rn(2.0f, cap)) + 1.0f);
+}
+
 // The warp: lanes 0 to 15 hold those of lanes16; their sum, in all lanes.
 __device__ __forceinline__ float SumOfLanes16(float lane) {
   for (int width = 8; width > 0; width /= 2) {

@@ -26,7 +26,13 @@ __global__ void NormRows(DeviceFloats x, const int32_t* wanted, const float* gai
   }
 }
 
-__global__ void GateRows(DeviceFloats gate_up, Inputs out) {
+// t of kernels.h.
+__device__ __forceinline__ float ExponentOf(Gate gate, float g) {
+  constexpr float cubic = kGeluCubic, linear = kGeluLinear;
+  return gate == Gate::kSilu ? -g : g * fmaf(g * g, cubic, linear);
+}
+
+__global__ void GateRows(Gate gate, DeviceFloats gate_up, Inputs out) {
   const int r = static_cast<int>(blockIdx.y);
   const int64_t n = gate_up.cols / 2, k = static_cast<int64_t>(blockIdx.x) * kThreads + Thread();
   if (k >= out.stride) return;
@@ -34,7 +40,7 @@ __global__ void GateRows(DeviceFloats gate_up, Inputs out) {
   float y = 0.0f;
   if (k < n) {
     const float g = row[k];
-    y = __fdiv_rn(g, 1.0f + Exp(-g)) * row[n + k];
+    y = __fdiv_rn(g, 1.0f + Exp(ExponentOf(gate, g))) * row[n + k];
   }
   PutInput(out, r, k, y);
 }
@@ -58,8 +64,8 @@ void NormInputs(cudaStream_t stream, const DeviceFloats& x, const int32_t* wante
          static_cast<size_t>(x.cols) * sizeof(float), NormRows, x, wanted, gain, eps, out);
 }
 
-void GateInputs(cudaStream_t stream, const DeviceFloats& gate_up, const Inputs& out) {
-  Launch(stream, GridOf(out, gate_up.rows), kThreads, 0, GateRows, gate_up, out);
+void GateInputs(cudaStream_t stream, Gate gate, const DeviceFloats& gate_up, const Inputs& out) {
+  Launch(stream, GridOf(out, gate_up.rows), kThreads, 0, GateRows, gate, gate_up, out);
 }
 
 void RowInputs(cudaStream_t stream, const DeviceFloats& x, const Inputs& out) {

@@ -11,6 +11,7 @@
 
 #include "kernels/base/batch_view.h"
 #include "kernels/base/dtype.h"
+#include "kernels/base/gate.h"
 #include "kernels/base/input_format.h"
 #include "kernels/base/top_logits.h"
 
@@ -46,6 +47,7 @@ struct Heads {
   int heads = 0, kv_heads = 0, head_dim = 0, rotary_dim = 0;
   float scale = 1.0f;
   int64_t window = 0;
+  float softcap = 0.0f;  // 0: none
 };
 
 // bias, q_norm, k_norm: null where there is none.
@@ -89,8 +91,8 @@ struct Inputs {
 // The RMSNorm of rows of x, or of those that `wanted` names, as inputs.
 void NormInputs(cudaStream_t stream, const DeviceFloats& x, const int32_t* wanted, int rows,
                 const float* gain, float eps, const Inputs& out);
-// SwiGLU of gate_up, (rows, 2n).
-void GateInputs(cudaStream_t stream, const DeviceFloats& gate_up, const Inputs& out);
+// The gated unit of gate_up, (rows, 2n).
+void GateInputs(cudaStream_t stream, Gate gate, const DeviceFloats& gate_up, const Inputs& out);
 void RowInputs(cudaStream_t stream, const DeviceFloats& x, const Inputs& out);
 
 // Output rows of a linear weight of one type: out columns [first, first + rows).
@@ -127,6 +129,12 @@ struct LinearScratch {
 };
 inline constexpr int kSlabs = 8, kSplitRows = 64, kTileOutputs = 128;
 void LinearBf16(cudaStream_t stream, const LinearLayer& layer, const LinearScratch& scratch);
+
+// Adds the RMSNorm of the rows of y to those of x.
+void AddNorm(cudaStream_t stream, const DeviceFloats& y, const float* gain, float eps,
+             const DeviceFloats& x);
+
+void SoftCap(cudaStream_t stream, float cap, const DeviceFloats& x);
 
 // out: (rows)
 void TopOfRows(cudaStream_t stream, const DeviceFloats& logits, TopLogits* out);

@@ -1,6 +1,7 @@
 # The sources of the backend cuda: kernels, which nvcc compiles, or for tests a C++ compiler against
 # tests/gpu/emulate/, and the host's part.
 set(CATENA_CUDA_KERNELS
+  add_norm.cu
   adjust_qkv.cu
   attention.cu
   embed.cu
@@ -10,6 +11,7 @@ set(CATENA_CUDA_KERNELS
   linear_int8.cu
   rotary_append.cu
   rotary_factors.cu
+  soft_cap.cu
   top_logits.cu
 )
 set(CATENA_CUDA_HOST

@@ -16,8 +16,9 @@ struct Running {
 };
 
 // Takes in one page, positions [first, first + 64), of which [low, high] are visible.
-void TakePage(const float* q, int first, int low, int high, const KeyValues& cache, Running* run) {
-  const int head_dim = static_cast<int>(run->output.size());
+void TakePage(const AttentionShape& shape, const float* q, int first, int low, int high,
+              const KeyValues& cache, Running* run) {
+  const int head_dim = shape.head_dim;
   std::vector<float> key(head_dim), value(head_dim);
   float score[kPagePositions], p[kPagePositions];
   auto visible = [&](int i) { return first + i >= low && first + i <= high; };
@@ -27,6 +28,7 @@ void TakePage(const float* q, int first, int low, int high, const KeyValues& cac
     cache.Key(first + i, key.data());
     score[i] = 0.0f;
     for (int d = 0; d < head_dim; ++d) score[i] = std::fma(q[d], key[d], score[i]);
+    if (shape.softcap != 0.0f) score[i] = SoftCap(score[i], shape.softcap);
     maximum = std::max(maximum, score[i]);
   }
   const float factor = SoftmaxExp(run->maximum - maximum);
@@ -56,8 +58,10 @@ void Merge(const Running& next, Running* run) {
 
 }  // namespace
 
-void Attend(const float* q, int position, int64_t window, int head_dim, const KeyValues& cache,
+void Attend(const AttentionShape& shape, const float* q, int position, const KeyValues& cache,
             float* out) {
+  const int64_t window = shape.window;
+  const int head_dim = shape.head_dim;
   const int low = window == 0 ? 0 : static_cast<int>(std::max<int64_t>(0, position - window + 1));
   Running merged(head_dim);
   for (int split = low / kSplitPositions; split <= position / kSplitPositions; ++split) {
@@ -65,7 +69,7 @@ void Attend(const float* q, int position, int64_t window, int head_dim, const Ke
     const int end = std::min(position + 1, (split + 1) * kSplitPositions);
     const int begin = std::max(low / kPagePositions * kPagePositions, split * kSplitPositions);
     for (int first = begin; first < end; first += kPagePositions) {
-      TakePage(q, first, low, position, cache, &run);
+      TakePage(shape, q, first, low, position, cache, &run);
     }
     Merge(run, &merged);
   }

@@ -34,7 +34,8 @@ QuantisedRow Quantise(const float* x, int64_t cols);
 
 // out: (cols)
 void RmsNorm(const float* x, const float* gain, int64_t cols, float eps, float* out);
-void SwiGlu(const float* gate_up, int64_t n, float* out);
+void GatedUnit(Gate gate, const float* gate_up, int64_t n, float* out);
+float SoftCap(float x, float cap);
 
 // The factors of one row: `half` cosines, then sines.
 void RotaryFactors(int position, const float* frequencies, int64_t half, float scale, float* out);
@@ -58,7 +59,7 @@ struct KeyValues {
   virtual void Key(int position, float* out) const = 0;
   virtual void Value(int position, float* out) const = 0;
 };
-void Attend(const float* q, int position, int64_t window, int head_dim, const KeyValues& cache,
+void Attend(const AttentionShape& shape, const float* q, int position, const KeyValues& cache,
             float* out);
 
 template <class Terms>

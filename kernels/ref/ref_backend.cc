@@ -148,7 +148,7 @@ class RefBackend : public HostBackend {
       ref::RmsNorm(row, static_cast<const RowTable&>(gain).values(), x.cols, eps, y.data());
       PackRow(y, w, &packed);
     }
-    Linear(packed, w, /*add=*/false, out);
+    Linear(packed, w, LinearEnd::kSet, out);
   }
 
   void RotaryFactors(Stream&, const Batch& on_device, const Weight& frequencies, float scale,
@@ -193,7 +193,7 @@ class RefBackend : public HostBackend {
 
   void AttentionLinear(Stream&, const Rows& qkv, const AttentionShape& shape,
                        const Batch& on_device, int layer, const KvPool& cache, const Weight& w,
-                       const Rows& out) override {
+                       LinearEnd end, const Rows& out) override {
     const BatchView& batch = on_device.device();
     SpanCache kv;
     kv.pool = static_cast<const RefKvPool*>(&cache);
@@ -206,36 +206,55 @@ class RefBackend : public HostBackend {
       for (int r = span.first_row; r < span.first_row + span.rows; ++r) {
         for (int h = 0; h < shape.heads; ++h) {
           kv.head = h / (shape.heads / shape.kv_heads);
-          ref::Attend(Floats(qkv).row(r) + h * shape.head_dim, batch.positions[r], shape.window,
-                      shape.head_dim, kv, y.data() + h * shape.head_dim);
+          ref::Attend(shape, Floats(qkv).row(r) + h * shape.head_dim, batch.positions[r], kv,
+                      y.data() + h * shape.head_dim);
         }
         PackRow(y, w, &packed);
       }
     }
-    Linear(packed, w, /*add=*/true, out);
+    Linear(packed, w, end, out);
   }
 
-  void GateLinear(Stream&, const Rows& gate_up, const Weight& w, const Rows& out) override {
+  void GateLinear(Stream&, const Rows& gate_up, Gate gate, const Weight& w, LinearEnd end,
+                  const Rows& out) override {
     const int64_t n = gate_up.cols / 2;
     std::vector<float> y(n);
     RefPackedRows packed;
     for (int r = 0; r < gate_up.rows; ++r) {
-      ref::SwiGlu(Floats(gate_up).row(r), n, y.data());
+      ref::GatedUnit(gate, Floats(gate_up).row(r), n, y.data());
       PackRow(y, w, &packed);
     }
-    Linear(packed, w, /*add=*/true, out);
+    Linear(packed, w, end, out);
+  }
+
+  void AddNorm(Stream&, const Rows& y, const Weight& gain, float eps, const Rows& x) override {
+    std::vector<float> normed(y.cols);
+    for (int r = 0; r < y.rows; ++r) {
+      ref::RmsNorm(Floats(y).row(r), static_cast<const RowTable&>(gain).values(), y.cols, eps,
+                   normed.data());
+      for (int64_t k = 0; k < y.cols; ++k) Floats(x).row(r)[k] += normed[k];
+    }
+  }
+
+  void SoftCap(Stream&, float cap, const Rows& x) override {
+    for (int r = 0; r < x.rows; ++r) {
+      for (int64_t k = 0; k < x.cols; ++k) {
+        float& value = Floats(x).row(r)[k];
+        value = ref::SoftCap(value, cap);
+      }
+    }
   }
 
  private:
-  // The first rows of y: packed x w, or that added to them.
-  static void Linear(const RefPackedRows& packed, const Weight& w, bool add, const Rows& y) {
+  // Of the first rows of y.
+  static void Linear(const RefPackedRows& packed, const Weight& w, LinearEnd end, const Rows& y) {
     const auto& weight = static_cast<const RefWeight&>(w);
     CATENA_CHECK(packed.rows() <= y.rows && y.cols == weight.rows());
     for (int r = 0; r < packed.rows(); ++r) {
       float* to = Floats(y).row(r);
       for (int64_t n = 0; n < weight.rows(); ++n) {
         const float sum = Dot(weight, n, packed, r);
-        to[n] = add ? to[n] + sum : sum;
+        to[n] = end == LinearEnd::kAdd ? to[n] + sum : sum;
       }
     }
   }

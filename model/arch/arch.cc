@@ -2,19 +2,24 @@
 
 namespace catena {
 
-extern const Architecture kPhi3Architecture;     // phi3.cc
-extern const Architecture kLlamaArchitecture;    // llama.cc
-extern const Architecture kMistralArchitecture;  // mistral.cc
-extern const Architecture kQwen2Architecture;    // qwen2.cc
-extern const Architecture kQwen3Architecture;    // qwen3.cc
-extern const Architecture kSmolLm3Architecture;  // smollm3.cc
-extern const Architecture kGraniteArchitecture;  // granite.cc
+extern const Architecture kPhi3Architecture;                                   // phi3.cc
+extern const Architecture kLlamaArchitecture;                                  // llama.cc
+extern const Architecture kMistralArchitecture;                                // mistral.cc
+extern const Architecture kQwen2Architecture;                                  // qwen2.cc
+extern const Architecture kQwen3Architecture;                                  // qwen3.cc
+extern const Architecture kSmolLm3Architecture;                                // smollm3.cc
+extern const Architecture kGraniteArchitecture;                                // granite.cc
+extern const Architecture kGemma2Architecture;                                 // gemma2.cc
+extern const Architecture kGemma3Architecture, kGemma3WithImagesArchitecture;  // gemma3.cc
 
 namespace {
 
 constexpr const Architecture* kArchitectures[] = {
-    &kPhi3Architecture,  &kLlamaArchitecture,   &kMistralArchitecture, &kQwen2Architecture,
-    &kQwen3Architecture, &kSmolLm3Architecture, &kGraniteArchitecture};
+    &kPhi3Architecture,    &kLlamaArchitecture,
+    &kMistralArchitecture, &kQwen2Architecture,
+    &kQwen3Architecture,   &kSmolLm3Architecture,
+    &kGraniteArchitecture, &kGemma2Architecture,
+    &kGemma3Architecture,  &kGemma3WithImagesArchitecture};
 
 enum class FileKind { kJson, kGguf };
 
@@ -23,8 +28,9 @@ absl::StatusOr<const Architecture*> FindArchitecture(std::string_view name, File
   std::vector<std::string_view> known;
   for (const Architecture* a : kArchitectures) {
     if (kind == FileKind::kGguf && a->from_gguf == nullptr) continue;
-    if (a->name == name) return a;
-    known.push_back(a->name);
+    const bool renamed = kind == FileKind::kGguf && !a->gguf_name.empty();
+    known.push_back(renamed ? a->gguf_name : a->name);
+    if (known.back() == name) return a;
   }
   return absl::InvalidArgumentError(
       fmt::format("{}: the architecture {} is not supported; known are: {}", source, Quoted(name),
@@ -33,6 +39,10 @@ absl::StatusOr<const Architecture*> FindArchitecture(std::string_view name, File
 
 std::string OfLayer(std::string_view pattern, int layer) {
   return fmt::format(fmt::runtime(pattern), layer);
+}
+
+TensorSpec NormSpec(const TensorNames& names, std::string name, int64_t cols) {
+  return {std::move(name), 1, cols, true, names.norms_less_one ? 1.0f : 0.0f};
 }
 
 // What "architectures" says where there is no "model_type": ["LlamaForCausalLM"].
@@ -92,10 +102,13 @@ BlockSpecs SpecsOfBlock(const ModelConfig& config, const TensorNames& names, int
   const auto vector = [&](std::string_view name, int64_t cols) {
     return TensorSpec{OfLayer(name, layer), 1, cols, true};
   };
+  const auto norm = [&](std::string_view name, int64_t cols) {
+    return NormSpec(names, OfLayer(name, layer), cols);
+  };
   BlockSpecs s;
-  s.attention_norm = vector(names.attention_norm, hidden);
+  s.attention_norm = norm(names.attention_norm, hidden);
   s.output = matrix(names.output, hidden, config.q_cols());
-  s.mlp_norm = vector(names.mlp_norm, hidden);
+  s.mlp_norm = norm(names.mlp_norm, hidden);
   s.down = matrix(names.down, hidden, intermediate);
   if (!names.fused_qkv.empty()) {
     s.fused_qkv = {matrix(names.fused_qkv, config.qkv_cols(), hidden)};
@@ -110,7 +123,10 @@ BlockSpecs SpecsOfBlock(const ModelConfig& config, const TensorNames& names, int
                   vector(names.v_bias, config.kv_cols())};
   }
   if (config.qk_norm) {
-    s.qk_norms = {vector(names.q_norm, config.head_dim), vector(names.k_norm, config.head_dim)};
+    s.qk_norms = {norm(names.q_norm, config.head_dim), norm(names.k_norm, config.head_dim)};
+  }
+  if (config.post_norms) {
+    s.post_norms = {norm(names.attention_post_norm, hidden), norm(names.mlp_post_norm, hidden)};
   }
   if (!names.fused_gate_up.empty()) {
     s.fused_gate_up = {matrix(names.fused_gate_up, 2 * intermediate, hidden)};
@@ -127,7 +143,7 @@ TensorSpec SpecOfEmbedding(const ModelConfig& config, const TensorNames& names) 
 }
 
 TensorSpec SpecOfFinalNorm(const ModelConfig& config, const TensorNames& names) {
-  return {std::string(names.final_norm), 1, config.hidden_size, true};
+  return NormSpec(names, std::string(names.final_norm), config.hidden_size);
 }
 
 TensorSpec SpecOfLmHead(const ModelConfig& config, const TensorNames& names) {
@@ -148,6 +164,7 @@ std::vector<TensorSpec> AllSpecs(const ModelConfig& config, const TensorNames& n
     all.insert(all.end(), gate_up.begin(), gate_up.end());
     all.insert(all.end(), block.qkv_bias.begin(), block.qkv_bias.end());
     all.insert(all.end(), block.qk_norms.begin(), block.qk_norms.end());
+    all.insert(all.end(), block.post_norms.begin(), block.post_norms.end());
   }
   return all;
 }

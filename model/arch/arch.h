@@ -29,8 +29,11 @@ struct TensorNames {
   // Where the config has them.
   std::string_view q_bias = "", k_bias = "", v_bias = "";
   std::string_view q_norm = "", k_norm = "";
+  std::string_view attention_post_norm = "", mlp_post_norm = "";
   // The rows of q and k are stored as rotary pairs (TensorView::interleaved_head_dim).
   bool interleaved_qk = false;
+  // Norms are stored less 1 (TensorView::added).
+  bool norms_less_one = false;
 };
 
 struct Architecture {
@@ -68,8 +71,9 @@ struct BlockSpecs {
   TensorSpec attention_norm, output, mlp_norm, down;
   std::vector<TensorSpec> fused_qkv, separate_qkv;
   std::vector<TensorSpec> fused_gate_up, separate_gate_up;
-  std::vector<TensorSpec> qkv_bias;  // of q, k and v, or none
-  std::vector<TensorSpec> qk_norms;  // of q and k, or none
+  std::vector<TensorSpec> qkv_bias;    // of q, k and v, or none
+  std::vector<TensorSpec> qk_norms;    // of q and k, or none
+  std::vector<TensorSpec> post_norms;  // of attention and MLP, or none
 };
 BlockSpecs SpecsOfBlock(const ModelConfig& config, const TensorNames& names, int layer);
 TensorSpec SpecOfEmbedding(const ModelConfig& config, const TensorNames& names);

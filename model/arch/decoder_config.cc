@@ -72,16 +72,24 @@ absl::Status ReadSizes(const Fields& fields, const SizeKeys& keys, const JsonDef
   return absl::OkStatus();
 }
 
-absl::Status RefuseJsonVariants(const JsonFields& fields) {
+absl::Status RefuseJsonVariants(const JsonFields& fields, const JsonDefaults& defaults) {
   for (const char* key : {"attention_bias", "mlp_bias"}) {
     CATENA_ASSIGN_OR_RETURN(const auto bias, fields.FindBool(key));
     if (bias.value_or(false))
       return Unsupported(fields, fmt::format("\"{}\" is not supported", key));
   }
-  CATENA_ASSIGN_OR_RETURN(const auto act, fields.FindString("hidden_act"));
-  if (act.value_or("silu") != "silu" && *act != "swish") {
+  CATENA_ASSIGN_OR_RETURN(const auto found, fields.FindString(defaults.activation_key));
+  const std::string act = found.value_or(std::string(defaults.activation));
+  if ((act == "swish" ? "silu" : act) != defaults.activation) {
     return Unsupported(
-        fields, fmt::format("\"hidden_act\" {} is not supported, only \"silu\"", Quoted(*act)));
+        fields, fmt::format("\"{}\" {} is not supported, only \"{}\"", defaults.activation_key,
+                            Quoted(act), defaults.activation));
+  }
+  const auto quantised = fields.object().find("quantization_config");
+  if (quantised != fields.object().end() && !quantised->is_null()) {
+    return Unsupported(fields,
+                       "a checkpoint with a \"quantization_config\" is not supported; use the "
+                       "original weights or a GGUF file");
   }
   return absl::OkStatus();
 }
@@ -174,7 +182,7 @@ absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const JsonFields& fields, cons
 
 absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name,
                                             const JsonDefaults& defaults) {
-  CATENA_RETURN_IF_ERROR(RefuseJsonVariants(fields));
+  CATENA_RETURN_IF_ERROR(RefuseJsonVariants(fields, defaults));
   ModelConfig c;
   c.architecture = name;
   CATENA_RETURN_IF_ERROR(ReadSizes(fields, kJsonKeys, &defaults, &c));

@@ -19,11 +19,14 @@ struct JsonDefaults {
   double rms_norm_eps;
   int32_t bos_token_id = -1, eos_token_id = -1;  // -1: none
   bool tie_word_embeddings = false;
+  // The key of the MLP's activation, and the only one that is supported.
+  const char* activation_key = "hidden_act";
+  std::string_view activation = "silu";
 };
 
 // Sizes, norm epsilon, ids and tying of a config.json. Key-value heads default to the heads,
-// head_dim to hidden / heads. Refuses what no architecture here supports: biases, other activations
-// than silu.
+// head_dim to hidden / heads. Refuses what no architecture here supports: biases, quantised
+// checkpoints, other activations than the one of `defaults`.
 absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name,
                                             const JsonDefaults& defaults);
 

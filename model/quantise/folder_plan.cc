@@ -51,9 +51,7 @@ absl::Status FolderPlanner::AddTokenizer() {
 
 absl::Status FolderPlanner::AddTensor(const TensorSpec& hf, const TensorSpec& gguf) {
   CATENA_ASSIGN_OR_RETURN(TensorView source, folder_.tensors().Find(hf.name));
-  // Those of a quantised folder are made: the plan would hold the model in memory.
-  source.bytes = {};
-  source.owner = nullptr;
+  source.added = hf.added;
   const bool gives_logits = hf.name == SpecOfLmHead(config_, hf_).name;
   plan_.tensors.push_back(PlanTensor(gguf.name, source, format_.dtype, gives_logits, DType::kF32));
   return absl::OkStatus();
@@ -73,6 +71,7 @@ absl::Status FolderPlanner::AddBlock(int layer) {
   add(fused ? hf.fused_qkv : hf.separate_qkv, fused ? gguf.fused_qkv : gguf.separate_qkv);
   add(hf.qkv_bias, gguf.qkv_bias);
   add(hf.qk_norms, gguf.qk_norms);
+  add(hf.post_norms, gguf.post_norms);
   pairs.emplace_back(hf.output, gguf.output);
   const bool fused_up = !hf.fused_gate_up.empty();
   add(fused_up ? hf.fused_gate_up : hf.separate_gate_up,

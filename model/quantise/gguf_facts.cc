@@ -1,5 +1,6 @@
 #include "model/quantise/gguf_facts.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/arch/arch.h"
@@ -53,11 +54,10 @@ class Describer {
     if (!name.empty()) out_.metadata.SetString("general.name", name);
     DescribeSizes();
     DescribeRotary();
-    // Phi 3's files without this key are of two old models, which have a window.
-    if (c_.sliding_window > 0 || architecture_ == "phi3") {
-      SetInt("attention.sliding_window", c_.sliding_window);
-    }
-    if (c_.attention_scale.has_value()) {
+    DescribeLocalBlocks();
+    if (c_.attention_softcap != 0) SetFloat("attn_logit_softcapping", c_.attention_softcap);
+    if (c_.logits_softcap != 0) SetFloat("final_logit_softcapping", c_.logits_softcap);
+    if (architecture_ == "granite") {
       SetFloat("attention.scale", *c_.attention_scale);
       SetFloat("embedding_scale", c_.embedding_multiplier);
       SetFloat("residual_scale", c_.residual_multiplier);
@@ -85,6 +85,22 @@ class Describer {
     SetInt("attention.key_length", c_.head_dim);
     SetInt("attention.value_length", c_.head_dim);
     SetFloat("attention.layer_norm_rms_epsilon", c_.rms_norm_eps);
+  }
+
+  void DescribeLocalBlocks() {
+    // Phi 3's files without this key are of two old models, which have a window.
+    if (c_.sliding_window > 0 || architecture_ == "phi3") {
+      SetInt("attention.sliding_window", c_.sliding_window);
+    } else if (HasOwnLocalBlocks()) {  // which the key says as well
+      SetInt("attention.sliding_window", c_.context_length);
+    }
+    if (c_.local_rope_theta.has_value()) SetFloat("rope.freq_base_swa", *c_.local_rope_theta);
+  }
+
+  // Local blocks that are told from others, whether or not their window ever fills.
+  bool HasOwnLocalBlocks() const {
+    if (c_.global.empty()) return c_.local_rope_theta.has_value();
+    return std::find(c_.global.begin(), c_.global.end(), false) != c_.global.end();
   }
 
   void SetScaling(const char* type) {
@@ -156,6 +172,19 @@ bool SameRotatedBlocks(const ModelConfig& a, const ModelConfig& b) {
   return true;
 }
 
+bool SameLocalBlocks(const ModelConfig& a, const ModelConfig& b) {
+  const auto theta = [](const ModelConfig& c) { return AsFloat(c.local_rope_theta.value_or(0)); };
+  for (int layer = 0; layer < a.n_layers; ++layer) {
+    if (a.local(layer) != b.local(layer)) return false;
+  }
+  return a.sliding_window == b.sliding_window && theta(a) == theta(b);
+}
+
+bool SameSoftcaps(const ModelConfig& a, const ModelConfig& b) {
+  return AsFloat(a.attention_softcap) == AsFloat(b.attention_softcap) &&
+         AsFloat(a.logits_softcap) == AsFloat(b.logits_softcap);
+}
+
 bool SameSizes(const ModelConfig& a, const ModelConfig& b) {
   const auto sizes = [](const ModelConfig& c) {
     return std::tuple(c.vocab_size, c.hidden_size, c.intermediate_size, c.n_layers, c.n_heads,
@@ -185,7 +214,8 @@ GgufFacts DescribeModel(const ModelConfig& config, const GenerationConfig& gener
 
 std::string FirstDifference(const ModelConfig& config, const ModelConfig& read) {
   if (!SameSizes(config, read)) return "its sizes";
-  if (config.sliding_window != read.sliding_window) return "its sliding window";
+  if (!SameLocalBlocks(config, read)) return "its sliding window";
+  if (!SameSoftcaps(config, read)) return "its soft caps";
   if (config.context_length != read.context_length) return "its context length";
   if (!SameRotatedBlocks(config, read)) return "which blocks have a rotary embedding";
   if (!SameRotary(config, read)) return "its rotary embedding";

@@ -69,12 +69,10 @@ absl::Status Writer::Write() {
   CATENA_RETURN_IF_ERROR(file_.Reserve(header.size() + size));
   CATENA_RETURN_IF_ERROR(
       file_.Write({reinterpret_cast<const uint8_t*>(header.data()), header.size()}));
-  for (PlannedTensor t : plan_.tensors) {
-    if (t.info.bytes() == 0) continue;  // (0, cols) or (rows, 0)
-    if (t.source.bytes.empty()) {
-      CATENA_ASSIGN_OR_RETURN(t.source, source_.Find(t.source.name));
-    }
-    const bool same = t.source.dtype == t.info.dtype && t.interleaved_head_dim == 0;
+  for (const PlannedTensor& t : plan_.tensors) {
+    if (t.source.bytes.empty()) continue;  // (0, cols) or (rows, 0)
+    const bool same =
+        t.source.dtype == t.info.dtype && t.interleaved_head_dim == 0 && t.source.added == 0.0f;
     CATENA_RETURN_IF_ERROR(same ? Copy(t) : Convert(t));
     CATENA_RETURN_IF_ERROR(Pad());
   }
@@ -119,6 +117,7 @@ absl::Status Writer::ConvertPieces(const PlannedTensor& t, int64_t per_row, int6
       const int64_t n = place(piece + 1) - place(piece);
       const int64_t from = SourceRow(t, piece / per_row) * per_row + piece % per_row;
       WidenRow(t.source.dtype, t.source.bytes.data() + at(t.source.dtype, from), n, values.data());
+      for (int64_t k = 0; t.source.added != 0.0f && k < n; ++k) values[k] += t.source.added;
       if (AllFinite(values, n)) {
         QuantiseRow(t.info.dtype, values.data(), n,
                     converted_.data() + at(t.info.dtype, piece) - base);

@@ -27,6 +27,7 @@ struct TensorSpec {
   std::string name;
   int64_t rows = 1, cols = 0;  // a vector has one row
   bool is_vector = false;      // a norm's gain or a bias, kept as float32
+  float added = 0.0f;          // TensorView::added
 };
 
 class RandomWeights final : public TensorSource {

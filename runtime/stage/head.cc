@@ -57,6 +57,9 @@ void Head::Run(const Rows& hidden, absl::Span<const int32_t> rows, bool another_
   backend_->BeginStep(*stream_, *wanted_);
   backend_->NormLinear(*stream_, hidden, wanted_.get(), *weights_.norm, StreamNormEps(config_),
                        *weights_.lm_head, logits);
+  if (config_.logits_softcap != 0) {
+    backend_->SoftCap(*stream_, static_cast<float>(config_.logits_softcap), logits);
+  }
   const Rows top = top_.As(logits.rows, kTopLogitsWords, DType::kF32);
   const bool far = !backend_->shares_memory();
   if (far) backend_->TopLogitsOf(*stream_, logits, top);

@@ -58,8 +58,7 @@ absl::Status Stage::CheckRoom() const {
       pool_->pages() * pool_->page_bytes() >> 20, 1 + *free / block, options_.layers.size()));
 }
 
-absl::Status Stage::LoadFrequencies() {
-  const RopeFrequencies rope = MakeRopeFrequencies(config_);
+absl::StatusOr<std::unique_ptr<Weight>> Stage::PackFrequencies(const RopeFrequencies& rope) const {
   const TensorView view{.name = "rotary frequencies",
                         .dtype = DType::kF32,
                         .rows = rope.tables,
@@ -68,8 +67,15 @@ absl::Status Stage::LoadFrequencies() {
                                   rope.values.size() * sizeof(float)},
                         .interleaved_head_dim = 0,
                         .owner = nullptr};
-  CATENA_ASSIGN_OR_RETURN(frequencies_, backend_->Pack({view}, WeightRole::kTable));
+  return backend_->Pack({view}, WeightRole::kTable);
+}
+
+absl::Status Stage::LoadFrequencies() {
+  const RopeFrequencies rope = MakeRopeFrequencies(config_);
   rotary_scale_ = rope.scale;
+  CATENA_ASSIGN_OR_RETURN(frequencies_, PackFrequencies(rope));
+  if (!config_.local_rope_theta.has_value()) return absl::OkStatus();
+  CATENA_ASSIGN_OR_RETURN(local_frequencies_, PackFrequencies(MakeLocalRopeFrequencies(config_)));
   return absl::OkStatus();
 }
 
@@ -83,7 +89,7 @@ absl::Status Stage::AllocateMemory() {
   CATENA_ASSIGN_OR_RETURN(fetched_, backend_->AllocateHost(options_.max_rows * row_bytes));
   const KvShape shape = KvShapeOf(config_, options_);
   CATENA_ASSIGN_OR_RETURN(pool_, backend_->NewKvPool(shape, options_.kv_pages));
-  cache_ = std::make_unique<KvCache>(pool_.get(), stream_.get(), config_.sliding_window);
+  cache_ = std::make_unique<KvCache>(pool_.get(), stream_.get(), config_.cache_window());
   return absl::OkStatus();
 }
 
@@ -178,10 +184,16 @@ void Stage::RunBlocks(const Rows& x, const StageRunOptions& options) {
   }
   const Rows rotary = workspace_.rotary.As(x.rows, config_.rotary_dim, DType::kF32);
   backend_->RotaryFactors(*stream_, *batch_, *frequencies_, rotary_scale_, rotary);
+  Rows local_rotary;
+  if (local_frequencies_ != nullptr) {
+    local_rotary = workspace_.local_rotary.As(x.rows, config_.rotary_dim, DType::kF32);
+    backend_->RotaryFactors(*stream_, *batch_, *local_frequencies_, 1.0f, local_rotary);
+  }
   const DecoderPass pass{.backend = backend_,
                          .stream = stream_.get(),
                          .config = &config_,
                          .rotary = rotary,
+                         .local_rotary = local_rotary,
                          .batch = batch_.get(),
                          .cache = pool_.get(),
                          .workspace = &workspace_};

@@ -102,6 +102,7 @@ class Stage {
       : config_(config), options_(options), backend_(backend) {}
   absl::Status LoadWeights(const Checkpoint& checkpoint, const LoadProgress& progress);
   absl::Status CheckRoom() const;
+  absl::StatusOr<std::unique_ptr<Weight>> PackFrequencies(const RopeFrequencies& rope) const;
   absl::Status LoadFrequencies();
   absl::Status AllocateMemory();
   absl::Status CheckRotary(SequenceId id, int rotary) const;
@@ -118,8 +119,9 @@ class Stage {
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Event> taken_;  // input and batch are on the device
   std::unique_ptr<Event> done_;
-  std::unique_ptr<Weight> embedding_;    // the first stage's
-  std::unique_ptr<Weight> frequencies_;  // (rotary tables, rotary_dim / 2)
+  std::unique_ptr<Weight> embedding_;          // the first stage's
+  std::unique_ptr<Weight> frequencies_;        // (rotary tables, rotary_dim / 2)
+  std::unique_ptr<Weight> local_frequencies_;  // of local blocks; null: as of the others
   float rotary_scale_ = 1.0f;
   std::vector<DecoderBlock> blocks_;
   DecoderWorkspace workspace_;

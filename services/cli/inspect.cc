@@ -1,7 +1,8 @@
 // catena inspect: the module tree as the model's authors print it, with shapes, and where the bytes
 // are. Nothing is loaded: a config.json alone is enough.
-#include <cctype>
+#include <algorithm>
 
+#include "model/arch/arch.h"
 #include "services/cli/model_options.h"
 #include "services/cli/model_sizes.h"
 #include "services/cli/output.h"
@@ -20,15 +21,14 @@ std::string Linear(std::string_view name, int64_t in, int64_t out, bool bias = f
 }
 
 // What transformers' classes of an architecture begin with: "Phi3", "Llama".
-std::string Family(std::string_view architecture) {
-  std::string name(architecture);
-  if (!name.empty()) name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(name[0])));
-  return name;
+std::string_view Family(const ModelConfig& config) {
+  const std::string_view name = ArchitectureOf(config).hf_class;
+  return name.substr(0, name.find("For"));
 }
 
 // As transformers prints the module: nn.Module's indentation.
 std::string ModuleTree(const ModelConfig& c, bool fused) {
-  const std::string family = Family(c.architecture);
+  const std::string_view family = Family(c);
   const auto norm_of = [&](int64_t size) {
     return fmt::format("{}RMSNorm(({},), eps={:.0e})", family, size, c.rms_norm_eps);
   };
@@ -63,10 +63,15 @@ std::string ModuleTree(const ModelConfig& c, bool fused) {
     line(5, Linear("up_proj", c.hidden_size, c.intermediate_size));
   }
   line(5, Linear("down_proj", c.intermediate_size, c.hidden_size));
-  line(5, fused ? "(activation_fn): SiLUActivation()" : "(act_fn): SiLUActivation()");
+  line(5, fmt::format("({}): {}()", fused ? "activation_fn" : "act_fn",
+                      c.gate == Gate::kSilu ? "SiLUActivation" : "GELUTanh"));
   line(4, ")");
   line(4, "(input_layernorm): " + norm);
   line(4, "(post_attention_layernorm): " + norm);
+  if (c.post_norms) {
+    line(4, "(pre_feedforward_layernorm): " + norm);
+    line(4, "(post_feedforward_layernorm): " + norm);
+  }
   if (fused) {
     line(4, "(resid_attn_dropout): Dropout(p=0.0, inplace=False)");
     line(4, "(resid_mlp_dropout): Dropout(p=0.0, inplace=False)");
@@ -82,6 +87,9 @@ std::string ModuleTree(const ModelConfig& c, bool fused) {
 
 std::string Facts(const ModelConfig& c) {
   std::string window = c.sliding_window == 0 ? "" : fmt::format(", window {}", c.sliding_window);
+  if (!window.empty() && !c.global.empty()) {
+    window += fmt::format(" in {} blocks", std::count(c.global.begin(), c.global.end(), false));
+  }
   return fmt::format("\n{} blocks, {} query and {} key-value heads of {}, context {}{}{}\n",
                      c.n_layers, c.n_heads, c.n_kv_heads, c.head_dim, c.context_length, window,
                      c.tied_embeddings ? ", head tied to the embedding" : "");

@@ -23,6 +23,7 @@ absl::StatusOr<ModelSizes> MeasureModel(const Checkpoint& checkpoint) {
   for (const TensorView& t : block.qkv) Add(t, &sizes.block);
   for (const TensorView& t : block.qkv_bias) Add(t, &sizes.block);
   for (const TensorView& t : block.qk_norms) Add(t, &sizes.block);
+  for (const TensorView& t : block.post_norms) Add(t, &sizes.block);
   Add(block.output, &sizes.block);
   for (const TensorView& t : block.gate_up) Add(t, &sizes.block);
   Add(block.down, &sizes.block);

@@ -33,6 +33,57 @@ TEXTS = ("Hello world, it's HelloWorld'S 12345 123 1 12", "  two\n\n  lines!\n//
          "qzx aqzx Größe 你好 🙂 1234567", "<s>Hi</s> <|im_start|> x<|im_start|>")
 
 
+# Gemma's: SentencePiece without a space in front. Runs of spaces are users' tokens, as there.
+GEMMA_CONTROL = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
+GEMMA_USER = ("\n\n", "▁▁", "▁▁▁", "▁▁▁▁", "<table>")
+GEMMA_WORDS = ("Hello", "▁world", "▁two", "model", "user", "▁the", "ing", "▁12")
+GEMMA_TEXTS = ("Hello world", " Hello  two   lines\n\nand    12 <table> more", "Größe 🙂 modeling",
+               "   the", "", " ", "<start_of_turn>user\nHello<end_of_turn>\n")
+GEMMA_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}<start_of_turn>"
+    "{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ m['content'] | trim }}"
+    "<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}")
+
+
+def gemma_tokenizer_json():
+    vocab, merges = [*GEMMA_CONTROL, *GEMMA_USER, *(f"<0x{b:02X}>" for b in range(256))], []
+    vocab += ["\n", "▁", *map(chr, range(33, 127))]
+
+    def merge(left, right):
+        merges.append([left, right])
+        if left + right not in vocab:
+            vocab.append(left + right)
+    merge("\n", "\n")
+    for left, right in (("▁", "▁"), ("▁▁", "▁▁"), ("▁▁", "▁"), ("▁", "▁▁"), ("▁▁▁", "▁")):
+        merge(left, right)
+    for word in GEMMA_WORDS:
+        for end in range(2, len(word) + 1):
+            merge(word[:end - 1], word[end - 1])
+    ids = {t: i for i, t in enumerate(vocab)}
+    return {"version": "1.0", "truncation": None, "padding": None,
+            "added_tokens": [{"id": ids[t], "content": t, "special": t in GEMMA_CONTROL,
+                              "single_word": False, "lstrip": False, "rstrip": False,
+                              "normalized": False} for t in (*GEMMA_CONTROL, *GEMMA_USER)],
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            "pre_tokenizer": {"type": "Split", "pattern": {"String": " "},
+                              "behavior": "MergedWithPrevious", "invert": False},
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<bos>", "type_id": 0}},
+                           {"Sequence": {"id": "A", "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}},
+                         {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": {"<bos>": {"id": "<bos>", "ids": [2], "tokens": ["<bos>"]}}},
+            "decoder": {"type": "Sequence", "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"}, {"type": "Fuse"}]},
+            "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "fuse_unk": True,
+                      "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                      "byte_fallback": True, "ignore_merges": False, "vocab": ids,
+                      "merges": merges}}
+
+
 def byte_letters():
     """GPT-2's letters for bytes."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -94,9 +145,6 @@ class FolderCase(ErrorCase):
             path.write_text(json.dumps(content))
         return folder
 
-
-class ModelTest(FolderCase):
-
     def assert_same_logits(self, folder, path, delta):
         ids = ("--prompt-tokens", ",".join(str(5 + 7 * i % 250) for i in range(40)))
         want, got = (parse_lines(self.text_of("logits", "--all", "-m", m, *ids, *F32))
@@ -106,9 +154,12 @@ class ModelTest(FolderCase):
             worst = max(abs(x - y) for x, y in zip(a["logits"], b["logits"]))
             self.assertLessEqual(worst, delta, folder)
 
+
+class ModelTest(FolderCase):
+
     def test_logits_are_the_folder_s(self):
         for golden in (*GOLDEN_MODELS, *OWN_GOLDEN_MODELS):
-            if golden == "mistral-window":
+            if golden in ("mistral-window", "gemma3-capped"):  # GGUF cannot say all of it
                 continue
             # Multipliers, and factors of rotary embeddings, are float32 in GGUF.
             rounded = golden in ("llama3-rope", "llama3-yarn", "phi3-longrope", "phi4-mini-shape",
@@ -126,6 +177,11 @@ class ModelTest(FolderCase):
         yarn = read_json(pathlib.Path(self.golden("llama3-yarn")) / "config.json")
         key = "rope_parameters" if yarn.get("rope_parameters") else "rope_scaling"
         cases = ((self.golden("mistral-window"), "sliding window"),
+                 (self.golden("gemma3-capped"), "sliding window"),
+                 (self.folder("gemma2-alternating", config={
+                     "final_logit_softcapping": None}), "soft caps"),
+                 (self.folder("gemma2-alternating", config={
+                     "query_pre_attn_scalar": 24}), "multipliers"),
                  (self.folder("smollm3-nope", config={
                      "no_rope_layers": None, "no_rope_layer_interval": 3}), "rotary embedding"),
                  (self.folder("llama3-yarn", config={
@@ -243,6 +299,64 @@ class TokenizerTest(FolderCase):
         written = GgufFile(self.quantise(folder, "q8_0")).values
         for key in ("model", "pre", "tokens", "token_type", "merges"):
             self.assertEqual(written[f"tokenizer.ggml.{key}"], source[f"tokenizer.ggml.{key}"], key)
+
+    def gemma(self, golden):
+        """The folder of a small Gemma with a tokenizer and a chat template, and its GGUF file."""
+        tokenizer = gemma_tokenizer_json()
+        rows = len(tokenizer["model"]["vocab"])
+        folder = self.folder(
+            golden, tokenizer=tokenizer,
+            tokenizer_config={"chat_template": GEMMA_TEMPLATE, "bos_token": "<bos>"},
+            config={"vocab_size": rows, "bos_token_id": 2, "eos_token_id": [1, 5]})
+        self.widen_embedding(folder / "model.safetensors", rows)
+        return folder, self.quantise(folder)
+
+    def test_gemma_s_tokens_and_chat_are_kept(self):
+        messages = [{"role": "user", "content": " Hello  world "},
+                    {"role": "assistant", "content": "two"}, {"role": "user", "content": "the"}]
+        request = [{"messages": messages, "add_generation_prompt": True}]
+        rendered = ("<bos><start_of_turn>user\nHello  world<end_of_turn>\n<start_of_turn>model\ntwo"
+                    "<end_of_turn>\n<start_of_turn>user\nthe<end_of_turn>\n<start_of_turn>model\n")
+        for golden in ("gemma3-local-global", "gemma2-alternating"):
+            folder, path = self.gemma(golden)
+            self.assert_same_tokens(folder, path, GEMMA_TEXTS)
+            ids = gemma_tokenizer_json()["model"]["vocab"]
+            want = [ids[t] for t in ("▁", "Hello", "▁▁", *"two", "▁▁▁", *"12")]
+            text = " Hello  two   12"
+            self.assertEqual(self.tokenize(path, [{"text": text}])[0]["ids"], want)
+            answer = self.tokenize(folder, request)[0]
+            self.assertEqual(answer["rendered"], rendered)
+            self.assertEqual(self.tokenize(path, request), [answer])
+            self.assertEqual(GgufFile(path).values["tokenizer.ggml.add_bos_token"], True)
+
+    def test_a_gemma_of_images_and_text_is_its_text(self):
+        alone = self.golden("gemma3-local-global")
+        folder = self.folder("gemma3-local-global")
+        text = read_json(folder / "config.json")
+        (folder / "config.json").write_text(json.dumps(
+            {"model_type": "gemma3", "text_config": text, "vision_config": {}}))
+        weights = folder / "model.safetensors"
+        data = weights.read_bytes()
+        size, = struct.unpack_from("<Q", data)
+        header = {name if name == "__metadata__" else "language_model." + name: tensor
+                  for name, tensor in json.loads(data[8:8 + size]).items()}
+        header["vision_tower.bias"] = {"dtype": "BF16", "shape": [0], "data_offsets": [0, 0]}
+        renamed = json.dumps(header).encode()
+        weights.write_bytes(struct.pack("<Q", len(renamed)) + renamed + data[8 + size:])
+        self.assert_same_logits(alone, folder, 0)
+        self.assert_same_logits(alone, self.quantise(folder), 0)
+
+    def test_gemma_answers_alike_from_both_and_cut_anywhere(self):
+        for golden in ("gemma3-local-global", "gemma2-alternating"):
+            folder, path = self.gemma(golden)
+            options = ("--chat", "--prompt", "Hello  world, the two", "--max-tokens", 24,
+                       "--ignore-eos", "--json", *F32)
+            want = self.object_of("generate", "-m", folder, *options)["token_ids"]
+            self.assertEqual(len(want), 24)
+            for model in (folder, path):
+                for cut in ((), ("--stages", 2), ("--stages", 4, "--threads", 1)):
+                    got = self.object_of("generate", "-m", model, *options, *cut)["token_ids"]
+                    self.assertEqual(got, want, (model, cut))
 
     @staticmethod
     def widen_embedding(path, rows):

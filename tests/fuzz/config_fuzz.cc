@@ -20,11 +20,16 @@ void CheckPromises(const ModelConfig& c) {
   CATENA_CHECK(c.rotary_dim >= 2 && c.rotary_dim % 2 == 0 && c.rotary_dim <= c.head_dim);
   CATENA_CHECK(c.head_dim <= kMaxHeadDim && c.context_length > 0);
   CATENA_CHECK(c.sliding_window >= 0 && c.sliding_window < c.context_length);
+  CATENA_CHECK(c.global.empty() || c.global.size() == static_cast<size_t>(c.n_layers));
+  CATENA_CHECK(c.local_rope_theta.value_or(1) >= 1);
   CATENA_CHECK(c.unrotated.empty() || c.unrotated.size() == static_cast<size_t>(c.n_layers));
   CATENA_CHECK(c.rope_theta >= 1 && c.rms_norm_eps > 0);
   for (const double x : {c.embedding_multiplier, c.residual_multiplier, c.logits_divisor,
                          c.attention_scale.value_or(1)}) {
     CATENA_CHECK(x >= kMinMultiplier && x <= kMaxMultiplier);
+  }
+  for (const double cap : {c.attention_softcap, c.logits_softcap}) {
+    CATENA_CHECK(cap == 0 || (cap >= kMinMultiplier && cap <= kMaxMultiplier));
   }
   for (const int32_t id : c.eos_ids) CATENA_CHECK(id >= 0 && id < c.vocab_size);
   CATENA_CHECK(c.bos_id >= -1 && c.bos_id < c.vocab_size);

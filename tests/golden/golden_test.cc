@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/base/dequantise.h"
 #include "model/file_limits.h"
 #include "model/quantise/write_gguf.h"
 #include "runtime/local/engine.h"
@@ -46,8 +47,9 @@ std::vector<LayerRange> Cut(int n_layers, int stages) {
   return ranges;
 }
 
-constexpr const char* kOwn[] = {"smollm3-nope", "llama-dynamic",
-                                "granite-multipliers"};  // make_golden.py
+// Of make_golden.py.
+constexpr const char* kOwn[] = {"smollm3-nope",        "llama-dynamic", "granite-multipliers",
+                                "gemma3-local-global", "gemma3-capped", "gemma2-alternating"};
 
 std::string FolderOf(const std::string& model) {
   if (std::count(std::begin(kOwn), std::end(kOwn), model) == 0) {
@@ -171,9 +173,11 @@ class GgufGoldenTest : public GoldenTest {
   std::string ModelPath(const std::string& dir) override {
     const auto folder = *Checkpoint::Open(dir, {});
     const ModelConfig& c = folder->config();
-    const auto key = [&](const char* name) { return c.architecture + "." + name; };
+    const bool gemma = c.architecture.starts_with("gemma");
+    const std::string architecture = c.architecture == "gemma3_text" ? "gemma3" : c.architecture;
+    const auto key = [&](const char* name) { return architecture + "." + name; };
     GgufWriter w;
-    w.AddString("general.architecture", c.architecture);
+    w.AddString("general.architecture", architecture);
     w.AddU32(key("context_length"), c.context_length);
     w.AddU32(key("embedding_length"), c.hidden_size);
     w.AddU32(key("block_count"), c.n_layers);
@@ -190,15 +194,28 @@ class GgufGoldenTest : public GoldenTest {
       w.AddF32(key("residual_scale"), static_cast<float>(c.residual_multiplier));
       w.AddF32(key("logit_scale"), static_cast<float>(c.logits_divisor));
     }
+    if (gemma) w.AddU32(key("attention.sliding_window"), c.sliding_window);
+    if (c.attention_softcap > 0) {
+      w.AddF32(key("attn_logit_softcapping"), static_cast<float>(c.attention_softcap));
+      w.AddF32(key("final_logit_softcapping"), static_cast<float>(c.logits_softcap));
+    }
+    if (c.rope_scaling.kind == RopeScaling::Kind::kLinear) {
+      w.AddString(key("rope.scaling.type"), "linear");
+      w.AddF32(key("rope.scaling.factor"), static_cast<float>(c.rope_scaling.factor));
+    }
     for (const std::string& name : folder->tensors().Names()) {
       const TensorView t = *folder->tensors().Find(name);
+      if (gemma && t.rows == 1) {
+        w.AddTensor(InGguf(name, gemma), {t.cols}, GgufWriter::TypeNumber(DType::kF32), PlusOne(t));
+        continue;
+      }
       std::vector<int64_t> dims = {t.cols};
       if (t.rows > 1) dims.push_back(t.rows);
       std::string bytes(reinterpret_cast<const char*>(t.bytes.data()), t.bytes.size());
       const bool qk = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
       const bool paired = c.architecture == "smollm3" || c.architecture == "granite";
       if (qk && paired) bytes = Permuted(t, c.head_dim);
-      w.AddTensor(InGguf(name), dims, GgufWriter::TypeNumber(t.dtype), bytes);
+      w.AddTensor(InGguf(name, gemma), dims, GgufWriter::TypeNumber(t.dtype), bytes);
     }
     return dir_.Write("model.gguf", w.Bytes());
   }
@@ -214,14 +231,26 @@ class GgufGoldenTest : public GoldenTest {
     return out;
   }
 
-  static std::string InGguf(std::string name) {
-    constexpr std::pair<std::string_view, std::string_view> kParts[] = {
+  // The gains of a norm that are stored less 1, as float32.
+  static std::string PlusOne(const TensorView& t) {
+    std::vector<float> gains(t.cols);
+    WidenRow(t.dtype, t.bytes.data(), t.cols, gains.data());
+    for (float& gain : gains) gain += 1.0f;
+    return {reinterpret_cast<const char*>(gains.data()), gains.size() * sizeof(float)};
+  }
+
+  // `gemma`: the norm behind attention is one more, and that before the MLP has another name.
+  static std::string InGguf(std::string name, bool gemma) {
+    const std::string_view behind = gemma ? "post_attention_norm" : "ffn_norm";
+    const std::pair<std::string_view, std::string_view> kParts[] = {
         {"model.embed_tokens", "token_embd"},
         {"model.norm", "output_norm"},
         {"lm_head", "output"},
         {"model.layers", "blk"},
         {"input_layernorm", "attn_norm"},
-        {"post_attention_layernorm", "ffn_norm"},
+        {"post_attention_layernorm", behind},
+        {"pre_feedforward_layernorm", "ffn_norm"},
+        {"post_feedforward_layernorm", "post_ffw_norm"},
         {"self_attn.q_proj", "attn_q"},
         {"self_attn.k_proj", "attn_k"},
         {"self_attn.v_proj", "attn_v"},
@@ -299,7 +328,9 @@ std::vector<GoldenCase> WrittenCases() {
   std::vector<GoldenCase> cases;
   for (const char* model : kSupported) cases.push_back({model, "cpu"});
   for (const char* model : kOwn) cases.push_back({model, "cpu"});
-  std::erase_if(cases, [](const GoldenCase& c) { return c.model == "mistral-window"; });
+  std::erase_if(cases, [](const GoldenCase& c) {
+    return c.model == "mistral-window" || c.model == "gemma3-capped";
+  });
   return cases;
 }
 
@@ -322,17 +353,21 @@ INSTANTIATE_TEST_SUITE_P(Models, GgufGoldenTest,
                          ::testing::Values(GoldenCase{"qwen2-bias-tied", "cpu"},
                                            GoldenCase{"qwen3-qk-norm", "cpu"},
                                            GoldenCase{"smollm3-nope", "cpu"},
-                                           GoldenCase{"granite-multipliers", "cpu"}),
+                                           GoldenCase{"granite-multipliers", "cpu"},
+                                           GoldenCase{"gemma3-local-global", "cpu"},
+                                           GoldenCase{"gemma2-alternating", "cpu"}),
                          CaseName);
 
 INSTANTIATE_TEST_SUITE_P(Models, WrittenGoldenTest, ::testing::ValuesIn(WrittenCases()), CaseName);
 
 TEST(Golden, AWindowThatGgufCannotSayIsRefused) {
-  const std::string dir = FolderOf("mistral-window");
-  if (dir.empty()) GTEST_SKIP() << kNoSharedData;
-  const auto plan = PlanQuantise(**Checkpoint::Open(dir, {}), *FindQuantiseFormat("f16"));
-  EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(Message(plan.status())), ::testing::HasSubstr("sliding window"));
+  for (const char* model : {"gemma3-capped", "mistral-window"}) {
+    const std::string dir = FolderOf(model);
+    if (dir.empty()) GTEST_SKIP() << kNoSharedData;
+    const auto plan = PlanQuantise(**Checkpoint::Open(dir, {}), *FindQuantiseFormat("f16"));
+    EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument) << model;
+    EXPECT_THAT(std::string(Message(plan.status())), ::testing::HasSubstr("sliding window"));
+  }
 }
 
 TEST(Stories, GreedyIdsAreExact) {

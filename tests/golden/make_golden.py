@@ -17,7 +17,8 @@ import json
 import pathlib
 
 import torch
-from transformers import (GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM,
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig,
+                          GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM,
                           SmolLM3Config, SmolLM3ForCausalLM)
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -26,6 +27,10 @@ SMALL = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 96, "num_hid
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
          "rms_norm_eps": 1e-6, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
          "pad_token_id": 0}
+# Heads of another size than hidden / heads, and a window that prompts pass.
+GEMMA = {k: v for k, v in SMALL.items() if k != "hidden_act"} | {
+    "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16,
+    "hidden_activation": "gelu_pytorch_tanh"}
 
 
 def models():
@@ -38,14 +43,30 @@ def models():
         **{**SMALL, "rms_norm_eps": 0.05}, rope_theta=10000.0,
         embedding_multiplier=3.0, residual_multiplier=0.22, attention_multiplier=0.15,
         logits_scaling=3.0)
+    # Five local blocks, a global one, whose frequencies are scaled, and a local one.
+    yield "gemma3-local-global", Gemma3ForCausalLM, Gemma3TextConfig(
+        **{**GEMMA, "num_hidden_layers": 7},
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})
+    # What no GGUF file says. Caps are low, so that values come near them; transformers' Gemma 3
+    # leaves that of scores out.
+    yield "gemma3-capped", Gemma3ForCausalLM, Gemma3TextConfig(
+        **{**GEMMA, "query_pre_attn_scalar": 24}, attn_logit_softcapping=3.0,
+        final_logit_softcapping=2.0,
+        layer_types=["full_attention", "sliding_attention", "full_attention", "full_attention"])
+    yield "gemma2-alternating", Gemma2ForCausalLM, Gemma2Config(
+        **GEMMA, attn_logit_softcapping=3.0, final_logit_softcapping=2.0)
 
 
 @torch.no_grad()
 def fill(model, seed):
+    """Gains lie between 0.5 and 1.5, whether they are stored so or, as Gemma's, less 1."""
+    lowest = -0.5 if "gemma" in model.config.model_type else 0.5
     generator = torch.Generator().manual_seed(seed)
     for _, p in sorted(model.named_parameters()):
         if p.ndim == 1:
-            p.copy_(torch.rand(p.shape, generator=generator) + 0.5)
+            p.copy_(torch.rand(p.shape, generator=generator) + lowest)
         else:
             p.copy_(torch.randn(p.shape, generator=generator) * (1.2 / p.shape[1] ** 0.5))
 

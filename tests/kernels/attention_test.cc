@@ -15,6 +15,7 @@ struct Shape {
   int heads, kv_heads, head_dim, rotary_dim;
   int64_t window;
   DType kv;
+  float softcap = 0.0f;
 };
 
 // A sequence's rows in chunks, beside others of a batch.
@@ -34,7 +35,8 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
   const Matrix tables = MakeMatrix(DType::kF32, 2, s.rotary_dim / 2, 11);
   auto frequencies = *backend.Pack({tables.view}, WeightRole::kTable);
   auto weight = *backend.Pack({MakeMatrix(DType::kF32, 24, q_cols, 12).view}, WeightRole::kLinear);
-  const AttentionShape shape{s.heads, s.kv_heads, s.head_dim, s.rotary_dim, 0.25f, s.window};
+  const AttentionShape shape{s.heads, s.kv_heads, s.head_dim, s.rotary_dim,
+                             0.25f,   s.window,   s.softcap};
   std::vector<int32_t> ids(pages);
   std::iota(ids.rbegin(), ids.rend(), 2);  // scattered: descending
   pool->Zero(*stream, ids);
@@ -58,7 +60,8 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
     const DeviceRows y(backend, *stream, batch->rows(), 24);
     backend.RotaryFactors(*stream, *batch, *frequencies, 1.5f, factors.rows());
     backend.RotaryAppend(*stream, qkv.rows(), shape, factors.rows(), *batch, 1, pool.get());
-    backend.AttentionLinear(*stream, qkv.rows(), shape, *batch, 1, *pool, *weight, y.rows());
+    backend.AttentionLinear(*stream, qkv.rows(), shape, *batch, 1, *pool, *weight, LinearEnd::kAdd,
+                            y.rows());
     const std::vector<float> values = y.Values();
     out.insert(out.end(), values.end() - n * 24, values.end());
     position += n;
@@ -68,7 +71,7 @@ std::vector<uint32_t> RunSequence(Backend& backend, const Shape& s, int position
 }
 
 const Shape kShapes[] = {{4, 4, 32, 32, 0, DType::kF16}, {6, 2, 16, 16, 0, DType::kF32},
-                         {9, 3, 64, 64, 0, DType::kF16}, {2, 1, 96, 96, 70, DType::kF16},
+                         {9, 3, 64, 64, 0, DType::kF16}, {2, 1, 96, 96, 70, DType::kF16, 5.0f},
                          {8, 4, 8, 8, 0, DType::kF32},   {4, 2, 32, 24, 16, DType::kF32},
                          {2, 2, 40, 20, 0, DType::kF16}, {7, 1, 48, 48, 0, DType::kF16}};
 

@@ -282,17 +282,26 @@ class FarBackend : public Backend {
   }
   void AttentionLinear(Stream& stream, const Rows& qkv, const AttentionShape& shape,
                        const Batch& batch, int layer, const KvPool& cache, const Weight& w,
-                       const Rows& out) override {
+                       LinearEnd end, const Rows& out) override {
     const auto copy = Of(stream).AsUploaded(batch);
     const KvPool* near_cache = static_cast<const FarKvPool&>(cache).near();
     Op(stream, "AttentionLinear", {qkv, out}, {&batch, &cache, &w}, {layer},
        [=, this, &w](Stream& s) {
-         near_->AttentionLinear(s, qkv, shape, *copy, layer, *near_cache, w, out);
+         near_->AttentionLinear(s, qkv, shape, *copy, layer, *near_cache, w, end, out);
        });
   }
-  void GateLinear(Stream& stream, const Rows& gate_up, const Weight& w, const Rows& out) override {
+  void GateLinear(Stream& stream, const Rows& gate_up, Gate gate, const Weight& w, LinearEnd end,
+                  const Rows& out) override {
     Op(stream, "GateLinear", {gate_up, out}, {&w}, {},
-       [=, this, &w](Stream& s) { near_->GateLinear(s, gate_up, w, out); });
+       [=, this, &w](Stream& s) { near_->GateLinear(s, gate_up, gate, w, end, out); });
+  }
+  void AddNorm(Stream& stream, const Rows& y, const Weight& gain, float eps,
+               const Rows& x) override {
+    Op(stream, "AddNorm", {y, x}, {&gain}, {},
+       [=, this, &gain](Stream& s) { near_->AddNorm(s, y, gain, eps, x); });
+  }
+  void SoftCap(Stream& stream, float cap, const Rows& x) override {
+    Op(stream, "SoftCap", {x}, {}, {}, [=, this](Stream& s) { near_->SoftCap(s, cap, x); });
   }
   void TopLogitsOf(Stream& stream, const Rows& logits, const Rows& out) override {
     Op(stream, "TopLogitsOf", {logits, out}, {}, {},

@@ -16,12 +16,21 @@ using namespace testing_kernels;
 // Past one split of attention.
 constexpr int kRows = 530, kPages = (kRows + kPagePositions - 1) / kPagePositions;
 
-// FNV-1a over the bits of every op's effect on fixed inputs, through a linear layer each.
+// FNV-1a.
+class Hash {
+ public:
+  void operator()(const std::vector<float>& x) {
+    for (uint32_t bits : Bits(x)) value_ = (value_ ^ bits) * 1099511628211u;
+  }
+  uint64_t value() const { return value_; }
+
+ private:
+  uint64_t value_ = 14695981039346656037u;
+};
+
+// Over the bits of every op's effect on fixed inputs, through a linear layer each.
 uint64_t HashOf(Backend& b) {
-  uint64_t hash = 14695981039346656037u;
-  auto add = [&hash](const std::vector<float>& x) {
-    for (uint32_t bits : Bits(x)) hash = (hash ^ bits) * 1099511628211u;
-  };
+  Hash add;
   auto stream = *b.NewStream(kTestLimits);
   const Matrix table = MakeMatrix(DType::kF32, 1, 8, 3);
   auto frequencies = *b.Pack({table.view}, WeightRole::kTable);
@@ -55,30 +64,60 @@ uint64_t HashOf(Backend& b) {
     b.NormLinear(*stream, x.rows(), nullptr, *gains, 1e-5f, *qkv, y.rows());
     b.RotaryFactors(*stream, *batch, *frequencies, 1.25f, factors.rows());
     b.RotaryAppend(*stream, y.rows(), shape, factors.rows(), *batch, 0, pool.get());
-    b.AttentionLinear(*stream, y.rows(), shape, *batch, 0, *pool, *wide, z.rows());
-    b.GateLinear(*stream, z.rows(), *out, w.rows());
+    b.AttentionLinear(*stream, y.rows(), shape, *batch, 0, *pool, *wide, LinearEnd::kAdd, z.rows());
+    b.GateLinear(*stream, z.rows(), Gate::kSilu, *out, LinearEnd::kAdd, w.rows());
     for (const DeviceRows* part : {&factors, &y, &z, &w}) add(part->Values());
   }
-  return hash;
+  return add.value();
+}
+
+// The same of what ops came to do later: soft caps, GELU, norms of what is added.
+uint64_t HashOfLaterOps(Backend& b) {
+  constexpr int kFew = 70, kCols = 64;
+  constexpr AttentionShape kCapped{4, 2, 16, 16, 0.25f, 30, 2.0f};
+  const auto stream = *b.NewStream(kTestLimits);
+  const auto pool = *b.NewKvPool({1, 2, 16, DType::kF16}, 2);
+  pool->Zero(*stream, {0, 1});
+  const auto batch = *b.NewBatch({.rows = b.PaddedRows(kFew), .pages = 2});
+  batch->Add(std::vector<int32_t>(kFew, 1), 0, {0, 1}, 0);
+  b.Upload(*stream, batch.get());
+  const auto frequencies = *b.Pack({MakeMatrix(DType::kF32, 1, 8, 3).view}, WeightRole::kTable);
+  const auto gains = *b.Pack({MakeMatrix(DType::kF32, 1, kCols, 2).view}, WeightRole::kTable);
+  const auto w = *b.Pack({MakeMatrix(DType::kQ8_0, kCols, kCols, 4).view}, WeightRole::kLinear);
+  const DeviceRows qkv(b, *stream, RandomRows(kFew, 2 * kCols, 5), 2 * kCols);
+  const DeviceRows factors(b, *stream, kFew, 16), branch(b, *stream, kFew, kCols);
+  const DeviceRows x(b, *stream, RandomRows(kFew, kCols, 6), kCols);
+  b.RotaryFactors(*stream, *batch, *frequencies, 1.0f, factors.rows());
+  b.RotaryAppend(*stream, qkv.rows(), kCapped, factors.rows(), *batch, 0, pool.get());
+  b.AttentionLinear(*stream, qkv.rows(), kCapped, *batch, 0, *pool, *w, LinearEnd::kSet,
+                    branch.rows());
+  b.AddNorm(*stream, branch.rows(), *gains, 1e-5f, x.rows());
+  b.GateLinear(*stream, qkv.rows(), Gate::kGeluTanh, *w, LinearEnd::kSet, branch.rows());
+  b.SoftCap(*stream, 3.0f, branch.rows());
+  Hash add;
+  for (const DeviceRows* part : {&x, &branch}) add(part->Values());
+  return add.value();
 }
 
 struct Expected {
   Activations activations;
   const char* id;
-  uint64_t hash;
+  uint64_t hash, later;
 };
 constexpr Expected kExpected[] = {
-    {Activations::kInt8, "cpu-int8b32-v3", 14281988658622247371u},
-    {Activations::kBf16, "cpu-bf16-v3", 6193524471567989167u},
-    {Activations::kF32, "cpu-f32-v2", 9297999646487154466u},
+    {Activations::kInt8, "cpu-int8b32-v3", 14281988658622247371u, 11158591433237105587u},
+    {Activations::kBf16, "cpu-bf16-v3", 6193524471567989167u, 11158591433237105587u},
+    {Activations::kF32, "cpu-f32-v2", 9297999646487154466u, 9125171355987037059u},
 };
 
 TEST(Numerics, BitsAreThoseOfTheirId) {
   for (const Expected& e : kExpected) {
     EXPECT_EQ(CpuNumericsId(e.activations), e.id);
     EXPECT_EQ(HashOf(*NewRefBackend(e.activations)), e.hash) << e.id << " on ref";
+    EXPECT_EQ(HashOfLaterOps(*NewRefBackend(e.activations)), e.later) << e.id << " on ref";
     for (const BackendCase& c : BackendCases()) {
       EXPECT_EQ(HashOf(*c.make(e.activations, 2)), e.hash) << e.id << " on " << c.name;
+      EXPECT_EQ(HashOfLaterOps(*c.make(e.activations, 2)), e.later) << e.id << " on " << c.name;
     }
   }
 }

@@ -144,11 +144,19 @@ class NormLinearRun : public OpRun {
 
 class GateLinearRun : public OpRun {
  public:
-  GateLinearRun(Backend& b, DType dtype, int n, int k, int rows)
-      : OpRun(b), k_(k), rows_(rows), x_(Device(Inputs(), 2 * k)), out_(Device(rows, n, 0.5f)) {
+  GateLinearRun(Backend& b, DType dtype, int n, int k, int rows, Gate gate, LinearEnd end)
+      : OpRun(b),
+        k_(k),
+        rows_(rows),
+        gate_(gate),
+        end_(end),
+        x_(Device(Inputs(), 2 * k)),
+        out_(Device(rows, n, 0.5f)) {
     weight_ = Pack(MakeMatrix(dtype, n, k, 9), WeightRole::kLinear);
   }
-  void Run() override { backend_.GateLinear(*stream_, x_.rows(), *weight_, out_.rows()); }
+  void Run() override {
+    backend_.GateLinear(*stream_, x_.rows(), gate_, *weight_, end_, out_.rows());
+  }
   std::vector<float> Result() override { return out_.Values(); }
   OpWork work() const override { return LinearWork(*weight_, rows_, backend_.activations()); }
 
@@ -161,8 +169,43 @@ class GateLinearRun : public OpRun {
   }
 
   int k_, rows_;
+  const Gate gate_;
+  const LinearEnd end_;
   DeviceRows x_, out_;
   std::unique_ptr<Weight> weight_;
+};
+
+class AddNormRun : public OpRun {
+ public:
+  AddNormRun(Backend& b, int cols, int rows)
+      : OpRun(b),
+        y_(Device(RandomRows(rows, cols, 31), cols)),
+        x_(Device(RandomRows(rows, cols, 32), cols)),
+        gain_(Pack(MakeMatrix(DType::kF32, 1, cols, 33), WeightRole::kTable)) {}
+  void Run() override { backend_.AddNorm(*stream_, y_.rows(), *gain_, 1e-5f, x_.rows()); }
+  std::vector<float> Result() override { return x_.Values(); }
+  OpWork work() const override { return {.bytes = 3 * x_.rows().bytes()}; }
+
+ private:
+  DeviceRows y_, x_;
+  std::unique_ptr<Weight> gain_;
+};
+
+class SoftCapRun : public OpRun {
+ public:
+  SoftCapRun(Backend& b, int cols, int rows) : OpRun(b), x_(Device(Inputs(rows, cols), cols)) {}
+  void Run() override { backend_.SoftCap(*stream_, 30.0f, x_.rows()); }
+  std::vector<float> Result() override { return x_.Values(); }
+  OpWork work() const override { return {.bytes = 2 * x_.rows().bytes()}; }
+
+ private:
+  static std::vector<float> Inputs(int rows, int cols) {
+    std::vector<float> x = RandomRows(rows, cols, 34);
+    for (float& f : x) f *= 40.0f;
+    x[0] = 1e30f, x[1] = -1e30f, x[2] = 0.0f, x[3] = -INFINITY;
+    return x;
+  }
+  DeviceRows x_;
 };
 
 // Heads and cache of the attention ops.
@@ -170,6 +213,7 @@ struct HeadShape {
   int heads, kv_heads, head_dim, rotary_dim;
   int64_t window;
   DType kv;
+  float softcap = 0.0f;
 };
 
 // The last `rows` of `positions` positions of one sequence, in pages that are scattered.
@@ -178,7 +222,7 @@ class AttentionInputs : public OpRun {
   AttentionInputs(Backend& b, const HeadShape& s, int positions, int rows)
       : OpRun(b),
         s_(s),
-        shape_{s.heads, s.kv_heads, s.head_dim, s.rotary_dim, 1.0f, s.window},
+        shape_{s.heads, s.kv_heads, s.head_dim, s.rotary_dim, 1.0f, s.window, s.softcap},
         cols_((s.heads + 2 * s.kv_heads) * s.head_dim),
         positions_(positions),
         rows_(rows) {
@@ -275,7 +319,7 @@ class AttentionLinearRun : public AttentionInputs {
   }
   void Run() override {
     backend_.AttentionLinear(*stream_, qkv_->rows(), shape_, *batch_, 1, *pool_, *reader_,
-                             out_.rows());
+                             LinearEnd::kAdd, out_.rows());
   }
   std::vector<float> Result() override { return out_.Values(); }
   OpWork work() const override {
@@ -332,7 +376,9 @@ inline OpShapes SmallShapes() {
                         {{4, 2, 32, 24, 16, DType::kF32}, 65, 65},
                         {{2, 2, 40, 20, 0, DType::kF16}, 1, 1},
                         {{7, 1, 48, 48, 0, DType::kF16}, 130, 3},
-                        {{2, 1, 16, 16, 0, DType::kF16}, 1113, 1}},
+                        {{2, 1, 16, 16, 0, DType::kF16}, 1113, 1},
+                        {{4, 2, 32, 32, 70, DType::kF16, 5.0f}, 200, 70},
+                        {{8, 1, 256, 256, 0, DType::kF16, 50.0f}, 70, 3}},
           .logits = {{5, 1}, {64, 2}, {1023, 1}, {1024, 1}, {2500, 3}, {5200, 1}}};
 }
 
@@ -352,6 +398,8 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
   for (const auto& [n, k] : shapes.linear) {
     for (const int rows : shapes.rows) {
       const std::string row_cols = fmt::format("{}, {}", k, rows_of(rows));
+      all.push_back(Case<AddNormRun>("add norm", row_cols, Activations::kF32, k, rows));
+      all.push_back(Case<SoftCapRun>("soft cap", row_cols, Activations::kF32, k, rows));
       for (const DType t : kAllDTypes) {
         if (k % Info(t).block_values != 0) continue;
         for (const float scale : {1.0f, 54.54545f}) {
@@ -370,7 +418,10 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
           const std::string linear = fmt::format("linear {} x {}", Name(t), by);
           const std::string shape = fmt::format("{} x {}", n, row_cols);
           all.push_back(Case<NormLinearRun>("norm, " + linear, shape, a, t, n, k, rows));
-          all.push_back(Case<GateLinearRun>("gate, " + linear + " +=", shape, a, t, n, k, rows));
+          all.push_back(Case<GateLinearRun>("gate, " + linear + " +=", shape, a, t, n, k, rows,
+                                            Gate::kSilu, LinearEnd::kAdd));
+          all.push_back(Case<GateLinearRun>("gelu gate, " + linear, shape, a, t, n, k, rows,
+                                            Gate::kGeluTanh, LinearEnd::kSet));
         }
       }
     }
@@ -386,8 +437,9 @@ inline std::vector<OpCase> OpCases(const OpShapes& shapes) {
   }
   for (const auto& [s, positions, rows] : shapes.attention) {
     const std::string shape =
-        fmt::format("{}/{} x {}{}, {} of {}", s.heads, s.kv_heads, s.head_dim,
-                    s.window > 0 ? fmt::format(" window {}", s.window) : "", rows, positions);
+        fmt::format("{}/{} x {}{}{}, {} of {}", s.heads, s.kv_heads, s.head_dim,
+                    s.window > 0 ? fmt::format(" window {}", s.window) : "",
+                    s.softcap > 0 ? " capped" : "", rows, positions);
     const Activations f32 = Activations::kF32;
     all.push_back(Case<AdjustQkvRun>("bias of qkv", shape, f32, s, rows, true, false));
     all.push_back(Case<AdjustQkvRun>("norms of q and k", shape, f32, s, rows, false, true));

@@ -114,7 +114,7 @@ inline Matrix MakeMatrix(DType dtype, int rows, int cols, uint32_t seed) {
 inline constexpr StepLimits kTestLimits = {
     .rows = 2048,
     .inputs = 16384,
-    .attention = {.heads = 64, .kv_heads = 64, .head_dim = 128, .rotary_dim = 128}};
+    .attention = {.heads = 32, .kv_heads = 32, .head_dim = 256, .rotary_dim = 256}};
 
 // Waits for all that was issued.
 inline void Synchronize(Backend& backend, Stream& stream) {

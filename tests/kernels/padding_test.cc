@@ -66,7 +66,8 @@ class Steps {
     if (appends) {
       b_.RotaryAppend(*stream_, of(qkv), kShape, of(factors), *batch_, 0, pool_.get());
     }
-    b_.AttentionLinear(*stream_, of(qkv), kShape, *batch_, 0, *pool_, *reader_, of(y));
+    b_.AttentionLinear(*stream_, of(qkv), kShape, *batch_, 0, *pool_, *reader_, LinearEnd::kAdd,
+                       of(y));
     std::vector<float> all;
     for (const DeviceRows* part : {&x, &qkv, &factors, &y}) {
       const auto values = Fetch(b_, *stream_, part->rows().Slice(0, batch_->rows()));

@@ -35,6 +35,7 @@ TEST_P(WorkspaceTest, AStepAllocatesNothing) {
       const auto down = pack(kHidden, kHidden, t, WeightRole::kLinear);
       const auto batch = *backend->NewBatch({.rows = kPrompt, .pages = kPages});
       const DeviceRows x(*backend, *stream, kPrompt, kHidden);
+      const DeviceRows y(*backend, *stream, kPrompt, kHidden);
       const DeviceRows qkv(*backend, *stream, kPrompt, kQkvCols);
       const DeviceRows factors(*backend, *stream, kPrompt, kShape.rotary_dim);
       std::vector<int32_t> pages(kPages), ids(kPrompt, 7);
@@ -50,8 +51,12 @@ TEST_P(WorkspaceTest, AStepAllocatesNothing) {
         backend->RotaryFactors(*stream, *batch, *frequencies, 1.0f, of(factors));
         backend->NormLinear(*stream, of(x), nullptr, *gain, 1e-5f, *qkv_weight, of(qkv));
         backend->RotaryAppend(*stream, of(qkv), kShape, of(factors), *batch, 0, pool.get());
-        backend->AttentionLinear(*stream, of(qkv), kShape, *batch, 0, *pool, *output, of(x));
-        backend->GateLinear(*stream, of(qkv), *down, of(x));
+        backend->AttentionLinear(*stream, of(qkv), kShape, *batch, 0, *pool, *output,
+                                 LinearEnd::kAdd, of(x));
+        backend->GateLinear(*stream, of(qkv), Gate::kSilu, *down, LinearEnd::kAdd, of(x));
+        backend->GateLinear(*stream, of(qkv), Gate::kGeluTanh, *down, LinearEnd::kSet, of(y));
+        backend->AddNorm(*stream, of(y), *gain, 1e-5f, of(x));
+        backend->SoftCap(*stream, 30.0f, of(x));
         backend->EndStep(*stream, true);
         EXPECT_EQ(Allocations() - before, 0) << Name(t) << ", " << rows << " rows";
       }

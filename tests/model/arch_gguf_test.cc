@@ -176,6 +176,61 @@ TEST(QwenGguf, ReadsItsBiasesOrNorms) {
   }
 }
 
+TEST(GemmaGguf, ReadsWhatTheFileSaysAndWhatLlamaCppKnows) {
+  GgufWriter w3;
+  AddTinySizes(&w3, "gemma3");
+  AddTinyFrame(&w3, false);
+  const auto all_global = ReadGguf(w3);  // no word of a window
+  ASSERT_TRUE(all_global.ok()) << all_global.status();
+  EXPECT_EQ(all_global->architecture, "gemma3_text");
+  EXPECT_EQ(all_global->window(0), 0);
+  EXPECT_FALSE(all_global->local(0));
+  w3.AddU32("gemma3.attention.sliding_window", 47);
+  w3.AddF32("gemma3.final_logit_softcapping", 12);
+  w3.AddF32("gemma3.attn_logit_softcapping", 12);  // which llama.cpp does not read
+  const auto c3 = ReadGguf(w3);
+  ASSERT_TRUE(c3.ok()) << c3.status();
+  EXPECT_EQ(c3->window(0), 47);
+  EXPECT_EQ(c3->local_rope_theta, 10000);
+  EXPECT_EQ(c3->attention_scale, 0.25);
+  EXPECT_EQ(c3->logits_softcap, 12);
+  EXPECT_EQ(c3->attention_softcap, 0);
+  EXPECT_TRUE(c3->qk_norm && c3->post_norms);
+  GgufWriter w2;
+  AddTinySizes(&w2, "gemma2");
+  AddTinyFrame(&w2, false);
+  const auto c2 = ReadGguf(w2);
+  ASSERT_TRUE(c2.ok()) << c2.status();
+  EXPECT_EQ(c2->attention_softcap, 50);
+  EXPECT_EQ(c2->logits_softcap, 30);
+  EXPECT_TRUE(c2->local(0));
+  EXPECT_FALSE(c2->qk_norm);
+  EXPECT_EQ(c2->embedding_multiplier, std::sqrt(32.0));
+}
+
+// Of the largest models of each, heads are scaled by hidden / heads, which no key says.
+TEST(GemmaGguf, TheLargestModelScalesItsHeadsOtherwise) {
+  for (const auto& [name, layers] : {std::pair("gemma2", 46), std::pair("gemma3", 62)}) {
+    for (const int n : {layers, layers - 1}) {
+      GgufWriter w;
+      const std::string prefix = fmt::format("{}.", name);
+      const auto key = [&prefix](const char* k) { return prefix + k; };
+      w.AddString("general.architecture", name);
+      w.AddU32(key("context_length"), 64);
+      w.AddU32(key("embedding_length"), 32);
+      w.AddU32(key("block_count"), n);
+      w.AddU32(key("feed_forward_length"), 64);
+      w.AddU32(key("attention.head_count"), 8);
+      w.AddU32(key("attention.key_length"), 16);
+      w.AddF32(key("attention.layer_norm_rms_epsilon"), 1e-6f);
+      AddTinyFrame(&w, false);
+      const auto c = ReadGguf(w);
+      ASSERT_TRUE(c.ok()) << c.status();
+      EXPECT_EQ(c->attention_scale, n == layers ? 0.5 : 0.25) << name;
+    }
+  }
+}
+
 GgufWriter TinyGranite() {
   GgufWriter w;
   AddTinySizes(&w, "granite");

@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/model/read_config.h"
+
 namespace catena {
 namespace {
 
@@ -34,20 +36,6 @@ constexpr char kGranite[] = R"({
   "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2,
   "max_position_embeddings": 256, "embedding_multiplier": 12, "residual_multiplier": 0.22,
   "attention_multiplier": 0.0625, "logits_scaling": 8})";
-
-// `base` with the fields of `patch` in place of its own (RFC 7396: null removes a field).
-absl::StatusOr<ModelConfig> Read(const char* base, const char* patch) {
-  nlohmann::json config = nlohmann::json::parse(base);
-  config.merge_patch(nlohmann::json::parse(patch));
-  CATENA_ASSIGN_OR_RETURN(const auto read, ReadConfig(config, "config.json"));
-  return read.config;
-}
-
-ModelConfig MustRead(const char* base, const char* patch) {
-  auto config = Read(base, patch);
-  EXPECT_TRUE(config.ok()) << patch << ": " << config.status();
-  return config.ok() ? *config : ModelConfig{};
-}
 
 TEST(Phi3Json, ReadsWhatTheFileSays) {
   const ModelConfig c = MustRead(kPhi3, "{}");
@@ -343,21 +331,6 @@ TEST(GraniteJson, HasFourMultipliers) {
   EXPECT_EQ(bare.logits_divisor, 1);
 }
 
-struct BadConfig {
-  const char *base, *patch;
-  absl::StatusCode code;
-  const char* message;
-};
-constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
-void ExpectRefused(const BadConfig& bad) {
-  const absl::Status status = Read(bad.base, bad.patch).status();
-  EXPECT_EQ(status.code(), bad.code) << bad.patch << ": " << status;
-  EXPECT_THAT(std::string(Message(status)), HasSubstr("config.json")) << bad.patch;
-  EXPECT_THAT(std::string(Message(status)), HasSubstr(bad.message)) << bad.patch;
-}
-
 TEST(GraniteJson, SaysWhatIsWrongWithAMultiplier) {
   const BadConfig table[] = {
       {kGranite, R"({"residual_multiplier": 0})", kInvalid, "\"residual_multiplier\" is 0"},
@@ -399,6 +372,7 @@ TEST(Json, SaysWhatIsWrongWithAConfig) {
       {kPhi3, R"({"hidden_act": "gelu"})", kInvalid, "\"hidden_act\" \"gelu\""},
       {kPhi3, R"({"attention_bias": true})", kInvalid, "\"attention_bias\""},
       {kLlama, R"({"mlp_bias": true})", kInvalid, "\"mlp_bias\""},
+      {kLlama, R"({"quantization_config": {"bits": 4}})", kInvalid, "quantization_config"},
       {kLlama, R"({"partial_rotary_factor": 0.5})", kInvalid, "\"partial_rotary_factor\""},
       {kPhi3, R"({"rope_scaling": {"type": "linear", "factor": 2}})", kInvalid,
        "\"linear\" is not supported"},

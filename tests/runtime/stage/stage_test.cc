@@ -1,5 +1,5 @@
 // The exactness contract of stages: the same bits for any cut, chunking, batch mix and number of
-// threads, over tiny random models of both architectures, float and quantised.
+// threads, over tiny random models of several architectures, float and quantised.
 #include "runtime/stage/stage.h"
 
 #include <cstring>
@@ -28,6 +28,9 @@ const Config kConfigs[] = {
     {kTinyLlama, DType::kQ4_1, Activations::kF32, DType::kF32},
     {kTinyPhi3, DType::kBF16, Activations::kInt8, DType::kF32},
     {kTinyLlama, DType::kBF16, Activations::kBf16, DType::kF16},
+    {kTinyGemma3, DType::kQ4_0, Activations::kInt8, DType::kF16},
+    {kTinyGemma3, DType::kF32, Activations::kF32, DType::kF32},
+    {kTinyGemma2, DType::kQ8_0, Activations::kInt8, DType::kF16},
 };
 
 std::vector<int32_t> RandomIds(int n, uint32_t seed) {
