@@ -22,6 +22,17 @@ const json& At(const json& object, const char* key) {
   return !object.is_object() || it == object.end() ? null : *it;
 }
 
+constexpr std::string_view kMarkedSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's space
+
+// Texts of users' tokens are looked for before spaces are marked: as llama.cpp's converter, with
+// plain ones.
+std::string PlainSpaces(std::string text) {
+  for (size_t at = 0; (at = text.find(kMarkedSpace, at)) != text.npos; ++at) {
+    text.replace(at, kMarkedSpace.size(), " ");
+  }
+  return text;
+}
+
 bool IsByteToken(std::string_view text) {
   return text.size() == 6 && text.starts_with("<0x") && text.ends_with('>');
 }
@@ -72,8 +83,11 @@ absl::Status VocabularyMaker::PutAll() {
   for (const json& token : added_) {
     const json& content = At(token, "content");
     if (content.empty() || content == "") continue;
-    CATENA_RETURN_IF_ERROR(Put(AsInt(At(token, "id")).value_or(-1), content,
-                               At(token, "special") == true ? kControlToken : kUserToken));
+    const bool special = At(token, "special") == true;
+    const std::string text = content.get<std::string>();
+    CATENA_RETURN_IF_ERROR(Put(AsInt(At(token, "id")).value_or(-1),
+                               bytes && !special ? PlainSpaces(text) : text,
+                               special ? kControlToken : kUserToken));
   }
   for (const AddedToken& token : folder_.tokenizer_config().added) {
     const auto known = id_of_.find(token.content);
@@ -243,10 +257,6 @@ absl::StatusOr<GgufVocabulary> DescribeTokenizer(const Checkpoint& folder,
                                                  std::vector<std::string>* warnings) {
   const std::string path = *folder.tokenizer_json_path();
   CATENA_ASSIGN_OR_RETURN(const json root, ReadJsonFile(path, limits::kTokenizerJson));
-  if (At(At(root, "model"), "type") == "Unigram") {
-    return absl::InvalidArgumentError(fmt::format(
-        "{}: a unigram tokenizer cannot be written to GGUF; use the folder itself", path));
-  }
   CATENA_ASSIGN_OR_RETURN(GgufVocabulary v, VocabularyMaker(folder, root).Make());
   v.bos_id = tokenizer.bos_id() >= 0 ? tokenizer.bos_id() : folder.config().bos_id;
   v.add_bos = tokenizer.add_bos();
