@@ -135,8 +135,9 @@ class Edges:
     def _caller(self, writer):
         local, remote = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
         inode = _inode_of(local, remote)
-        names = (name for name, pid in self._pids.items() if inode and _holds(pid, inode))
-        return next(names, None)
+        # (Others are named while this looks.)
+        named = list(self._pids.items())
+        return next((name for name, pid in named if inode and _holds(pid, inode)), None)
 
     async def _listen(self, callee):
         async def serve(reader, writer):
