@@ -9,6 +9,7 @@
 #include "model/file_limits.h"
 #include "model/side_files.h"
 #include "model/weights/gguf_parts.h"
+#include "model/weights/quantised/quantised_weights.h"
 #include "model/weights/random_weights.h"
 #include "model/weights/safetensors.h"
 
@@ -236,6 +237,23 @@ absl::StatusOr<Parts> OpenGguf(const std::string& path, const CheckpointOptions&
   return parts;
 }
 
+// Those that lie beside `config`, a config.json at `path`.
+absl::Status OpenFolderWeights(const nlohmann::json& config, const std::string& path,
+                               Parts* parts) {
+  CATENA_ASSIGN_OR_RETURN(std::optional<QuantScheme> scheme, ReadQuantScheme(config, path));
+  const std::string folder = fs::path(path).parent_path().string();
+  CATENA_ASSIGN_OR_RETURN(auto file, OpenSafetensorsFolder(folder.empty() ? "." : folder));
+  if (!scheme) {
+    parts->tensors = file;
+    return CheckNotQuantised(*file, parts->path);
+  }
+  parts->side.warnings.insert(parts->side.warnings.end(), scheme->warnings.begin(),
+                              scheme->warnings.end());
+  parts->tensors =
+      std::make_shared<QuantisedWeights>(std::move(file), *std::move(scheme), parts->path);
+  return absl::OkStatus();
+}
+
 // A folder, by its config.json.
 absl::StatusOr<Parts> OpenFolder(const std::string& path, const std::string& config_path,
                                  const CheckpointOptions& options) {
@@ -250,7 +268,7 @@ absl::StatusOr<Parts> OpenFolder(const std::string& path, const std::string& con
     return parts;
   }
   parts.names = &parts.architecture->hf;
-  CATENA_ASSIGN_OR_RETURN(parts.tensors, OpenSafetensorsFolder(folder.empty() ? "." : folder));
+  CATENA_RETURN_IF_ERROR(OpenFolderWeights(json, config_path, &parts));
   CATENA_RETURN_IF_ERROR(CheckWeights(&parts));
   return parts;
 }

@@ -59,8 +59,8 @@ std::string Facts(const ModelConfig& c) {
       LaterFacts(c));
 }
 
-void AddTensor(const TensorView& t, Hash* hash) {
-  hash->Add(fmt::format("{} {} {} {}", t.name, static_cast<int>(t.dtype), t.rows, t.cols));
+void AddTensor(const StoredTensor& t, Hash* hash) {
+  hash->Add(fmt::format("{} {} {}", t.name, t.type, fmt::join(t.shape, " ")));
   const size_t n = std::min(kSampleBytes, t.bytes.size());
   hash->Add(t.bytes.subspan(0, n));
   hash->Add(t.bytes.subspan((t.bytes.size() - n) / 2, n));
@@ -78,14 +78,14 @@ absl::StatusOr<std::string> Fingerprint(const Checkpoint& checkpoint,
     hash.Add(fmt::format("{}", static_cast<int>(options.random_format)));
     return hash.Hex();
   }
-  std::vector<std::string> names = checkpoint.tensors().Names();
+  std::vector<std::string> names = checkpoint.tensors().StoredNames();
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
-    absl::StatusOr<TensorView> tensor = checkpoint.tensors().Find(name);
+    absl::StatusOr<StoredTensor> tensor = checkpoint.tensors().FindStored(name);
     // A tensor of a type or a shape that is not read here is none of the model's.
     if (!tensor.ok()) continue;
     AddTensor(*tensor, &hash);
-    checkpoint.tensors().Release(*tensor);
+    checkpoint.tensors().Release({.name = name, .bytes = tensor->bytes, .owner = nullptr});
   }
   return hash.Hex();
 }

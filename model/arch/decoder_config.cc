@@ -85,12 +85,6 @@ absl::Status RefuseJsonVariants(const JsonFields& fields, const JsonDefaults& de
         fields, fmt::format("\"{}\" {} is not supported, only \"{}\"", defaults.activation_key,
                             Quoted(act), defaults.activation));
   }
-  const auto quantised = fields.object().find("quantization_config");
-  if (quantised != fields.object().end() && !quantised->is_null()) {
-    return Unsupported(fields,
-                       "a checkpoint with a \"quantization_config\" is not supported; use the "
-                       "original weights or a GGUF file");
-  }
   return absl::OkStatus();
 }
 

@@ -25,8 +25,8 @@ struct JsonDefaults {
 };
 
 // Sizes, norm epsilon, ids and tying of a config.json. Key-value heads default to the heads,
-// head_dim to hidden / heads. Refuses what no architecture here supports: biases, quantised
-// checkpoints, other activations than the one of `defaults`.
+// head_dim to hidden / heads. Refuses what no architecture here supports: biases, other activations
+// than the one of `defaults`.
 absl::StatusOr<ModelConfig> ReadJsonDecoder(const JsonFields& fields, std::string_view name,
                                             const JsonDefaults& defaults);
 

@@ -52,6 +52,9 @@ absl::Status FolderPlanner::AddTokenizer() {
 absl::Status FolderPlanner::AddTensor(const TensorSpec& hf, const TensorSpec& gguf) {
   CATENA_ASSIGN_OR_RETURN(TensorView source, folder_.tensors().Find(hf.name));
   source.added = hf.added;
+  // Those of a quantised folder are made: the plan would hold the model in memory.
+  source.bytes = {};
+  source.owner = nullptr;
   const bool gives_logits = hf.name == SpecOfLmHead(config_, hf_).name;
   plan_.tensors.push_back(PlanTensor(gguf.name, source, format_.dtype, gives_logits, DType::kF32));
   return absl::OkStatus();

@@ -257,6 +257,10 @@ absl::StatusOr<GgufVocabulary> DescribeTokenizer(const Checkpoint& folder,
                                                  std::vector<std::string>* warnings) {
   const std::string path = *folder.tokenizer_json_path();
   CATENA_ASSIGN_OR_RETURN(const json root, ReadJsonFile(path, limits::kTokenizerJson));
+  if (At(At(root, "model"), "type") == "Unigram") {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: a unigram tokenizer cannot be written to GGUF; use the folder itself", path));
+  }
   CATENA_ASSIGN_OR_RETURN(GgufVocabulary v, VocabularyMaker(folder, root).Make());
   v.bos_id = tokenizer.bos_id() >= 0 ? tokenizer.bos_id() : folder.config().bos_id;
   v.add_bos = tokenizer.add_bos();

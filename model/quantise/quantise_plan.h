@@ -38,7 +38,7 @@ DType TypeOfMatrix(DType format, bool gives_logits, int64_t cols);
 
 struct PlannedTensor {
   GgufTensorInfo info;
-  TensorView source;       // as many rows and columns
+  TensorView source;       // as many rows and columns; without bytes: the file is asked again
   bool fell_back = false;  // its rows are not whole blocks of what it should have
   bool made = false;       // the source is the plan's own, of no file
   // Where it is not 0, rows are to be stored as rotary pairs (TensorView::interleaved_head_dim).

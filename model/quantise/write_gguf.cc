@@ -69,10 +69,15 @@ absl::Status Writer::Write() {
   CATENA_RETURN_IF_ERROR(file_.Reserve(header.size() + size));
   CATENA_RETURN_IF_ERROR(
       file_.Write({reinterpret_cast<const uint8_t*>(header.data()), header.size()}));
-  for (const PlannedTensor& t : plan_.tensors) {
-    if (t.source.bytes.empty()) continue;  // (0, cols) or (rows, 0)
+  for (PlannedTensor t : plan_.tensors) {
+    if (t.info.bytes() == 0) continue;  // (0, cols) or (rows, 0)
+    const float added = t.source.added;
+    if (t.source.bytes.empty()) {
+      CATENA_ASSIGN_OR_RETURN(t.source, source_.Find(t.source.name));
+      t.source.added = added;
+    }
     const bool same =
-        t.source.dtype == t.info.dtype && t.interleaved_head_dim == 0 && t.source.added == 0.0f;
+        t.source.dtype == t.info.dtype && t.interleaved_head_dim == 0 && added == 0.0f;
     CATENA_RETURN_IF_ERROR(same ? Copy(t) : Convert(t));
     CATENA_RETURN_IF_ERROR(Pad());
   }

@@ -26,7 +26,7 @@ struct JsonPlace {
   absl::Status Unsupported(std::string_view what) const {
     return absl::InvalidArgumentError(
         fmt::format("{}: {} {} is not supported; use a model whose tokenizer is a byte-pair "
-                    "encoding like Llama's, Phi-3's or GPT-2's",
+                    "encoding like Llama's, Phi-3's or GPT-2's, or a unigram model",
                     source, at, what));
   }
 };

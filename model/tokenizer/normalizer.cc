@@ -7,6 +7,7 @@
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 
+#include "model/tokenizer/unicode.h"
 #include "model/tokenizer/utf8.h"
 
 namespace catena {
@@ -55,9 +56,30 @@ std::string ToNfc(std::string_view text) {
   return U_FAILURE(error) ? std::string(text) : out;
 }
 
-bool IsAscii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+std::string Squeeze(std::string_view text, std::string_view content) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t spaces = std::min(text.find_first_not_of(' ', at), text.size()) - at;
+    const size_t end = spaces > 0 ? at + spaces : std::min(text.find(' ', at), text.size());
+    out.append(spaces > 1 ? content : text.substr(at, end - at));
+    at = end;
+  }
+  return out;
+}
+
+std::string_view Strip(std::string_view text, const StripStep& step) {
+  const auto is_space = [](char32_t c) { return (CharClasses::Get()(c) & kSpace) != 0; };
+  while (step.left && !text.empty()) {
+    const CodePoint c = ReadCodePoint(text, 0);
+    if (!is_space(c.value)) break;
+    text.remove_prefix(c.size);
+  }
+  while (step.right && !text.empty()) {
+    const CodePoint c = ReadCodePointBefore(text, text.size());
+    if (!is_space(c.value)) break;
+    text.remove_suffix(c.size);
+  }
+  return text;
 }
 
 }  // namespace
@@ -81,6 +103,12 @@ std::string Normalizer::Apply(std::string_view text) const {
       if (!out.empty()) out.insert(0, prepend->text);
     } else if (const auto* replace = std::get_if<ReplaceStep>(&step)) {
       out = ReplaceAll(out, replace->pattern, replace->content);
+    } else if (const auto* squeeze = std::get_if<SqueezeStep>(&step)) {
+      out = Squeeze(out, squeeze->content);
+    } else if (const auto* strip = std::get_if<StripStep>(&step)) {
+      out = std::string(Strip(out, *strip));
+    } else if (const auto* charsmap = std::get_if<CharsmapStep>(&step)) {
+      out = charsmap->map->Apply(out);
     } else if (!IsAscii(out)) {
       out = ToNfc(out);
     }

@@ -1,12 +1,16 @@
 // Rewrites a segment of text before it is cut and encoded: the normalizers Prepend, Replace (of a
-// fixed text) and NFC of huggingface/tokenizers, in order. Immutable; any thread.
+// fixed text, or of several spaces), NFC, Strip and Precompiled of huggingface/tokenizers, in
+// order. Immutable; any thread.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include "model/tokenizer/charsmap.h"
 
 namespace catena {
 
@@ -19,9 +23,25 @@ struct ReplaceStep {
   std::string pattern, content;
 };
 
+// Two or more spaces in a row become `content`.
+struct SqueezeStep {
+  std::string content;
+};
+
 struct NfcStep {};
 
-using NormalizerStep = std::variant<PrependStep, ReplaceStep, NfcStep>;
+// White space goes from the ends.
+struct StripStep {
+  bool left = true, right = true;
+};
+
+// REQUIRES: `map` is not null.
+struct CharsmapStep {
+  std::shared_ptr<const Charsmap> map;
+};
+
+using NormalizerStep =
+    std::variant<PrependStep, ReplaceStep, SqueezeStep, NfcStep, StripStep, CharsmapStep>;
 
 class Normalizer {
  public:

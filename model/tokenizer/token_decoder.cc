@@ -27,32 +27,39 @@ int ByteOfToken(std::string_view text) {
 TokenDecoder::TokenDecoder(const Vocabulary& vocabulary, const std::vector<int32_t>& special,
                            DecoderOptions options)
     : options_(std::move(options)), kinds_(vocabulary.size(), 0) {
-  offsets_.reserve(vocabulary.size() + 1);
+  const std::string& dropped = options_.dropped_first;
+  others_.offsets.reserve(vocabulary.size() + 1);
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
-    offsets_.push_back(static_cast<uint32_t>(arena_.size()));
-    if (!vocabulary.Has(id)) continue;
-    kinds_[id] = kPresent;
-    std::string text(vocabulary.Text(id));
-    for (const auto& r : options_.replacements) text = ReplaceAll(text, r.pattern, r.content);
-    const int byte = options_.byte_fallback ? ByteOfToken(text) : -1;
-    if (byte >= 0) {
-      kinds_[id] |= kByte;
-      arena_.push_back(static_cast<char>(byte));
-    } else if (options_.byte_level) {
-      AppendByteLevelDecoded(text, &arena_);
-    } else {
-      arena_.append(text);
+    if (vocabulary.Has(id)) {
+      const std::string text(vocabulary.Text(id));
+      kinds_[id] = Append(text, &others_.arena) ? kPresent | kByte : kPresent;
+      if (!dropped.empty()) Append(ReplaceAll(text, dropped, ""), &first_.arena);
     }
+    others_.offsets.push_back(static_cast<uint32_t>(others_.arena.size()));
+    if (!dropped.empty()) first_.offsets.push_back(static_cast<uint32_t>(first_.arena.size()));
   }
-  offsets_.push_back(static_cast<uint32_t>(arena_.size()));
   for (const int32_t id : special) {
     if (Has(id)) kinds_[id] |= kSpecial;
   }
 }
 
+bool TokenDecoder::Append(std::string text, std::string* arena) const {
+  for (const auto& r : options_.replacements) text = ReplaceAll(text, r.pattern, r.content);
+  const int byte = options_.byte_fallback ? ByteOfToken(text) : -1;
+  if (byte >= 0) {
+    arena->push_back(static_cast<char>(byte));
+  } else if (options_.byte_level) {
+    AppendByteLevelDecoded(text, arena);
+  } else {
+    arena->append(text);
+  }
+  return byte >= 0;
+}
+
 std::string StreamDecoder::Push(int32_t id) {
   if (!decoder_->Has(id) || (skip_special_ && decoder_->IsSpecial(id))) return "";
-  const std::string_view bytes = decoder_->Bytes(id);
+  const std::string_view bytes = first_ ? decoder_->FirstBytes(id) : decoder_->Bytes(id);
+  first_ = false;
   std::string out;
   if (decoder_->options().byte_level) {
     stream_.Push(bytes, &out);
@@ -79,6 +86,7 @@ std::string StreamDecoder::Flush() {
   std::string out = Pending();
   run_.clear();
   stream_.Clear();
+  first_ = true;
   strip_left_ = decoder_->options().strip_count;
   return out;
 }

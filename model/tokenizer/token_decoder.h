@@ -1,5 +1,5 @@
-// From ids back to text: the decoders Replace, ByteFallback, Fuse, Strip and ByteLevel of
-// huggingface/tokenizers. What each id stands for is worked out once; a StreamDecoder then turns
+// From ids back to text: the decoders Replace, ByteFallback, Fuse, Strip, Metaspace and ByteLevel
+// of huggingface/tokenizers. What each id stands for is worked out once; a StreamDecoder then turns
 // ids into text one at a time, and a whole decode is a stream that ends.
 //
 // TokenDecoder: immutable, any thread. StreamDecoder: one sequence, one thread at a time.
@@ -24,8 +24,9 @@ struct DecoderOptions {
     std::string pattern, content;
   };
   std::vector<Replacement> replacements;
-  std::string strip;    // one character, left off the start of the whole text …
-  int strip_count = 0;  // … up to so many times
+  std::string dropped_first;  // Metaspace: goes from the first token's text before the replacements
+  std::string strip;          // one character, left off the start of the whole text …
+  int strip_count = 0;        // … up to so many times
 };
 
 class TokenDecoder {
@@ -42,16 +43,29 @@ class TokenDecoder {
   bool IsSpecial(int32_t id) const { return (kinds_[id] & kSpecial) != 0; }
   bool IsByte(int32_t id) const { return (kinds_[id] & kByte) != 0; }
   // The bytes that the token stands for; not always whole characters.
-  std::string_view Bytes(int32_t id) const {
-    return std::string_view(arena_).substr(offsets_[id], offsets_[id + 1] - offsets_[id]);
+  std::string_view Bytes(int32_t id) const { return others_.Of(id); }
+  // The same of the first token of a text.
+  std::string_view FirstBytes(int32_t id) const {
+    return options_.dropped_first.empty() ? Bytes(id) : first_.Of(id);
   }
 
  private:
   enum Kind : uint8_t { kPresent = 1, kSpecial = 2, kByte = 4 };
 
+  struct Texts {
+    std::string arena;
+    std::vector<uint32_t> offsets{0};
+
+    std::string_view Of(int32_t id) const {
+      return std::string_view(arena).substr(offsets[id], offsets[id + 1] - offsets[id]);
+    }
+  };
+
+  // Appends what the token that is spelled so stands for; whether it is a byte's.
+  bool Append(std::string text, std::string* arena) const;
+
   DecoderOptions options_;
-  std::string arena_;
-  std::vector<uint32_t> offsets_;
+  Texts others_, first_;  // first_: where dropped_first is not empty
   std::vector<uint8_t> kinds_;
 };
 
@@ -84,6 +98,7 @@ class StreamDecoder {
 
   std::shared_ptr<const TokenDecoder> decoder_;
   bool skip_special_;
+  bool first_ = true;  // no token has come
   int strip_left_;     // characters that may still be stripped from the start of the text
   std::string run_;    // the byte tokens since the last other token (byte fallback)
   Utf8Stream stream_;  // byte level

@@ -61,6 +61,7 @@ struct Tokenizer::EncodeState {
   PreTokenizer::Workspace pre_tokenizer;
   bool first = true;  // nothing of the text has been encoded yet
   Bpe::Workspace bpe = {};
+  Unigram::Workspace unigram = {};
   std::vector<int32_t> ids = {};
   absl::Status status = {};  // nothing more is encoded once it is an error
 };
@@ -68,6 +69,9 @@ struct Tokenizer::EncodeState {
 Tokenizer::Tokenizer(TokenizerParts parts)
     : vocabulary_(std::move(parts.vocabulary)),
       bpe_(&vocabulary_, parts.merges, parts.bpe),
+      unigram_(parts.unigram
+                   ? std::optional<Unigram>(std::in_place, &vocabulary_, *std::move(parts.unigram))
+                   : std::nullopt),
       normalizer_(std::move(parts.normalizer)),
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       raw_added_(MakeMatcher(parts.added, normalizer_, false)),
@@ -127,9 +131,11 @@ void Tokenizer::EncodePart(std::string_view part, EncodeState* state) const {
     whole = ReplaceAll(part, state->mark, "");
     part = whole;
   }
-  state->status = pre_tokenizer_.Split(
-      part, state->first, &state->pre_tokenizer,
-      [&](std::string_view piece) { bpe_.Encode(piece, &state->bpe, &state->ids); });
+  state->status =
+      pre_tokenizer_.Split(part, state->first, &state->pre_tokenizer, [&](std::string_view piece) {
+        if (unigram_) return unigram_->Encode(piece, &state->unigram, &state->ids);
+        bpe_.Encode(piece, &state->bpe, &state->ids);
+      });
 }
 
 std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special) const {

@@ -1,14 +1,15 @@
 // Text to token ids and back, exactly as huggingface/tokenizers does it for the same tokenizer.json
 // (its text says what it is made of), or as the vocabulary inside a GGUF file says.
 //
-//   bytes: valid UTF-8 > added tokens > (segments) normalizer > pre-tokenizer > (pieces) BPE: ids
-//   ──▶ BPE ──▶ ids
+//   bytes: valid UTF-8 > added tokens > (segments) normalizer > pre-tokenizer > (pieces) BPE or
+//   unigram model: ids
 //
 // Immutable: const methods may be called from any thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "model/tokenizer/pre_tokenizer.h"
 #include "model/tokenizer/token_decoder.h"
 #include "model/tokenizer/tokenizer_config.h"
+#include "model/tokenizer/unigram.h"
 #include "model/tokenizer/vocabulary.h"
 
 namespace catena {
@@ -34,6 +36,7 @@ struct TokenizerParts {
   Vocabulary vocabulary;         // with the added tokens
   std::vector<BpeMerge> merges;  // best first
   BpeOptions bpe;
+  std::optional<UnigramOptions> unigram = {};  // a unigram model: there is no BPE
   std::vector<AddedToken> added;
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
@@ -114,6 +117,7 @@ class Tokenizer {
 
   Vocabulary vocabulary_;
   Bpe bpe_;
+  std::optional<Unigram> unigram_;  // instead
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   AddedTokenMatcher raw_added_, normalized_added_;

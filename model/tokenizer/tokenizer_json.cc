@@ -2,10 +2,13 @@
 // (https://github.com/huggingface/tokenizers, tokenizers/src/tokenizer/serialization.rs). What it
 // may name and we do not support is an INVALID_ARGUMENT that names it.
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <set>
 #include <utility>
+
+#include "absl/strings/escaping.h"
 
 #include "model/file_limits.h"
 #include "model/generation_config.h"
@@ -25,6 +28,10 @@ constexpr size_t kMaxStepText = 64;          // bytes of what a step inserts
 constexpr size_t kMaxNormalizerGrowth = 64;  // times that all replacements may lengthen a text
 constexpr size_t kMaxDecoderGrowth = 4;
 
+// The one regular expression that a Replace of a normalizer may have, which transformers' converter
+// from SentencePiece writes.
+constexpr std::string_view kSeveralSpaces = " {2,}";
+
 // {"pattern": {"String": P}, "content": C}; `growth` is multiplied by what it can lengthen.
 absl::StatusOr<ReplaceStep> ReadReplace(const JsonComponent& c, size_t max_growth, size_t* growth) {
   const json& pattern = JsonMember(*c.object, "pattern");
@@ -42,6 +49,38 @@ absl::StatusOr<ReplaceStep> ReadReplace(const JsonComponent& c, size_t max_growt
   return step;
 }
 
+absl::StatusOr<CharsmapStep> ReadCharsmap(const JsonComponent& c, size_t* growth) {
+  CATENA_ASSIGN_OR_RETURN(const std::string text,
+                          RequiredString(*c.object, "precompiled_charsmap", c.place));
+  std::string bytes;
+  if (!absl::Base64Unescape(text, &bytes)) return c.place.Damaged("Precompiled is not base64");
+  auto map = Charsmap::Parse(bytes);
+  if (!map.ok()) return c.place.Damaged(fmt::format("Precompiled {}", Message(map.status())));
+  *growth *= kMaxCharsmapGrowth;
+  return CharsmapStep{*std::move(map)};
+}
+
+absl::StatusOr<StripStep> ReadStripStep(const JsonComponent& c) {
+  StripStep step;
+  CATENA_ASSIGN_OR_RETURN(step.left, BoolOr(*c.object, "strip_left", true, c.place));
+  CATENA_ASSIGN_OR_RETURN(step.right, BoolOr(*c.object, "strip_right", true, c.place));
+  return step;
+}
+
+// A Replace of a fixed text, or of several spaces.
+absl::StatusOr<NormalizerStep> ReadReplaceStep(const JsonComponent& c, size_t* growth) {
+  const json& pattern = JsonMember(*c.object, "pattern");
+  if (pattern.is_object() && JsonMember(pattern, "Regex") == kSeveralSpaces) {
+    CATENA_ASSIGN_OR_RETURN(std::string content, RequiredString(*c.object, "content", c.place));
+    if (content.size() > kMaxStepText) return c.place.Unsupported("Replace by a long text");
+    *growth *= std::max<size_t>(1, (content.size() + 1) / 2);
+    if (*growth > kMaxNormalizerGrowth) return c.place.Unsupported("so many steps that lengthen");
+    return SqueezeStep{std::move(content)};
+  }
+  CATENA_ASSIGN_OR_RETURN(auto step, ReadReplace(c, kMaxNormalizerGrowth, growth));
+  return step;
+}
+
 absl::StatusOr<Normalizer> ReadNormalizer(const json& v, const JsonPlace& p) {
   std::vector<JsonComponent> components;
   CATENA_RETURN_IF_ERROR(FlattenComponents(v, "normalizers", p, &components));
@@ -53,10 +92,17 @@ absl::StatusOr<Normalizer> ReadNormalizer(const json& v, const JsonPlace& p) {
       if (text.size() > kMaxStepText) return c.place.Unsupported("Prepend of a long text");
       steps.push_back(PrependStep{std::move(text)});
     } else if (c.type == "Replace") {
-      CATENA_ASSIGN_OR_RETURN(auto step, ReadReplace(c, kMaxNormalizerGrowth, &growth));
+      CATENA_ASSIGN_OR_RETURN(auto step, ReadReplaceStep(c, &growth));
       steps.push_back(std::move(step));
     } else if (c.type == "NFC") {
       steps.push_back(NfcStep{});
+    } else if (c.type == "Strip") {
+      CATENA_ASSIGN_OR_RETURN(const StripStep step, ReadStripStep(c));
+      steps.push_back(step);
+    } else if (c.type == "Precompiled") {
+      CATENA_ASSIGN_OR_RETURN(CharsmapStep step, ReadCharsmap(c, &growth));
+      if (growth > kMaxNormalizerGrowth) return c.place.Unsupported("so many steps that lengthen");
+      steps.push_back(std::move(step));
     } else {
       return c.place.Unsupported(c.type);
     }
@@ -79,6 +125,20 @@ absl::Status ReadStrip(const JsonComponent& c, DecoderOptions* out) {
   return absl::OkStatus();
 }
 
+// The replaced character is a space, and of the first token nothing.
+absl::Status ReadMetaspace(const JsonComponent& c, DecoderOptions* out) {
+  CATENA_ASSIGN_OR_RETURN(std::string space, RequiredString(*c.object, "replacement", c.place));
+  if (space.empty() || ReadCodePoint(space, 0).size != space.size()) {
+    return c.place.Damaged("Metaspace needs one character as replacement");
+  }
+  CATENA_ASSIGN_OR_RETURN(const auto scheme,
+                          GetString(*c.object, "prepend_scheme", c.place.source));
+  CATENA_ASSIGN_OR_RETURN(const bool prefix, BoolOr(*c.object, "add_prefix_space", true, c.place));
+  if (scheme ? *scheme != "never" : prefix) out->dropped_first = space;
+  out->replacements.push_back({std::move(space), " "});
+  return absl::OkStatus();
+}
+
 absl::StatusOr<DecoderOptions> ReadDecoder(const json& v, const JsonPlace& p) {
   std::vector<JsonComponent> components;
   CATENA_RETURN_IF_ERROR(FlattenComponents(v, "decoders", p, &components));
@@ -91,6 +151,8 @@ absl::StatusOr<DecoderOptions> ReadDecoder(const json& v, const JsonPlace& p) {
     if (c.type == "Replace" && before_joining) {
       CATENA_ASSIGN_OR_RETURN(auto step, ReadReplace(c, kMaxDecoderGrowth, &growth));
       out.replacements.push_back({std::move(step.pattern), std::move(step.content)});
+    } else if (c.type == "Metaspace" && before_joining && out.replacements.empty()) {
+      CATENA_RETURN_IF_ERROR(ReadMetaspace(c, &out));
     } else if (c.type == "ByteFallback" && before_joining) {
       out.byte_fallback = true;
     } else if (c.type == "Fuse" && !out.byte_level) {
@@ -249,10 +311,51 @@ absl::StatusOr<std::vector<BpeMerge>> ReadMerges(const json& merges, const Vocab
   return out;
 }
 
+// [[text, score], ...] as an object of ids, and the scores.
+absl::StatusOr<json> ReadScores(const json& vocab, const JsonPlace& p,
+                                std::vector<double>* scores) {
+  if (!vocab.is_array() || vocab.empty()) return p.Damaged("must be a list of texts and scores");
+  json ids = json::object();
+  for (const json& item : vocab) {
+    const bool right = item.is_array() && item.size() == 2 && item[0].is_string() &&
+                       item[1].is_number() && std::isfinite(item[1].get<double>());
+    if (!right) return p.Damaged(fmt::format("entry {} is no text and its score", scores->size()));
+    const auto& text = item[0].get_ref<const std::string&>();
+    if (text.size() > kMaxUnigramTokenBytes) {
+      return p.Unsupported(fmt::format("a token of over {} bytes", kMaxUnigramTokenBytes));
+    }
+    if (!ids.emplace(text, scores->size()).second) {
+      return p.Unsupported(fmt::format("{} twice", Quoted(text)));
+    }
+    scores->push_back(item[1].get<double>());
+  }
+  return ids;
+}
+
+absl::Status ReadUnigram(const json& model, const JsonPlace& p, const TokenizerConfig& config,
+                         TokenizerParts* parts) {
+  if (parts->bpe.byte_level) return p.Unsupported("Unigram together with ByteLevel");
+  UnigramOptions unigram;
+  CATENA_ASSIGN_OR_RETURN(unigram.byte_fallback, BoolOr(model, "byte_fallback", false, p));
+  CATENA_ASSIGN_OR_RETURN(const json ids,
+                          ReadScores(JsonMember(model, "vocab"), p / "vocab", &unigram.scores));
+  CATENA_ASSIGN_OR_RETURN(const auto unk, GetInt(model, "unk_id", p.source));
+  if (!unk) return (p / "unk_id").Unsupported("null");
+  if (*unk < 0 || *unk >= static_cast<int64_t>(unigram.scores.size())) {
+    return (p / "unk_id").Damaged("is not in the vocabulary");
+  }
+  unigram.unk_id = static_cast<int32_t>(*unk);
+  AddNamed(config.added, ids, &parts->added);
+  CATENA_ASSIGN_OR_RETURN(parts->vocabulary, ReadVocabulary(ids, parts->added, p / "vocab"));
+  parts->unigram = std::move(unigram);
+  return absl::OkStatus();
+}
+
 absl::Status ReadModel(const json& model, const JsonPlace& p, const TokenizerConfig& config,
                        TokenizerParts* parts) {
   if (!model.is_object()) return p.Damaged("must be an object");
   CATENA_ASSIGN_OR_RETURN(const auto type, GetString(model, "type", p.source));
+  if (type == "Unigram") return ReadUnigram(model, p, config, parts);
   if (type.value_or("BPE") != "BPE") return p.Unsupported(type->substr(0, 40));
   CATENA_ASSIGN_OR_RETURN(const auto dropout, GetDouble(model, "dropout", p.source));
   if (dropout.value_or(0) != 0) return (p / "dropout").Unsupported("other than 0");

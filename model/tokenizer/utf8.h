@@ -4,6 +4,7 @@
 // Rust's from_utf8_lossy do). Pure functions: any thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -29,6 +30,10 @@ struct Utf8Sequence {
 Utf8Sequence ScanUtf8(std::string_view text, size_t at);
 
 bool IsValidUtf8(std::string_view text);
+inline bool IsAscii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
 
 // Appends `bytes` to `out`, with ill-formed parts replaced.
 void AppendValidUtf8(std::string_view bytes, std::string* out);

@@ -195,6 +195,14 @@ absl::StatusOr<TensorView> SafetensorsFile::Find(const std::string& name) const 
   return view;
 }
 
+absl::StatusOr<StoredTensor> SafetensorsFile::FindRaw(const std::string& name) const {
+  const auto it = tensors_.find(name);
+  if (it == tensors_.end()) return NoTensor(source_, name);
+  const Tensor& t = it->second;
+  return StoredTensor{
+      .name = name, .type = t.dtype, .shape = t.shape, .bytes = t.bytes, .owner = file_};
+}
+
 std::vector<std::string> SafetensorsFile::Names() const {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : tensors_) names.push_back(name);
@@ -267,9 +275,17 @@ absl::Status ShardedSafetensors::OpenShards() {
 }
 
 absl::StatusOr<TensorView> ShardedSafetensors::Find(const std::string& name) const {
-  if (const auto holder = holder_of_.find(name); holder != holder_of_.end()) {
-    return holder->second->Find(name);
-  }
+  CATENA_ASSIGN_OR_RETURN(const SafetensorsFile* holder, HolderOf(name));
+  return holder->Find(name);
+}
+
+absl::StatusOr<StoredTensor> ShardedSafetensors::FindRaw(const std::string& name) const {
+  CATENA_ASSIGN_OR_RETURN(const SafetensorsFile* holder, HolderOf(name));
+  return holder->FindRaw(name);
+}
+
+absl::StatusOr<const SafetensorsFile*> ShardedSafetensors::HolderOf(const std::string& name) const {
+  if (const auto holder = holder_of_.find(name); holder != holder_of_.end()) return holder->second;
   const auto file = file_of_.find(name);
   if (file == file_of_.end()) return NoTensor(source_, name);
   const auto& shard = shards_.at(file->second);
@@ -292,7 +308,7 @@ void ShardedSafetensors::Release(const TensorView& view) const {
   if (it != holder_of_.end()) it->second->Release(view);
 }
 
-absl::StatusOr<std::shared_ptr<const TensorSource>> OpenSafetensorsFolder(
+absl::StatusOr<std::shared_ptr<const SafetensorsSource>> OpenSafetensorsFolder(
     const std::string& folder) {
   namespace fs = std::filesystem;
   std::error_code ignored;

@@ -22,7 +22,13 @@
 
 namespace catena {
 
-class SafetensorsFile final : public TensorSource {
+class SafetensorsSource : public TensorSource {
+ public:
+  // A tensor of any type, with the errors of Find.
+  virtual absl::StatusOr<StoredTensor> FindRaw(const std::string& name) const = 0;
+};
+
+class SafetensorsFile final : public SafetensorsSource {
  public:
   static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(const std::string& path);
   // The same from memory, which the caller keeps; `source` starts every message.
@@ -30,6 +36,7 @@ class SafetensorsFile final : public TensorSource {
       absl::Span<const uint8_t> bytes, std::string source);
 
   absl::StatusOr<TensorView> Find(const std::string& name) const override;
+  absl::StatusOr<StoredTensor> FindRaw(const std::string& name) const override;
   bool Has(const std::string& name) const override { return tensors_.count(name) != 0; }
   std::vector<std::string> Names() const override;
   void Release(const TensorView& view) const override;
@@ -56,7 +63,7 @@ class SafetensorsFile final : public TensorSource {
 // What an index names need not be there: entries of tensors that were removed and shards that no
 // one fetched cost nothing until one of their tensors is asked for. A tensor that the index places
 // wrongly is found wherever it is.
-class ShardedSafetensors final : public TensorSource {
+class ShardedSafetensors final : public SafetensorsSource {
  public:
   // `index_path`: a model.safetensors.index.json; its shards lie beside it. NOT_FOUND where none of
   // them can be opened.
@@ -65,6 +72,7 @@ class ShardedSafetensors final : public TensorSource {
 
   // DATA_LOSS also where the tensor's shard could not be opened.
   absl::StatusOr<TensorView> Find(const std::string& name) const override;
+  absl::StatusOr<StoredTensor> FindRaw(const std::string& name) const override;
   bool Has(const std::string& name) const override { return holder_of_.count(name) != 0; }
   std::vector<std::string> Names() const override;
   void Release(const TensorView& view) const override;
@@ -73,6 +81,7 @@ class ShardedSafetensors final : public TensorSource {
   ShardedSafetensors() = default;
   absl::Status Place(const nlohmann::json& weight_map);
   absl::Status OpenShards();
+  absl::StatusOr<const SafetensorsFile*> HolderOf(const std::string& name) const;
 
   std::string source_;
   // By file name: the shard, or why it could not be opened.
@@ -83,7 +92,7 @@ class ShardedSafetensors final : public TensorSource {
 
 // Opens a folder's model.safetensors, or else its model.safetensors.index.json. NOT_FOUND where it
 // has neither, with what to do about the weights that it does have.
-absl::StatusOr<std::shared_ptr<const TensorSource>> OpenSafetensorsFolder(
+absl::StatusOr<std::shared_ptr<const SafetensorsSource>> OpenSafetensorsFolder(
     const std::string& folder);
 
 }  // namespace catena

@@ -152,7 +152,7 @@ Summary Summarise(const QuantisePlan& plan) {
       ++size->tensors;
       size->bytes += t.info.bytes();
     }
-    s.bytes_before += t.source.bytes.size();
+    s.bytes_before += t.source.rows * RowBytes(t.source.dtype, t.source.cols);
     s.values += t.info.rows * t.info.cols;
     s.fallen_back += t.fell_back;
   }

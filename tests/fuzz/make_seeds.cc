@@ -8,6 +8,7 @@
 #include "catena/v1/generation.pb.h"
 
 #include "services/link/codec.h"
+#include "tests/model/safetensors_writer.h"
 #include "tests/model/tiny_models.h"
 #include "tests/runtime/chain/sample_messages.h"
 
@@ -39,6 +40,15 @@ constexpr char kByteLevelJson[] = R"({"added_tokens":[{"id":5,"content":"<x>","s
 "replacement":"_","prepend_scheme":"first","split":true},{"type":"ByteLevel","add_prefix_space":
 true}]},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","ignore_merges":true,"vocab":{"a":0,
 "b":1,"\u0120":2,"\u0120a":3,"aa":4},"merges":[["\u0120","a"],"a a"]}})";
+// Its table has one entry, which makes U+0001 an "a".
+constexpr char kUnigramJson[] = R"({"added_tokens":[{"id":0,"content":"<x>","special":true}],
+"normalizer":{"type":"Sequence","normalizers":[{"type":"Precompiled","precompiled_charsmap":
+"EAAAAAAIAAAAAACAAAAAAAEJAABhAA=="},{"type":"Strip","strip_left":true,"strip_right":true},
+{"type":"Replace","pattern":{"Regex":" {2,}"},"content":"_"}]},"pre_tokenizer":{"type":
+"Metaspace","replacement":"_",
+"prepend_scheme":"always","split":true},"decoder":{"type":"Metaspace","replacement":"_",
+"prepend_scheme":"always"},"model":{"type":"Unigram","unk_id":0,"byte_fallback":true,"vocab":[
+["<x>",0],["_",-1.5],["a",-2],["aa",-3.5],["_a",-2.5],["<0x41>",-9]]}})";
 
 std::string Safetensors(std::string_view header, size_t data_bytes) {
   const uint64_t n = header.size();
@@ -79,6 +89,31 @@ catena::GgufWriter EveryFormat() {
   return w;
 }
 
+// As quantised_fuzz reads it: how, then the file. One weight of eight rows in each layout.
+std::string QuantisedBytes(std::string_view scheme) {
+  catena::SafetensorsWriter w;
+  const auto zeros = [](size_t n) { return std::string(n, '\0'); };
+  w.Add("a.qweight", "I32", {32, 1}, zeros(128));
+  w.Add("a.qzeros", "I32", {1, 1}, zeros(4));
+  w.Add("a.scales", "F16", {1, 8}, zeros(16));
+  w.Add("b.qweight", "I32", {4, 8}, zeros(128));
+  w.Add("b.qzeros", "I32", {1, 1}, zeros(4));
+  w.Add("b.scales", "F16", {1, 8}, zeros(16));
+  w.Add("b.g_idx", "I32", {32}, zeros(128));
+  w.Add("c.weight_packed", "I32", {8, 4}, zeros(128));
+  w.Add("c.weight_shape", "I64", {2}, std::vector<int64_t>{8, 32});
+  w.Add("c.weight_scale", "BF16", {8, 1}, zeros(16));
+  w.Add("c.weight_zero_point", "I32", {1, 1}, zeros(4));
+  w.Add("d.weight", "I8", {8, 32}, zeros(256));
+  w.Add("d.weight_scale", "F32", {8, 1}, zeros(32));
+  w.Add("d.weight_zero_point", "I8", {8, 1}, zeros(8));
+  w.Add("e.weight", "F8_E4M3", {8, 32}, zeros(256));
+  w.Add("e.weight_scale_inv", "F32", {4, 1}, zeros(16));
+  w.Add("f.weight", "F8_E4M3", {8, 32}, zeros(256));
+  w.Add("f.weight_scale", "F32", {1}, zeros(4));
+  return std::string(scheme) + '\0' + w.Bytes();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -104,6 +139,11 @@ int main(int argc, char** argv) {
                     R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[16,22]}})",
                     22));
   write("safetensors_fuzz", "none", Safetensors("{}", 0));
+  write("quantised_fuzz", "awq", QuantisedBytes(R"({"quant_method":"awq","group_size":32})"));
+  write("quantised_fuzz", "gptq", QuantisedBytes(R"({"quant_method":"gptq","bits":4})"));
+  write("quantised_fuzz", "compressed", QuantisedBytes(R"({"quant_method":"compressed-tensors"})"));
+  write("quantised_fuzz", "fp8",
+        QuantisedBytes(R"({"quant_method":"fp8","weight_block_size":[2,32]})"));
   const std::vector<catena::ChainMessage> messages = catena::SampleMessages();
   for (size_t i = 0; i < messages.size(); ++i) {
     write("frame_fuzz", std::to_string(i).c_str(), FrameBytes(messages[i]));
@@ -112,6 +152,7 @@ int main(int argc, char** argv) {
   const std::string text = std::string(1, '\0') + "ab <x> it's 12 A\u0301bC \U0001F999\n";
   write("tokenizer_json_fuzz", "sentencepiece", kSentencePieceJson + text);
   write("tokenizer_json_fuzz", "byte_level", kByteLevelJson + text);
+  write("tokenizer_json_fuzz", "unigram", kUnigramJson + text + "\x01");
   write("tokenizer_gguf_fuzz", "llama", "0\n1a\n1b\n1ab\n3<x>\n" + text);
   write("tokenizer_gguf_fuzz", "gpt2", "1\n1a\n1b\n1ab\n3<x>\n\na b" + text);
   write("utf8_fuzz", "text", text);

@@ -10,6 +10,7 @@
 #include "model/file_limits.h"
 #include "runtime/local/engine.h"
 #include "tests/golden/greedy.h"
+#include "tests/golden/logits.h"
 #include "tests/shared_data.h"
 
 namespace catena {
@@ -54,43 +55,10 @@ class KQuantsTest : public ::testing::TestWithParam<const char*> {
   json expected_;
 };
 
-// Logits of every position, computed `chunk` positions at a time.
-std::vector<std::vector<float>> Logits(Engine* engine, const std::vector<int32_t>& ids,
-                                       size_t chunk = 128) {
-  const auto n = static_cast<int64_t>(ids.size());
-  const SequenceId id = *engine->Open(ChooseRotaryTable(engine->config(), n));
-  std::vector<std::vector<float>> out;
-  for (size_t at = 0; at < ids.size(); at += chunk) {
-    const auto part = absl::Span<const int32_t>(ids).subspan(at, chunk);
-    const StageRows hidden = *engine->Forward({{id, static_cast<int64_t>(at), part}});
-    for (int32_t r = 0; r < hidden.rows.rows; ++r) {
-      const HostRows logits = engine->Logits(hidden, {r});
-      out.emplace_back(logits.row(0), logits.row(0) + logits.cols);
-    }
-  }
-  engine->Close(id);
-  return out;
-}
-
-double LogSumExp(const std::vector<float>& logits) {
-  double sum = 0;
-  for (const float l : logits) sum += std::exp(static_cast<double>(l));
-  return std::log(sum);
-}
-
 TEST_P(KQuantsTest, Float32LogitsAreThoseOfTheDequantisedWeights) {
   const auto engine = Load({});
   for (const json& c : expected_["cases"]) {
-    const auto logits = Logits(engine.get(), c["prompt"].get<std::vector<int32_t>>());
-    double worst = 0;
-    for (size_t p = 0; p < logits.size(); ++p) {
-      worst = std::max(worst, std::abs(LogSumExp(logits[p]) - c["logsumexp"][p].get<double>()));
-      for (const json& top : c["top"][p]) {
-        const double l = logits[p][top[0].get<int>()];
-        worst = std::max(worst, std::abs(l - top[1].get<double>()));
-      }
-    }
-    EXPECT_LT(worst, kTolerance) << logits.size() << " tokens";
+    EXPECT_LT(WorstDifference(c, engine.get()), kTolerance) << c["prompt"].size() << " tokens";
   }
 }
 
@@ -105,7 +73,7 @@ double KQuantsTest::Perplexity(Engine* engine) const {
   for (const json& c : expected_["cases"]) {
     auto ids = c["prompt"].get<std::vector<int32_t>>();
     for (const json& id : c["greedy"]) ids.push_back(id.get<int32_t>());
-    const auto logits = Logits(engine, ids);
+    const auto logits = LogitsOf(engine, ids);
     for (size_t i = 1; i < ids.size(); ++i, ++tokens) {
       loss += LogSumExp(logits[i - 1]) - static_cast<double>(logits[i - 1][ids[i]]);
     }
@@ -123,7 +91,7 @@ TEST_P(KQuantsTest, Int8LogitsAreTheSameBitsOverCutsChunksAndThreads) {
   const How int8 = {.activations = Activations::kInt8, .kv_dtype = DType::kF16};
   const auto ids = expected_["cases"][3]["prompt"].get<std::vector<int32_t>>();
   ASSERT_EQ(ids.size(), 70u);
-  const auto whole = Logits(Load(int8).get(), ids);
+  const auto whole = LogitsOf(Load(int8).get(), ids);
   for (const std::vector<LayerRange>& cut : std::vector<std::vector<LayerRange>>{
            {{0, 4}}, {{0, 1}, {1, 4}}, {{0, 1}, {1, 2}, {2, 3}, {3, 4}}}) {
     for (const int threads : {1, 3}) {
@@ -132,7 +100,7 @@ TEST_P(KQuantsTest, Int8LogitsAreTheSameBitsOverCutsChunksAndThreads) {
       how.threads = threads;
       const auto engine = Load(how);
       for (const size_t chunk : {1u, 7u, 40u}) {
-        EXPECT_EQ(Logits(engine.get(), ids, chunk), whole)
+        EXPECT_EQ(LogitsOf(engine.get(), ids, chunk), whole)
             << cut.size() << " stages, " << threads << " threads, chunks of " << chunk;
       }
     }

@@ -372,7 +372,6 @@ TEST(Json, SaysWhatIsWrongWithAConfig) {
       {kPhi3, R"({"hidden_act": "gelu"})", kInvalid, "\"hidden_act\" \"gelu\""},
       {kPhi3, R"({"attention_bias": true})", kInvalid, "\"attention_bias\""},
       {kLlama, R"({"mlp_bias": true})", kInvalid, "\"mlp_bias\""},
-      {kLlama, R"({"quantization_config": {"bits": 4}})", kInvalid, "quantization_config"},
       {kLlama, R"({"partial_rotary_factor": 0.5})", kInvalid, "\"partial_rotary_factor\""},
       {kPhi3, R"({"rope_scaling": {"type": "linear", "factor": 2}})", kInvalid,
        "\"linear\" is not supported"},

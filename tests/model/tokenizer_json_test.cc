@@ -186,10 +186,85 @@ struct Refusal {
   const char* says;
 };
 
+// A unigram model of <u> _ a b ab _a ba, a space as _.
+json SmallUnigram() {
+  json j = Small();
+  j["added_tokens"][0]["id"] = 7;
+  j["normalizer"] = nullptr;
+  j["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "always"}};
+  j["decoder"] = j["pre_tokenizer"];
+  j["model"] = json::parse(R"({"type": "Unigram", "unk_id": 0, "vocab": [["<u>", 0], ["_", -2],
+    ["a", -2], ["b", -3], ["ab", -4], ["_a", -3], ["ba", -4]]})");
+  return j;
+}
+
+TEST(TokenizerJson, AUnigramModelTakesTheBestCut) {
+  const auto t = Load(SmallUnigram());
+  EXPECT_EQ(*t->Encode("ab aba"), (Ids{1, 4, 5, 6}));
+  EXPECT_EQ(*t->Encode("a<x>zz"), (Ids{5, 7, 1, 0}));
+}
+
+TEST(TokenizerJson, AMetaspaceDecoderDropsSpacesOfTheFirstTokenAlone) {
+  const auto t = Load(SmallUnigram());
+  EXPECT_EQ(t->Decode(Ids{5, 1, 5, 3}, false), "a  ab");
+  EXPECT_EQ(t->Decode(Ids{7, 5}, false), "<x> a");
+  EXPECT_EQ(t->Decode(Ids{7, 5}, true), "a");
+  StreamDecoder stream = t->MakeStreamDecoder(false);
+  EXPECT_EQ(stream.Push(5), "a");
+  EXPECT_EQ(stream.Push(5), " a");
+  EXPECT_EQ(stream.Flush(), "");
+  EXPECT_EQ(stream.Push(5), "a");
+  json j = SmallUnigram();
+  j["decoder"]["prepend_scheme"] = "never";
+  EXPECT_EQ(Load(j)->Decode(Ids{5, 5}, false), " a a");
+}
+
+TEST(TokenizerJson, SpacesAreStrippedAndSqueezedAndCharactersMapped) {
+  json j = SmallUnigram();
+  j["normalizer"] = json::parse(R"({"type": "Sequence", "normalizers": [
+    {"type": "Precompiled", "precompiled_charsmap": "EAAAAAAIAAAAAACAAAAAAAEJAABhAA=="},
+    {"type": "Strip", "strip_left": false, "strip_right": true},
+    {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "_"}]})");
+  EXPECT_EQ(*Load(j)->Encode("\x01  b \u3000 "), (Ids{5, 1, 3}));  // U+0001 is an a
+}
+
+TEST(TokenizerJson, SaysWhatOfAUnigramModelIsNotSupportedOrDamaged) {
+  constexpr auto kNot = absl::StatusCode::kInvalidArgument, kLoss = absl::StatusCode::kDataLoss;
+  struct Case {
+    const char *path, *value;
+    absl::StatusCode code;
+    const char* message;
+  };
+  const Case cases[] = {
+      {"/model/unk_id", "null", kNot, "model.unk_id null"},
+      {"/model/unk_id", "7", kLoss, "not in the vocabulary"},
+      {"/model/unk_id", "-1", kLoss, "not in the vocabulary"},
+      {"/model/vocab", R"({"a": 0})", kLoss, "model.vocab must be a list"},
+      {"/model/vocab", "[]", kLoss, "model.vocab must be a list"},
+      {"/model/vocab/1", R"(["a"])", kLoss, "entry 1"},
+      {"/model/vocab/1", R"(["a", "1"])", kLoss, "entry 1"},
+      {"/model/vocab/1", R"(["a", -3])", kNot, "\"a\" twice"},
+      {"/pre_tokenizer", R"({"type": "ByteLevel"})", kNot, "Unigram together with ByteLevel"},
+      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "!"})", kLoss, "base64"},
+      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "AAAA"})", kLoss,
+       "no table of characters"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "x"}, "content": ""})", kNot,
+       "Replace of"},
+      {"/decoder/replacement", R"("__")", kLoss, "one character"},
+  };
+  for (const Case& c : cases) {
+    json j = SmallUnigram();
+    j[json::json_pointer(c.path)] = json::parse(c.value);
+    const absl::Status status = Tokenizer::FromTokenizerJson(j.dump(), "t.json").status();
+    EXPECT_EQ(status.code(), c.code) << c.value << ": " << status;
+    EXPECT_THAT(std::string(Message(status)), HasSubstr(c.message)) << c.value;
+  }
+}
+
 TEST(TokenizerJson, SaysWhatIsNotSupportedOrDamaged) {
   constexpr auto kBad = absl::StatusCode::kDataLoss, kNot = absl::StatusCode::kInvalidArgument;
   const Refusal refusals[] = {
-      {"/model/type", R"("Unigram")", kNot, "Unigram"},
+      {"/model/type", R"("WordPiece")", kNot, "WordPiece"},
       {"/model/dropout", "0.5", kNot, "dropout"},
       {"/model/end_of_word_suffix", R"("</w>")", kNot, "end_of_word_suffix"},
       {"/model/vocab", "3", kBad, "vocab"},

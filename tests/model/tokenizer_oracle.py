@@ -6,8 +6,9 @@
         [--count 20000] [--seed 1] tokenizer.json ...
 
 A GGUF file may stand in place of a tokenizer.json: a byte-level vocabulary of pre-tokenizer smollm
-is then compared with the same vocabulary as a tokenizer.json. With --variants the pre-tokenizers of
-other models are tried on the vocabulary of each file too. Exit status 0: no difference. Known:
+is then compared with the same vocabulary as a tokenizer.json. Unigram models of drawn texts and
+scores are compared as well. With --variants the pre-tokenizers of other models are tried on the
+vocabulary of each file too. Exit status 0: no difference. Known:
 under NFC a run of marks that Unicode 13 or later brought may come in another order, since the
 reference's table is older than ICU's.
 """
@@ -17,6 +18,7 @@ import base64
 import copy
 import json
 import random
+import struct
 import subprocess
 import sys
 import tempfile
@@ -156,6 +158,87 @@ def variants(spec):
         yield name, out
 
 
+def charsmap(entries):
+    """SentencePiece's table of what texts become: a double array of their bytes, and texts."""
+    root, texts = {}, b""
+    for text, becomes in entries.items():
+        node = root
+        for byte in text.encode():
+            node = node.setdefault(byte, {})
+        node[None] = len(texts)
+        texts += becomes.encode() + b"\0"
+    units, used, bases = {}, {0}, set()
+
+    def place(node, at, label):
+        base = 1
+        while base in bases or any(base ^ (c or 0) in used for c in node):
+            base += 1
+        bases.add(base)
+        used.update(base ^ (c or 0) for c in node)
+        units[at] = (at ^ base) << 10 | (None in node) << 8 | label
+        for byte, child in node.items():
+            if byte is None:
+                units[base] = child | 1 << 31
+            else:
+                place(child, base ^ byte, byte)
+
+    place(root, 0, 0)
+    trie = [units.get(i, 0) for i in range((max(used | bases) | 0xff) + 1)]
+    return base64.b64encode(struct.pack(f"<I{len(trie)}I", 4 * len(trie), *trie) + texts).decode()
+
+
+def unigram_entries():
+    """About what SentencePiece's nmt_nfkc does, and graphemes that are more than a character."""
+    entries = {"\r\n": " ", "\n": " ", "\t": " ", "e\u0301": "é", "\u200b": "", "\u00ad": ""}
+    for code in [*range(0xA0, 0x250), *range(0x2000, 0x2400), *range(0x3000, 0x3400),
+                 *range(0xFB00, 0xFB07), *range(0xFF00, 0xFFF0)]:
+        becomes = unicodedata.normalize("NFKC", chr(code))
+        if becomes != chr(code):
+            entries[chr(code)] = becomes
+    return entries
+
+
+def unigrams(rng):
+    """Unigram models as transformers' converter from SentencePiece writes them, and otherwise."""
+    pieces = {"\u2581"}
+    for _ in range(300):
+        text = random_text(rng).replace(" ", "\u2581")
+        pieces.update(rng.sample(text, min(len(text), 3)))
+        for _ in range(20):
+            at = rng.randrange(len(text) or 1)
+            pieces.add(text[at:at + rng.randrange(1, 9)])
+    # "<|end|>" and the like would end a text with us.
+    pieces = sorted(piece for piece in pieces if piece and "<" not in piece)
+    pieces = ["<unk>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), *pieces]
+    # Few scores, so that many ways to cut have the same sum.
+    vocab = [[piece, -float(rng.randrange(1, 12))] for piece in dict.fromkeys(pieces)]
+    metaspace = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always",
+                 "split": True}
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    spec = {"version": "1.0", "normalizer": None, "pre_tokenizer": metaspace,
+            "post_processor": None, "decoder": metaspace,
+            "added_tokens": [{"id": i, "content": vocab[i][0], "special": True, **flags}
+                             for i in (0, 1)],
+            "model": {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": False}}
+    yield "unigram", spec
+    squeeze = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}
+    yield "unigram precompiled", {**spec, "normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "Precompiled", "precompiled_charsmap": charsmap(unigram_entries())},
+        {"type": "Strip", "strip_left": False, "strip_right": True}, squeeze]}}
+    yield "unigram bytes", {
+        **spec, "model": {**spec["model"], "byte_fallback": True},
+        "pre_tokenizer": {**metaspace, "prepend_scheme": "first", "split": False},
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+            {"type": "ByteFallback"}, {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}}
+    yield "unigram stripped", {
+        **spec, "normalizer": {"type": "Strip", "strip_left": True, "strip_right": False},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "WhitespaceSplit"}, {**metaspace, "prepend_scheme": "never"}]},
+        "decoder": {**metaspace, "prepend_scheme": "never"}}
+
+
 def like_gemma(spec):
     """A SentencePiece vocabulary as Gemma's files have theirs: without a space in front, and runs
     of spaces that are tokens of their own."""
@@ -248,6 +331,8 @@ def main():
         if args.variants:
             for name, changed in variants(spec):
                 bad += compare(f"{path} ({name})", changed, args.tool, args.count, rng)
+    for name, spec in unigrams(rng):
+        bad += compare(name, spec, args.tool, args.count, rng)
     for name, spec in pair_vocabularies() if args.variants else []:
         bad += compare(name, spec, args.tool, args.count, rng)
     return 1 if bad else 0
