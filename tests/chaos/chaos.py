@@ -99,6 +99,8 @@ class Trouble(threading.Thread):
 
 class ChaosCase(CatenaTest):
 
+    texts_left = False  # while there are some, harm may wait for what they do
+
     @classmethod
     def setUpClass(cls):
         cls.want = {}
@@ -123,9 +125,11 @@ class ChaosCase(CatenaTest):
         asked = list(itertools.islice(itertools.cycle(requests()), STREAMS))
         for request in set(asked):
             self.reference(request)
-        with Trouble(harm) as trouble, \
-                concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
-            wrong = [w for w in pool.map(lambda r: self.one(cluster, r), asked) if w]
+        self.texts_left = True
+        with Trouble(harm) as trouble:
+            with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+                wrong = [w for w in pool.map(lambda r: self.one(cluster, r), asked) if w]
+            self.texts_left = False
         await_that(cluster.is_ready, "the cluster is ready again")
         self.tell(cluster, name, len(asked), trouble.done)
         self.assertEqual(wrong, [], cluster.log()[-4000:])
