@@ -160,6 +160,7 @@ absl::Status FillSentencePiece(const GgufVocabulary& v, std::string_view source,
   parts->normalizer = Normalizer(std::move(steps));
   parts->decoder = {.byte_fallback = true,
                     .replacements = {{std::string(kMarkedSpace), " "}},
+                    .dropped_first = {},
                     .strip = " ",
                     .strip_count = prefix ? 1 : 0};
   parts->add_bos = v.add_bos.value_or(true);
@@ -174,7 +175,7 @@ absl::Status FillByteLevel(const GgufVocabulary& v, std::string_view source,
   parts->pre_tokenizer = std::move(pre.pre_tokenizer);
   parts->bpe.byte_level = true;
   parts->bpe.ignore_merges = pre.ignore_merges;
-  parts->decoder = {.byte_level = true, .replacements = {}, .strip = {}};
+  parts->decoder = {.byte_level = true, .replacements = {}, .dropped_first = {}, .strip = {}};
   parts->add_bos = v.add_bos.value_or(pre.add_bos);
   return absl::OkStatus();
 }

@@ -31,7 +31,8 @@ GOLDEN_MODELS = ("llama-gqa-tied", "llama3-rope", "llama3-yarn", "mistral-window
 
 # Those of tests/golden.
 OWN_GOLDEN_MODELS = ("llama-dynamic", "smollm3-nope", "granite-multipliers",
-                     "gemma3-local-global", "gemma3-capped", "gemma2-alternating")
+                     "gemma3-local-global", "gemma3-capped", "gemma2-alternating",
+                     "quantised/awq", "quantised/fp8-block")
 
 
 def commas(ids):

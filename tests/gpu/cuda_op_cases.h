@@ -24,9 +24,10 @@ inline Activations CudaActivations(const OpCase& c) {
   return widened ? Activations::kF32 : c.activations;
 }
 
+inline constexpr int kMostHeadDim = 128;  // more is refused
+
 // Of the types that the backend reads.
 inline std::vector<OpCase> CudaOpCases(OpShapes shapes) {
-  constexpr int kMostHeadDim = 128;  // more is refused
   std::erase_if(shapes.attention, [](const auto& a) { return a.heads.head_dim > kMostHeadDim; });
   constexpr DType kUnread[] = {DType::kQ5_0, DType::kQ5_1,  DType::kIQ4_NL, DType::kMXFP4,
                                DType::kQ2_K, DType::kQ3_K,  DType::kQ4_K,   DType::kQ5_K,

@@ -53,7 +53,7 @@ TEST_F(UnigramTest, UnknownCharactersInARowAreOne) {
 
 // As the reference does: a token of several characters, of which none is one, is better than them.
 TEST_F(UnigramTest, ATokenMayBeOfCharactersThatAreNone) {
-  const std::vector<Token> tokens = {{"?", 0}, {"éz", -19}, {"\u00e9\u4f60", -25}};
+  const std::vector<Token> tokens = {{"?", 0}, {"éz", -19.5}, {"\u00e9\u4f60", -19}};
   EXPECT_EQ(Encode(tokens, "éz"), Ids{1});
   EXPECT_EQ(Encode(tokens, "zéz"), (Ids{0, 1}));
 }
