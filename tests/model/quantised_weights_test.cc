@@ -132,9 +132,27 @@ TEST_F(QuantisedWeightsTest, GptqAddsOneToItsZerosInTheFirstFormatOnly) {
   }
 }
 
-TEST_F(QuantisedWeightsTest, AStoredZeroOfFifteenIsNone) {
-  AddGptq(0xffffffffu);
-  EXPECT_EQ(Values(kGptq, DType::kQ5_0)[1], ScaleOf(0, 0));
+// One is subtracted from a whole word of zero points, so one of 0 borrows from the next.
+TEST_F(QuantisedWeightsTest, AGptqZeroPointOfNoneBorrows) {
+  constexpr uint32_t kZeros = 0x0f018000u;
+  AddGptq(kZeros - 0x11111111u);
+  const auto first = Values(kGptq, DType::kQ5_0);
+  ASSERT_EQ(first.size(), 512u);
+  for (int r = 0; r < 8; ++r) {
+    const int zero = kZeros >> r * 4 & 15;
+    ASSERT_EQ(first[r * 64], static_cast<float>(r - zero) * ScaleOf(r, 0)) << r;
+  }
+}
+
+TEST_F(QuantisedWeightsTest, AGptqZeroPointOfNoneBorrowsInBytesToo) {
+  constexpr uint32_t kZeros = 0x00ff0000u;
+  file_.Add("a.qweight", "I32", {8, 4}, std::vector<uint32_t>(32, 0x02020202u));
+  file_.Add("a.qzeros", "I32", {1, 1}, std::vector<uint32_t>{kZeros - 0x01010101u});
+  file_.Add("a.scales", "F32", {1, 4}, std::vector<float>(4, 1.0f));
+  const auto values = Values(R"({"quant_method": "gptq", "bits": 8})", DType::kF16);
+  ASSERT_EQ(values.size(), 128u);
+  EXPECT_THAT((std::vector<float>{values[0], values[32], values[64], values[96]}),
+              ElementsAre(2, 2, 2 - 255, 2));
 }
 
 TEST_F(QuantisedWeightsTest, GroupsInOrderAreReadAndOthersRefused) {

@@ -31,10 +31,13 @@ int32_t Int32At(const StoredTensor& t, int64_t i) {
   return v;
 }
 
-// Values of 4 or 8 bits in the words of a (1, cols) matrix.
+// Values of 4 or 8 bits in a word, and in those of a (1, cols) matrix.
+uint8_t CodeOf(uint32_t word, int bits, int64_t place) {
+  return static_cast<uint8_t>(word >> place * bits & ((1u << bits) - 1));
+}
+
 uint8_t CodeAt(const StoredTensor& words, int bits, int64_t word, int64_t place) {
-  return static_cast<uint8_t>(static_cast<uint32_t>(Int32At(words, word)) >> place * bits &
-                              ((1u << bits) - 1));
+  return CodeOf(static_cast<uint32_t>(Int32At(words, word)), bits, place);
 }
 
 }  // namespace
@@ -149,12 +152,13 @@ absl::Status ModuleReader::ReadGptq() {
   const int64_t groups = matrix_.blocks_a_row, words = CeilDiv(matrix_.rows, a_word);
   CATENA_ASSIGN_OR_RETURN(const StoredTensor zeros, Get(".qzeros", {"I32"}));
   CATENA_RETURN_IF_ERROR(CheckExtent(zeros, {groups, words}));
-  // What is stored is a zero point less one, which AutoGPTQ adds again within the bits of a code.
-  const int mask = (1 << bits) - 1;
+  // The first format subtracts one from each zero point of a word, but from the word as one number:
+  // one of 0 borrows from the next, so ones are added to the word as well.
+  const uint32_t ones = scheme_.zero_offset == 0 ? 0 : bits == 4 ? 0x11111111u : 0x01010101u;
   for (int64_t r = 0; r < matrix_.rows; ++r) {
     for (int64_t g = 0; g < groups; ++g) {
-      const int stored = CodeAt(zeros, bits, g * words + r / a_word, r % a_word);
-      matrix_.zeros.push_back(static_cast<uint8_t>((stored + scheme_.zero_offset) & mask));
+      const auto word = static_cast<uint32_t>(Int32At(zeros, g * words + r / a_word)) + ones;
+      matrix_.zeros.push_back(CodeOf(word, bits, r % a_word));
     }
   }
   return CheckGroupIndex(".g_idx");

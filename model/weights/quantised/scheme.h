@@ -27,7 +27,7 @@ struct QuantScheme {
   Layout layout = Layout::kFp8;
   std::string name;        // the config's quant_method, for messages
   int bits = 8;            // of awq and gptq
-  int zero_offset = 0;     // what gptq subtracts from zero points before it stores them
+  int zero_offset = 0;     // what gptq subtracts from each zero point of a word, with borrows
   int64_t group_size = 0;  // inputs that share a scale; 0: not said, or all
   // Rows and columns that share a scale, where blocks do; 0: they do not.
   int64_t block_rows = 0, block_cols = 0;
