@@ -2,6 +2,7 @@
 #include "model/weights/quantised/quantised_weights.h"
 
 #include <cmath>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -240,6 +241,19 @@ TEST_F(QuantisedWeightsTest, BlocksOfScalesReachPastTheEdges) {
   EXPECT_EQ(values[40 + 32], 2.0f);
   EXPECT_EQ(values[80], 4.0f);
   EXPECT_EQ(values[119], BF16ToF32(F32ToBF16(-0x1p-9f / 3)));
+}
+
+// Bytes that mean other values have another fingerprint.
+TEST_F(QuantisedWeightsTest, WhatIsFingerprintedTellsTheSizesOfBlocks) {
+  file_.Add("a.weight", "F8_E4M3", {1, 1}, std::vector<uint8_t>{1});
+  std::set<std::string> types;
+  for (const char* scheme : {R"({"quant_method": "fp8", "weight_block_size": [2, 32]})",
+                             R"({"quant_method": "fp8", "weight_block_size": [3, 32]})",
+                             R"({"quant_method": "fp8", "weight_block_size": [2, 33]})",
+                             R"({"quant_method": "gptq"})"}) {
+    types.insert(Open(scheme).FindStored("a.weight")->type);
+  }
+  EXPECT_EQ(types.size(), 4u);
 }
 
 TEST(E4M3, HasTheValuesOfItsBits) {

@@ -75,8 +75,9 @@ void QuantisedWeights::Release(const TensorView& view) const {
 
 absl::StatusOr<StoredTensor> QuantisedWeights::FindStored(const std::string& name) const {
   CATENA_ASSIGN_OR_RETURN(StoredTensor t, file_->FindRaw(name));
-  // The same bytes are other values where zero points are stored another way.
-  t.type = fmt::format("{} {} {} {}", scheme_.name, scheme_.bits, scheme_.zero_offset, t.type);
+  // The same bytes are other values where zero points are stored another way or blocks differ.
+  t.type = fmt::format("{} {} {} {}x{} {}", scheme_.name, scheme_.bits, scheme_.zero_offset,
+                       scheme_.block_rows, scheme_.block_cols, t.type);
   return t;
 }
 
