@@ -288,6 +288,18 @@ TEST_F(QuantisedWeightsTest, ABiasThatIsNotZeroIsOne) {
   EXPECT_TRUE(Open(kAwq).Has("a.bias"));
 }
 
+TEST_F(QuantisedWeightsTest, ABiasOfNegativeZerosIsNone) {
+  AddAwq();
+  file_.Add("a.bias", "BF16", {2}, std::vector<uint16_t>{0x8000, 0});
+  EXPECT_FALSE(Open(kAwq).Has("a.bias"));
+  file_.Add("a.bias", "F32", {2}, std::vector<float>{0.0f, -0.0f});
+  EXPECT_FALSE(Open(kAwq).Has("a.bias"));
+  file_.Add("a.bias", "F16", {2}, std::vector<uint16_t>{0, 0x0080});
+  EXPECT_TRUE(Open(kAwq).Has("a.bias"));
+  file_.Add("a.bias", "F16", {2}, std::vector<uint16_t>{0x8001, 0});
+  EXPECT_TRUE(Open(kAwq).Has("a.bias"));
+}
+
 TEST_F(QuantisedWeightsTest, PartsThatDoNotBelongTogetherAreRefused) {
   AddAwq();
   const auto without = [&](const char* part, std::string_view type, std::vector<int64_t> shape,

@@ -23,6 +23,16 @@ constexpr std::string_view kParts[] = {".qzeros",           ".scales",          
                                        ".weight_shape",     ".weight_scale",     ".weight_g_idx",
                                        ".weight_scale_inv", ".weight_zero_point"};
 
+// Whether all values are 0 or, of floats, -0.
+bool IsZeros(const StoredTensor& t) {
+  const size_t size = t.type == "F32" ? 4 : t.type == "F16" || t.type == "BF16" ? 2 : 0;
+  for (size_t i = 0; i < t.bytes.size(); ++i) {
+    const bool has_sign = size != 0 && i % size == size - 1;
+    if ((t.bytes[i] & (has_sign ? 0x7f : 0xff)) != 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 absl::StatusOr<TensorView> QuantisedWeights::Find(const std::string& name) const {
@@ -44,8 +54,7 @@ bool QuantisedWeights::Has(const std::string& name) const {
   const auto module = Without(name, kBias);
   if (!module || !IsQuantisedModule(*file_, scheme_, *module)) return file_->Has(name);
   const auto bias = file_->FindRaw(name);
-  return bias.ok() && std::any_of(bias->bytes.begin(), bias->bytes.end(),
-                                  [](uint8_t byte) { return byte != 0; });
+  return bias.ok() && !IsZeros(*bias);
 }
 
 std::vector<std::string> QuantisedWeights::Names() const {
