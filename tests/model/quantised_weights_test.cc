@@ -202,6 +202,21 @@ TEST_F(QuantisedWeightsTest, PackedZerosAreOfRows) {
   EXPECT_EQ(values[63], 12.0f);
 }
 
+TEST_F(QuantisedWeightsTest, ACompressedGroupIndexThatWasNeverSetIsNone) {
+  const auto with = [&](int32_t last) {
+    file_ = {};
+    file_.Add("a.weight", "I8", {1, 32}, std::vector<int8_t>(32, 1));
+    file_.Add("a.weight_scale", "F32", {1}, std::vector<float>{1});
+    std::vector<int32_t> index(32, -1);
+    index.back() = last;
+    file_.Add("a.weight_g_idx", "I32", {32}, index);
+  };
+  with(-1);
+  EXPECT_TRUE(Open(kCompressed).Find("a.weight").ok());
+  with(0);
+  ExpectRefused(kCompressed, absl::StatusCode::kInvalidArgument, {"\"a.weight_g_idx\""});
+}
+
 // The group of 16 is no whole block, nor is the row of 40.
 TEST_F(QuantisedWeightsTest, WhatIsNoWholeBlocksBecomesFloats) {
   for (const auto& [cols, groups] : std::vector<std::pair<int64_t, int64_t>>{{32, 2}, {40, 1}}) {

@@ -40,6 +40,12 @@ uint8_t CodeAt(const StoredTensor& words, int bits, int64_t word, int64_t place)
   return CodeOf(static_cast<uint32_t>(Int32At(words, word)), bits, place);
 }
 
+// All -1, as compressed-tensors makes an index before it has an order to put there.
+bool IsUnset(const StoredTensor& index) {
+  return std::all_of(index.bytes.begin(), index.bytes.end(),
+                     [](uint8_t byte) { return byte == 0xff; });
+}
+
 }  // namespace
 
 bool IsQuantisedModule(const SafetensorsSource& file, const QuantScheme& scheme,
@@ -194,6 +200,7 @@ absl::Status ModuleReader::CheckGroupIndex(const char* part) {
   if (!Has(part)) return absl::OkStatus();
   CATENA_ASSIGN_OR_RETURN(const StoredTensor index, Get(part, {"I32"}));
   CATENA_RETURN_IF_ERROR(CheckExtent(index, {matrix_.cols}));
+  if (scheme_.layout == Layout::kCompressed && IsUnset(index)) return absl::OkStatus();
   for (int64_t k = 0; k < matrix_.cols; ++k) {
     if (Int32At(index, k) == k / matrix_.block_cols) continue;
     return Refuse(part, "puts inputs into groups out of order (desc_act, actorder)",
