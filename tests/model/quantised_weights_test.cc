@@ -11,6 +11,7 @@
 #include "kernels/base/float16.h"
 #include "model/weights/quantised/quant_matrix.h"
 #include "tests/model/safetensors_writer.h"
+#include "tests/temp_dir.h"
 
 namespace catena {
 namespace {
@@ -313,6 +314,25 @@ TEST_F(QuantisedWeightsTest, ABiasOfNegativeZerosIsNone) {
   EXPECT_TRUE(Open(kAwq).Has("a.bias"));
   file_.Add("a.bias", "F16", {2}, std::vector<uint16_t>{0x8001, 0});
   EXPECT_TRUE(Open(kAwq).Has("a.bias"));
+}
+
+// The index has a quantised weight by the names of its parts.
+TEST_F(QuantisedWeightsTest, AShardThatIsMissingIsNamed) {
+  for (const char* codes : {"b.qweight", "b.weight_packed"}) {
+    file_ = {};
+    AddGptq(0x77777777u);
+    const TempDir folder;
+    folder.Write("model-1.safetensors", file_.Bytes());
+    const nlohmann::json index = {
+        {"weight_map", {{"a.qweight", "model-1.safetensors"}, {codes, "model-2.safetensors"}}}};
+    folder.Write("model.safetensors.index.json", index.dump());
+    const QuantisedWeights weights(*OpenSafetensorsFolder(folder.path()), *Scheme(kGptq), "m");
+    const absl::Status status = weights.Find("b.weight").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(Message(status)), HasSubstr("model-2.safetensors"));
+    EXPECT_EQ(weights.Find("c.weight").status().code(), absl::StatusCode::kNotFound);
+    EXPECT_TRUE(weights.Find("a.weight").ok());
+  }
 }
 
 TEST_F(QuantisedWeightsTest, PartsThatDoNotBelongTogetherAreRefused) {

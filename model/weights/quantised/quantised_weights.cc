@@ -33,11 +33,25 @@ bool IsZeros(const StoredTensor& t) {
   return true;
 }
 
+// A weight that is not quantised. Of one whose shard is missing an index knows the parts, so that
+// the error is theirs, which names the shard.
+absl::StatusOr<TensorView> FindPlain(const SafetensorsSource& file, const std::string& module,
+                                     const std::string& name) {
+  auto view = file.Find(name);
+  if (!absl::IsNotFound(view.status())) return view;
+  for (const std::string_view codes : kCodes) {
+    const auto part = file.FindRaw(module + std::string(codes));
+    if (!part.ok() && !absl::IsNotFound(part.status())) return part.status();
+  }
+  return view;
+}
+
 }  // namespace
 
 absl::StatusOr<TensorView> QuantisedWeights::Find(const std::string& name) const {
   const auto module = Without(name, kWeight);
-  if (!module || !IsQuantisedModule(*file_, scheme_, *module)) return file_->Find(name);
+  if (!module) return file_->Find(name);
+  if (!IsQuantisedModule(*file_, scheme_, *module)) return FindPlain(*file_, *module, name);
   ModuleReader reader(*file_, scheme_, *module, path_);
   CATENA_ASSIGN_OR_RETURN(const QuantMatrix matrix, reader.Read());
   auto view = Convert(matrix);
