@@ -335,6 +335,20 @@ TEST_F(QuantisedWeightsTest, AShardThatIsMissingIsNamed) {
   }
 }
 
+// Without them the values would be others.
+TEST_F(QuantisedWeightsTest, PartsThatNeedNotBeAreNamedWhereTheirShardIsMissing) {
+  AddGptq(0x77777777u);
+  const TempDir folder;
+  folder.Write("model-1.safetensors", file_.Bytes());
+  const nlohmann::json index = {
+      {"weight_map", {{"a.qweight", "model-1.safetensors"}, {"a.g_idx", "model-2.safetensors"}}}};
+  folder.Write("model.safetensors.index.json", index.dump());
+  const QuantisedWeights weights(*OpenSafetensorsFolder(folder.path()), *Scheme(kGptq), "m");
+  const absl::Status status = weights.Find("a.weight").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("model-2.safetensors"));
+}
+
 TEST_F(QuantisedWeightsTest, PartsThatDoNotBelongTogetherAreRefused) {
   AddAwq();
   const auto without = [&](const char* part, std::string_view type, std::vector<int64_t> shape,
