@@ -259,6 +259,27 @@ TEST_F(QuantisedWeightsTest, BlocksOfScalesReachPastTheEdges) {
   EXPECT_EQ(values[119], BF16ToF32(F32ToBF16(-0x1p-9f / 3)));
 }
 
+TEST_F(QuantisedWeightsTest, BlocksOfFp8AreOf128WhereTheConfigStatesNone) {
+  file_.Add("a.weight", "F8_E4M3", {130, 140}, std::vector<uint8_t>(130 * 140, 0x38));
+  file_.Add("a.weight_scale_inv", "F32", {2, 2}, std::vector<float>{1, 2, 4, 8});
+  const auto values = Values(R"({"quant_method": "fp8"})", DType::kBF16);
+  ASSERT_EQ(values.size(), 130u * 140);
+  EXPECT_EQ(values[127 * 140 + 127], 1.0f);
+  EXPECT_EQ(values[128], 2.0f);
+  EXPECT_EQ(values[128 * 140], 4.0f);
+  EXPECT_EQ(values[129 * 140 + 139], 8.0f);
+}
+
+// A row of scales is a row of blocks, not of equal groups, where blocks are stated.
+TEST_F(QuantisedWeightsTest, BlocksOfOneRowAreOfTheColumnsStated) {
+  file_.Add("a.weight", "F8_E4M3", {1, 40}, std::vector<uint8_t>(40, 0x38));
+  file_.Add("a.weight_scale_inv", "F32", {1, 2}, std::vector<float>{1, 2});
+  const auto values = Values(kFp8, DType::kBF16);
+  ASSERT_EQ(values.size(), 40u);
+  EXPECT_EQ(values[31], 1.0f);
+  EXPECT_EQ(values[32], 2.0f);
+}
+
 // Bytes that mean other values have another fingerprint.
 TEST_F(QuantisedWeightsTest, WhatIsFingerprintedTellsTheSizesOfBlocks) {
   file_.Add("a.weight", "F8_E4M3", {1, 1}, std::vector<uint8_t>{1});

@@ -277,13 +277,13 @@ absl::Status ModuleReader::SetBlocks(const StoredTensor& scales) {
   if (matrix && rows == 1 && cols == 1) {
     matrix_.block_rows = matrix_.rows;
     matrix_.block_cols = matrix_.cols;
-  } else if (matrix && rows == matrix_.rows && matrix_.cols % cols == 0) {
-    matrix_.block_cols = matrix_.cols / cols;
   } else if (matrix && scheme_.block_rows > 0 &&
              rows == CeilDiv(matrix_.rows, scheme_.block_rows) &&
              cols == CeilDiv(matrix_.cols, scheme_.block_cols)) {
     matrix_.block_rows = scheme_.block_rows;
     matrix_.block_cols = scheme_.block_cols;
+  } else if (matrix && rows == matrix_.rows && matrix_.cols % cols == 0) {
+    matrix_.block_cols = matrix_.cols / cols;
   } else {
     return Corrupt(std::string_view(scales.name).substr(module_.size()),
                    fmt::format("has the shape ({}), which divides no weight of ({}, {}) into rows, "

@@ -10,6 +10,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMaxGroup = limits::kMaxIntermediate;
+constexpr int64_t kFp8Block = 128;  // where the config states none
 
 // An object of the config, with what its messages begin with.
 class Part {
@@ -151,7 +152,9 @@ absl::Status ReadFp8(const Part& part, QuantScheme* scheme) {
   WarnOfFp8(part, scheme);
   CATENA_ASSIGN_OR_RETURN(const std::string activations, part.String("activation_scheme", ""));
   if (activations == "static") WarnOfStatic(part, scheme);
-  return ReadBlock(part, "weight_block_size", scheme);
+  CATENA_RETURN_IF_ERROR(ReadBlock(part, "weight_block_size", scheme));
+  if (scheme->block_rows == 0) scheme->block_rows = scheme->block_cols = kFp8Block;
+  return absl::OkStatus();
 }
 
 absl::Status CheckFormat(const Part& part, const std::string& format) {
