@@ -171,6 +171,23 @@ TEST_F(QuantisedWeightsTest, GroupsInOrderAreReadAndOthersRefused) {
                 {"m: tensor \"a.g_idx\"", "desc_act", "desc_act=false"});
 }
 
+// 64 inputs in groups of 48 are one of 48 and one of 16.
+TEST_F(QuantisedWeightsTest, TheLastGroupOfAGptqRowMayBeShort) {
+  constexpr char kOf48[] = R"({"quant_method": "gptq", "group_size": 48})";
+  AddGptq(0x77777777u);
+  std::vector<int32_t> index(64);
+  for (int k = 0; k < 64; ++k) index[k] = k / 48;
+  file_.Add("a.g_idx", "I32", {64}, index);
+  const auto values = Values(kOf48, DType::kF16);
+  ASSERT_EQ(values.size(), 512u);
+  for (const int k : {32, 47, 48, 63}) {
+    const float scale = ScaleOf(1, k < 48 ? 0 : 32);
+    EXPECT_EQ(values[64 + k], static_cast<float>((1 + k) % 16 - 8) * scale) << k;
+  }
+  ExpectRefused(R"({"quant_method": "gptq", "group_size": -1})", absl::StatusCode::kDataLoss,
+                {"\"a.scales\"", "groups of 64"});
+}
+
 TEST_F(QuantisedWeightsTest, SignedBytesHaveEveryValueOfInt8) {
   std::vector<int8_t> codes;
   for (int i = -128; i < 128; ++i) codes.push_back(static_cast<int8_t>(i));
@@ -281,16 +298,18 @@ TEST_F(QuantisedWeightsTest, BlocksOfOneRowAreOfTheColumnsStated) {
 }
 
 // Bytes that mean other values have another fingerprint.
-TEST_F(QuantisedWeightsTest, WhatIsFingerprintedTellsTheSizesOfBlocks) {
+TEST_F(QuantisedWeightsTest, WhatIsFingerprintedTellsTheSizesOfBlocksAndGroups) {
   file_.Add("a.weight", "F8_E4M3", {1, 1}, std::vector<uint8_t>{1});
   std::set<std::string> types;
-  for (const char* scheme : {R"({"quant_method": "fp8", "weight_block_size": [2, 32]})",
-                             R"({"quant_method": "fp8", "weight_block_size": [3, 32]})",
-                             R"({"quant_method": "fp8", "weight_block_size": [2, 33]})",
-                             R"({"quant_method": "gptq"})"}) {
+  for (const char* scheme :
+       {R"({"quant_method": "fp8", "weight_block_size": [2, 32]})",
+        R"({"quant_method": "fp8", "weight_block_size": [3, 32]})",
+        R"({"quant_method": "fp8", "weight_block_size": [2, 33]})",
+        R"({"quant_method": "gptq", "group_size": 48})",
+        R"({"quant_method": "gptq", "group_size": 64})", R"({"quant_method": "gptq"})"}) {
     types.insert(Open(scheme).FindStored("a.weight")->type);
   }
-  EXPECT_EQ(types.size(), 4u);
+  EXPECT_EQ(types.size(), 6u);
 }
 
 TEST(E4M3, HasTheValuesOfItsBits) {

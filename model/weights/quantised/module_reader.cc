@@ -170,18 +170,36 @@ absl::Status ModuleReader::ReadGptq() {
   return CheckGroupIndex(".g_idx");
 }
 
+int64_t ModuleReader::GroupSizeOf(int64_t groups) const {
+  const int64_t cols = matrix_.cols;
+  if (groups <= 0) return 0;
+  if (scheme_.group_sizes.empty()) return cols % groups == 0 ? cols / groups : 0;
+  int64_t found = 0;
+  for (const int64_t size : scheme_.group_sizes) {
+    const int64_t of = size == 0 ? cols : std::min(size, cols);
+    if (CeilDiv(cols, of) != groups || of == found) continue;
+    if (found != 0) return 0;  // either might be meant
+    found = of;
+  }
+  return found;
+}
+
+std::string ModuleReader::StatedGroups() const {
+  if (scheme_.group_sizes.empty()) return "equal groups";
+  std::vector<int64_t> sizes = scheme_.group_sizes;
+  std::replace(sizes.begin(), sizes.end(), int64_t{0}, matrix_.cols);
+  return fmt::format("groups of {}", fmt::join(sizes, " or "));
+}
+
 absl::Status ModuleReader::ReadColumnScales() {
   CATENA_ASSIGN_OR_RETURN(const StoredTensor scales, Get(".scales", {"F16", "BF16", "F32"}));
-  const bool right = scales.shape.size() == 2 && scales.shape[0] > 0 &&
-                     scales.shape[1] == matrix_.rows && matrix_.cols % scales.shape[0] == 0;
-  const int64_t groups = right ? scales.shape[0] : 1, of = matrix_.cols / groups;
-  const bool as_stated =
-      scheme_.group_size == 0 || of == std::min(scheme_.group_size, matrix_.cols);
-  if (!right || !as_stated) {
+  const bool is_right = scales.shape.size() == 2 && scales.shape[1] == matrix_.rows;
+  const int64_t groups = is_right ? scales.shape[0] : 0, of = GroupSizeOf(groups);
+  if (of == 0) {
     return Corrupt(".scales", fmt::format("has the shape ({}), which does not divide a weight of "
-                                          "({}, {}) into groups of {}",
+                                          "({}, {}) into {}",
                                           fmt::join(scales.shape, ", "), matrix_.rows, matrix_.cols,
-                                          scheme_.group_size));
+                                          StatedGroups()));
   }
   const int64_t rows = matrix_.rows;
   std::vector<float> columns(static_cast<size_t>(groups * rows));

@@ -41,6 +41,10 @@ class ModuleReader {
   }
   std::string Spell(std::string_view part) const { return module_ + std::string(part); }
 
+  // Inputs that share a scale where a row has `groups` scales; 0: the config states otherwise.
+  int64_t GroupSizeOf(int64_t groups) const;
+  // "groups of 64", for messages.
+  std::string StatedGroups() const;
   // Scales in groups of inputs, `groups` and rows in the file's order, which is this one.
   absl::Status ReadColumnScales();
   // The others.

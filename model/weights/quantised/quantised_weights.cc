@@ -4,6 +4,8 @@
 #include <functional>
 #include <optional>
 
+#include <fmt/ranges.h>
+
 #include "model/weights/quantised/module_reader.h"
 
 namespace catena {
@@ -98,9 +100,11 @@ void QuantisedWeights::Release(const TensorView& view) const {
 
 absl::StatusOr<StoredTensor> QuantisedWeights::FindStored(const std::string& name) const {
   CATENA_ASSIGN_OR_RETURN(StoredTensor t, file_->FindRaw(name));
-  // The same bytes are other values where zero points are stored another way or blocks differ.
-  t.type = fmt::format("{} {} {} {}x{} {}", scheme_.name, scheme_.bits, scheme_.zero_offset,
-                       scheme_.block_rows, scheme_.block_cols, t.type);
+  // The same bytes are other values where zero points are stored another way, or where groups or
+  // blocks have other sizes.
+  t.type = fmt::format("{} {} {} {} {}x{} {}", scheme_.name, scheme_.bits, scheme_.zero_offset,
+                       fmt::join(scheme_.group_sizes, ","), scheme_.block_rows, scheme_.block_cols,
+                       t.type);
   return t;
 }
 

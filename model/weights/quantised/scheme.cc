@@ -62,7 +62,7 @@ absl::Status ReadGroupSize(const Part& part, QuantScheme* scheme) {
     return part.Refuse(fmt::format("\"group_size\" {} is", size),
                        "sizes are -1 (all inputs) or 1 and more");
   }
-  scheme->group_size = std::max<int64_t>(size, 0);
+  if (size != 0) scheme->group_sizes.push_back(std::max<int64_t>(size, 0));
   return absl::OkStatus();
 }
 

@@ -25,10 +25,12 @@ struct QuantScheme {
     kFp8,         // weight, weight_scale_inv or weight_scale
   };
   Layout layout = Layout::kFp8;
-  std::string name;        // the config's quant_method, for messages
-  int bits = 8;            // of awq and gptq
-  int zero_offset = 0;     // what gptq subtracts from each zero point of a word, with borrows
-  int64_t group_size = 0;  // inputs that share a scale; 0: not said, or all
+  std::string name;     // the config's quant_method, for messages
+  int bits = 8;         // of awq and gptq
+  int zero_offset = 0;  // what gptq subtracts from each zero point of a word, with borrows
+  // Inputs that share a scale, in order, the last ones of a row being fewer where they do not
+  // divide it; 0: all. Of compressed-tensors one or more, as layers differ. Empty: not said.
+  std::vector<int64_t> group_sizes;
   // Rows and columns that share a scale, where blocks do; 0: they do not.
   int64_t block_rows = 0, block_cols = 0;
   // What is in the config and changes nothing here, a line each that begins with the source.
