@@ -220,6 +220,39 @@ TEST_F(QuantisedWeightsTest, PackedZerosAreOfRows) {
   EXPECT_EQ(values[63], 12.0f);
 }
 
+std::string CompressedBy(const std::string& weights) {
+  return R"({"quant_method": "compressed-tensors", "config_groups": )" + weights + "}";
+}
+
+TEST_F(QuantisedWeightsTest, CompressedGroupsAreThoseThatTheConfigStates) {
+  file_.Add("a.weight", "I8", {1, 96}, std::vector<int8_t>(96, 1));
+  file_.Add("a.weight_scale", "F32", {1, 2}, std::vector<float>{1, 2});
+  const auto values = Values(
+      CompressedBy(R"({"g": {"weights": {"strategy": "group", "group_size": 64}}})"), DType::kQ8_0);
+  ASSERT_EQ(values.size(), 96u);
+  EXPECT_EQ(values[63], 1.0f);
+  EXPECT_EQ(values[64], 2.0f);
+  const auto kLoss = absl::StatusCode::kDataLoss;
+  ExpectRefused(CompressedBy(R"({"g": {"weights": {"strategy": "group", "group_size": 32}}})"),
+                kLoss, {"\"a.weight_scale\"", "(1, 2)", "groups of 32"});
+  ExpectRefused(CompressedBy(R"({"g": {"weights": {"strategy": "channel"}}})"), kLoss,
+                {"groups of 96"});
+  // Of two that both fit nothing says which it is; of two of which one fits it is that.
+  const std::string two = R"({"g": {"weights": {"group_size": 64}}, "h": {"weights": )";
+  ExpectRefused(CompressedBy(two + R"({"group_size": 48}}})"), kLoss, {"groups of 48 or 64"});
+  EXPECT_EQ(Values(CompressedBy(two + R"({"group_size": 32}}})"), DType::kQ8_0)[63], 1.0f);
+}
+
+TEST_F(QuantisedWeightsTest, OneCompressedScaleIsOfAllInputs) {
+  file_.Add("a.weight", "I8", {2, 96}, std::vector<int8_t>(192, 1));
+  file_.Add("a.weight_scale", "F32", {1}, std::vector<float>{2});
+  EXPECT_TRUE(Open(CompressedBy(R"({"g": {"weights": {}}})")).Find("a.weight").ok());
+  EXPECT_TRUE(
+      Open(CompressedBy(R"({"g": {"weights": {"group_size": 128}}})")).Find("a.weight").ok());
+  ExpectRefused(CompressedBy(R"({"g": {"weights": {"group_size": 32}}})"),
+                absl::StatusCode::kDataLoss, {"\"a.weight_scale\"", "(1)", "groups of 32"});
+}
+
 TEST_F(QuantisedWeightsTest, ACompressedGroupIndexThatWasNeverSetIsNone) {
   const auto with = [&](int32_t last) {
     file_ = {};
@@ -486,6 +519,9 @@ TEST(QuantScheme, WhatIsNotReadIsRefusedByName) {
       {group + R"({"format": "nvfp4-pack-quantized"}}})", {"nvfp4-pack-quantized"}},
       {group + R"({"weights": {"num_bits": 3}}}})", {"3 bits", "4 and 8"}},
       {group + R"({"weights": {"num_bits": 4, "type": "float"}}}})", {"4 bits", "\"float\""}},
+      {group + R"({"weights": {"strategy": "token"}}}})", {"\"strategy\" \"token\"", "channel"}},
+      {group + R"({"weights": {"strategy": "group"}}}})", {"\"group_size\" 0"}},
+      {group + R"({"weights": {"group_size": -2}}}})", {"\"group_size\" -2"}},
   };
   for (const auto& [quantisation, parts] : cases) {
     const absl::Status status = Scheme(quantisation).status();

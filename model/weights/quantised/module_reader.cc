@@ -292,21 +292,19 @@ absl::Status ModuleReader::SetBlocks(const StoredTensor& scales) {
   const std::vector<int64_t>& shape = scales.shape;
   const int64_t rows = shape.empty() ? 1 : shape[0], cols = shape.size() < 2 ? 1 : shape[1];
   const bool matrix = shape.size() <= 2 && rows > 0 && cols > 0;
-  if (matrix && rows == 1 && cols == 1) {
-    matrix_.block_rows = matrix_.rows;
-    matrix_.block_cols = matrix_.cols;
-  } else if (matrix && scheme_.block_rows > 0 &&
-             rows == CeilDiv(matrix_.rows, scheme_.block_rows) &&
-             cols == CeilDiv(matrix_.cols, scheme_.block_cols)) {
+  const int64_t of = matrix ? GroupSizeOf(cols) : 0;
+  if (matrix && scheme_.block_rows > 0 && rows == CeilDiv(matrix_.rows, scheme_.block_rows) &&
+      cols == CeilDiv(matrix_.cols, scheme_.block_cols)) {
     matrix_.block_rows = scheme_.block_rows;
     matrix_.block_cols = scheme_.block_cols;
-  } else if (matrix && rows == matrix_.rows && matrix_.cols % cols == 0) {
-    matrix_.block_cols = matrix_.cols / cols;
+  } else if (of > 0 && (rows == matrix_.rows || (rows == 1 && cols == 1))) {
+    matrix_.block_rows = rows == matrix_.rows ? 1 : matrix_.rows;
+    matrix_.block_cols = of;
   } else {
     return Corrupt(std::string_view(scales.name).substr(module_.size()),
                    fmt::format("has the shape ({}), which divides no weight of ({}, {}) into rows, "
-                               "groups or the blocks that config.json states",
-                               fmt::join(shape, ", "), matrix_.rows, matrix_.cols));
+                               "{} or the blocks that config.json states",
+                               fmt::join(shape, ", "), matrix_.rows, matrix_.cols, StatedGroups()));
   }
   matrix_.blocks_a_row = cols;
   return absl::OkStatus();

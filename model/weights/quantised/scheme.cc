@@ -10,7 +10,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMaxGroup = limits::kMaxIntermediate;
-constexpr int64_t kFp8Block = 128;  // where the config states none
+constexpr size_t kMaxGroupSizes = 16;  // more would only cost time
+constexpr int64_t kFp8Block = 128;     // where the config states none
 
 // An object of the config, with what its messages begin with.
 class Part {
@@ -167,6 +168,36 @@ absl::Status CheckFormat(const Part& part, const std::string& format) {
                      "\"float-quantized\" are read");
 }
 
+// Which weights of a group of layers share a scale. A strategy that is left out follows from the
+// size, as in quant_args.py; of a channel and of a tensor the scales' shape tells which it is.
+absl::Status ReadStrategy(const Part& weights, QuantScheme* scheme) {
+  CATENA_RETURN_IF_ERROR(ReadBlock(weights, "block_structure", scheme));
+  CATENA_ASSIGN_OR_RETURN(std::string strategy, weights.String("strategy", ""));
+  if (strategy.empty()) {
+    CATENA_ASSIGN_OR_RETURN(const int64_t size, weights.Int("group_size", 0));
+    const bool blocks = weights.Find("block_structure") != nullptr;
+    strategy = size != 0 ? "group" : blocks ? "block" : "tensor";
+  }
+  if (strategy == "block") return absl::OkStatus();
+  std::vector<int64_t>& sizes = scheme->group_sizes;
+  if (strategy == "tensor" || strategy == "channel") {
+    sizes.push_back(0);
+  } else if (strategy == "group") {
+    const size_t before = sizes.size();
+    CATENA_RETURN_IF_ERROR(ReadGroupSize(weights, scheme));
+    if (sizes.size() == before) {
+      return weights.Refuse("groups with \"group_size\" 0 are", "sizes are -1 or 1 and more");
+    }
+  } else {
+    return weights.Refuse(fmt::format("the \"strategy\" {} of weights is", Quoted(strategy)),
+                          "tensor, channel, group and block are read");
+  }
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  if (sizes.size() <= kMaxGroupSizes) return absl::OkStatus();
+  return weights.Refuse(fmt::format("more than {} sizes of groups are", kMaxGroupSizes), kElse);
+}
+
 // How one group of layers is quantised.
 absl::Status ReadGroup(const Part& part, const json& group, const std::string& source,
                        QuantScheme* scheme) {
@@ -184,7 +215,7 @@ absl::Status ReadGroup(const Part& part, const json& group, const std::string& s
     return part.Refuse(fmt::format("weights of {} bits of the type {} are", bits, Quoted(type)),
                        "integers of 4 and 8 bits and floats of 8 are read");
   }
-  CATENA_RETURN_IF_ERROR(ReadBlock(w, "block_structure", scheme));
+  CATENA_RETURN_IF_ERROR(ReadStrategy(w, scheme));
   if (!is_int) WarnOfFp8(part, scheme);
   CATENA_ASSIGN_OR_RETURN(const json* inputs, own.Object("input_activations"));
   if (inputs == nullptr) return absl::OkStatus();

@@ -1,8 +1,8 @@
 // How a Hugging Face folder's weights are quantised: the "quantization_config" of its config.json
 // (of compressed-tensors also "compression_config").
 //
-// What tensors themselves show (bits, groups, which layers) is not asked of the config, which is
-// there to tell apart layouts that look alike and to refuse what is not read, by name.
+// What tensors themselves show (bits, which layers) is not asked of the config, which is there to
+// tell apart layouts that look alike, groups among them, and to refuse what is not read, by name.
 //
 // Sources: AutoAWQ's WQLinear_GEMM, AutoGPTQ's and GPTQModel's QuantLinear, compressed-tensors'
 // quant_args.py and pack_quantized.py, transformers' integrations/finegrained_fp8.py.
