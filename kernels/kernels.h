@@ -274,8 +274,8 @@ class Backend {
   virtual void AddNorm(Stream& stream, const Rows& y, const Weight& gain, float eps,
                        const Rows& x) = 0;
 
-  // x = cap - (2 * cap) / (exp(x * (2 / cap)) + 1), which is cap * tanh(x / cap). REQUIRES:
-  // float32, cap > 0.
+  // x = (cap - (2 * cap) / (exp(x * (2 / cap)) + 1)) + (x - x), which is cap * tanh(x / cap), and
+  // NaN where x is not finite: damaged weights still show. REQUIRES: float32, cap > 0.
   virtual void SoftCap(Stream& stream, float cap, const Rows& x) = 0;
 
   // out: (rows, kTopLogitsWords), in whose memory is a TopLogits a row of logits, as of TopLogitsOf

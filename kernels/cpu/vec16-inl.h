@@ -149,7 +149,7 @@ HWY_INLINE Vec16 Exp(Vec16 x) {
 // SoftCap of kernels.h.
 HWY_INLINE Vec16 SoftCap(Vec16 x, float cap) {
   const Vec16 denominator = Add(Exp(Mul(x, Set(2.0f / cap))), Set(1.0f));
-  return Sub(Set(cap), Div(Set(2.0f * cap), denominator));
+  return Add(Sub(Set(cap), Div(Set(2.0f * cap), denominator)), Sub(x, x));
 }
 
 // E of kernels.h.

@@ -93,7 +93,7 @@ __device__ __forceinline__ float SoftmaxExp(float x) { return x < kSoftmaxFloor 
 
 // SoftCap of kernels.h.
 __device__ __forceinline__ float SoftCapped(float x, float cap) {
-  return cap - __fdiv_rn(2.0f * cap, Exp(x * __fdiv_rn(2.0f, cap)) + 1.0f);
+  return (cap - __fdiv_rn(2.0f * cap, Exp(x * __fdiv_rn(2.0f, cap)) + 1.0f)) + (x - x);
 }
 
 // The warp: lanes 0 to 15 hold those of lanes16; their sum, in all lanes.

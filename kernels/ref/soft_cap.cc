@@ -2,6 +2,8 @@
 
 namespace catena::ref {
 
-float SoftCap(float x, float cap) { return cap - (2.0f * cap) / (Exp(x * (2.0f / cap)) + 1.0f); }
+float SoftCap(float x, float cap) {
+  return (cap - (2.0f * cap) / (Exp(x * (2.0f / cap)) + 1.0f)) + (x - x);
+}
 
 }  // namespace catena::ref

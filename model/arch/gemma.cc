@@ -12,9 +12,12 @@ using namespace limits;
 
 constexpr int64_t kDefaultWindow = 4096;
 
-// null says that there is none, which is not the same as no word.
+// null and 0 say that there is none, which is not the same as no word.
 absl::StatusOr<double> ReadSoftcap(const JsonFields& fields, const char* key, double absent) {
-  if (fields.object().contains(key)) absent = 0;
+  if (const auto found = fields.object().find(key); found != fields.object().end()) {
+    if (*found == 0) return 0.0;
+    absent = 0;
+  }
   return fields.Double(key, kMinMultiplier, kMaxMultiplier, absent);
 }
 

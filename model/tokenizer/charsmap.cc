@@ -64,7 +64,10 @@ bool Charsmap::AppendEntry(std::string_view text, std::string* out) const {
     if (!HasLeaf(unit)) continue;
     const size_t at = node < trie_.size() ? ValueOf(trie_[node]) : texts_.size() + 1;
     if (at > texts_.size()) return false;
-    const size_t size = std::min(texts_.find('\0', at), texts_.size()) - at;
+    // Looked for no further than it may be long.
+    const size_t most = kMaxCharsmapGrowth * (i + 1) + 1;
+    const std::string_view rest = std::string_view(texts_).substr(at, most);
+    const size_t size = std::min(rest.find('\0'), rest.size());
     const bool whole = size == 0 || (static_cast<uint8_t>(texts_[at]) & 0xc0) != 0x80;
     if (!whole || size > kMaxCharsmapGrowth * (i + 1)) return false;
     out->append(texts_, at, size);

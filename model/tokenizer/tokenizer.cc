@@ -39,6 +39,36 @@ std::vector<int32_t> HiddenIds(const TokenizerParts& parts) {
   return ids;
 }
 
+std::optional<Unigram> MakeUnigram(const Vocabulary& vocabulary, const TokenizerParts& parts) {
+  if (!parts.unigram) return std::nullopt;
+  UnigramOptions options = *parts.unigram;
+  options.control = HiddenIds(parts);
+  return std::optional<Unigram>(std::in_place, &vocabulary, std::move(options));
+}
+
+// Text that a normalizer has blown up would take memory that no real one's does.
+constexpr size_t kFreeBytes = 1 << 20, kMaxGrowth = 4;
+
+absl::Status CheckGrowth(size_t before, size_t after) {
+  if (after <= kFreeBytes || after <= kMaxGrowth * before) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "the tokenizer's normalizer makes {} bytes of {}, more than {} times as many: give "
+      "less text at a time",
+      after, before, kMaxGrowth));
+}
+
+// `text` with `mark` behind each character.
+std::string MarkCharacters(std::string_view text, std::string_view mark) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t size = ReadCodePoint(text, at).size;
+    out.append(text, at, size);
+    out += mark;
+    at += size;
+  }
+  return out;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::FromCheckpoint(
@@ -69,9 +99,7 @@ struct Tokenizer::EncodeState {
 Tokenizer::Tokenizer(TokenizerParts parts)
     : vocabulary_(std::move(parts.vocabulary)),
       bpe_(&vocabulary_, parts.merges, parts.bpe),
-      unigram_(parts.unigram
-                   ? std::optional<Unigram>(std::in_place, &vocabulary_, *std::move(parts.unigram))
-                   : std::nullopt),
+      unigram_(MakeUnigram(vocabulary_, parts)),
       normalizer_(std::move(parts.normalizer)),
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       raw_added_(MakeMatcher(parts.added, normalizer_, false)),
@@ -104,13 +132,24 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view bytes,
 }
 
 std::string Tokenizer::BreakSpecial(std::string_view bytes, std::string_view mark) const {
-  return special_.Break(ToValidUtf8(bytes), mark);
+  const std::string text = ToValidUtf8(bytes);
+  std::string broken = special_.Break(text, mark);
+  if (normalizer_.empty() || normalized_added_.empty()) return broken;
+  // What only normalization makes a special token of is broken wherever it may be.
+  bool special = false;
+  normalized_added_.Split(normalizer_.Apply(broken), mark,
+                          [&](std::string_view, const AddedToken* token) {
+                            special |= token != nullptr && token->special;
+                          });
+  return special ? MarkCharacters(text, mark) : broken;
 }
 
 void Tokenizer::EncodeSegment(std::string_view segment, EncodeState* state) const {
   std::string normalized;
   if (!normalizer_.empty()) {
     normalized = normalizer_.Apply(segment);
+    state->status.Update(CheckGrowth(segment.size(), normalized.size()));
+    if (!state->status.ok()) return;
     segment = normalized;
   }
   normalized_added_.Split(segment, state->mark,

@@ -20,12 +20,16 @@ Unigram::Unigram(const Vocabulary* vocabulary, UnigramOptions options)
     : vocabulary_(vocabulary), options_(std::move(options)) {
   CATENA_CHECK(!options_.scores.empty());
   unk_score_ = *std::min_element(options_.scores.begin(), options_.scores.end()) - kUnkPenalty;
+  is_control_.resize(options_.scores.size());
+  for (const int32_t id : options_.control) {
+    if (id >= 0 && static_cast<size_t>(id) < is_control_.size()) is_control_[id] = true;
+  }
   for (int b = 0; b < 256; ++b) byte_ids_[b] = vocabulary_->Find(fmt::format("<0x{:02X}>", b));
   for (size_t i = 0; i < options_.scores.size(); ++i) {
     const auto id = static_cast<int32_t>(i);
     const std::string_view text = vocabulary_->Text(id);
     CATENA_CHECK(text.size() <= kMaxUnigramTokenBytes);
-    if (!text.empty() && vocabulary_->Find(text) == id) sorted_.push_back(id);
+    if (!text.empty() && Find(text) == id) sorted_.push_back(id);
   }
   std::sort(sorted_.begin(), sorted_.end(),
             [&](int32_t a, int32_t b) { return vocabulary_->Text(a) < vocabulary_->Text(b); });
@@ -90,8 +94,14 @@ void Unigram::Encode(std::string_view piece, Workspace* w, std::vector<int32_t>*
   if (w->nodes.capacity() > kKeptNodes) *w = Workspace();
 }
 
-void Unigram::AppendIds(std::string_view text, std::vector<int32_t>* out) const {
+int32_t Unigram::Find(std::string_view text) const {
   const int32_t id = vocabulary_->Find(text);
+  const bool own = id >= 0 && static_cast<size_t>(id) < is_control_.size();
+  return own && is_control_[id] ? -1 : id;
+}
+
+void Unigram::AppendIds(std::string_view text, std::vector<int32_t>* out) const {
+  const int32_t id = Find(text);
   const auto byte_id = [&](char b) { return byte_ids_[static_cast<uint8_t>(b)]; };
   if (id >= 0) {
     out->push_back(id);

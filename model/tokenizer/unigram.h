@@ -26,6 +26,9 @@ struct UnigramOptions {
   std::vector<double> scores;  // by id, of the model's own tokens; not empty
   int32_t unk_id = 0;  // of an unknown character, or of several in a row; below scores.size()
   bool byte_fallback = false;  // an unknown text is its bytes' tokens <0x00> to <0xFF>
+  // Control tokens, which no text is cut into: here the reference differs, whose model finds them
+  // in text that normalization makes.
+  std::vector<int32_t> control;
 };
 
 class Unigram {
@@ -61,11 +64,14 @@ class Unigram {
   Range Narrow(Range range, size_t depth, uint8_t byte) const;
   // Goes on from the place `at` of the piece to all that tokens reach.
   void Relax(std::string_view piece, size_t at, Workspace* w) const;
+  // The token of a text; -1: none, or a control token.
+  int32_t Find(std::string_view text) const;
   void AppendIds(std::string_view text, std::vector<int32_t>* out) const;
 
   const Vocabulary* vocabulary_;
   UnigramOptions options_;
   double unk_score_ = 0;
+  std::vector<bool> is_control_;       // by id
   std::vector<int32_t> sorted_;        // ids by text, byte by byte; each text once
   std::array<Range, 256> first_;       // by the first byte
   std::array<int32_t, 256> byte_ids_;  // <0x00> to <0xFF>, -1 where absent

@@ -31,8 +31,8 @@ GOLDEN_MODELS = ("llama-gqa-tied", "llama3-rope", "llama3-yarn", "mistral-window
 
 # Those of tests/golden.
 OWN_GOLDEN_MODELS = ("llama-dynamic", "smollm3-nope", "granite-multipliers",
-                     "gemma3-local-global", "gemma3-capped", "gemma2-alternating",
-                     "quantised/awq", "quantised/fp8-block")
+                     "gemma3-local-global", "gemma3-capped", "gemma2-alternating")
+QUANTISED_MODELS = ("quantised/awq", "quantised/gptq-4-asym")
 
 
 def commas(ids):
@@ -68,7 +68,7 @@ class CatenaTest(unittest.TestCase):
 
     def golden(self, name):
         """The folder of a golden model, ours or shared."""
-        if name in OWN_GOLDEN_MODELS:
+        if name in OWN_GOLDEN_MODELS + QUANTISED_MODELS:
             return str(pathlib.Path(__file__).resolve().parents[1] / "golden" / name)
         return self.shared(f"golden/{name}")
 

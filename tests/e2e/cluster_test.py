@@ -6,7 +6,8 @@ import signal
 import subprocess
 import unittest
 
-from catena import COMMAND, F32, GOLDEN_MODELS, OWN_GOLDEN_MODELS, TIMEOUT_S, CatenaTest, commas
+from catena import COMMAND, F32, GOLDEN_MODELS, OWN_GOLDEN_MODELS, QUANTISED_MODELS, \
+    TIMEOUT_S, CatenaTest, commas
 from cluster import Cluster, await_that, children_of, is_running
 from errors_test import ErrorCase
 from same_bits import GREEDY, SameBitsCase, request
@@ -43,7 +44,7 @@ class SameBitsTest(SameBitsCase):
                 self.assertEqual(self.through(cluster, requests, clients=32), want)
 
     def test_golden_models(self):
-        for name in GOLDEN_MODELS + OWN_GOLDEN_MODELS:
+        for name in GOLDEN_MODELS + OWN_GOLDEN_MODELS + QUANTISED_MODELS:
             model = self.golden(name)
             vocab, context, n_layers = self.shape(model)
             requests = self.requests_for(vocab, context)

@@ -2,7 +2,8 @@
 
 import unittest
 
-from catena import F32, GOLDEN_MODELS, OWN_GOLDEN_MODELS, CatenaTest, commas, read_json, steps_above
+from catena import F32, GOLDEN_MODELS, OWN_GOLDEN_MODELS, QUANTISED_MODELS, CatenaTest, commas, \
+    read_json, steps_above
 
 LOGIT_TOLERANCE = 1e-3
 LEAST_MARGIN = 1e-3  # of a greedy step that must agree
@@ -17,7 +18,7 @@ class GoldenTest(CatenaTest):
 
     def each(self):
         """Every golden case under every cut: (model folder, case, cut, where)."""
-        for name in GOLDEN_MODELS + OWN_GOLDEN_MODELS:
+        for name in GOLDEN_MODELS + OWN_GOLDEN_MODELS + QUANTISED_MODELS:
             model = self.golden(name)
             for case in read_json(f"{model}/expected.json")["cases"]:
                 for cut in self.cuts(model):

@@ -2,6 +2,8 @@
 // in kernels/numerics.h: replicas of the old and the new build must not share a sequence.
 #include "kernels/numerics.h"
 
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <gtest/gtest.h>
@@ -120,6 +122,21 @@ TEST(Numerics, BitsAreThoseOfTheirId) {
       EXPECT_EQ(HashOfLaterOps(*c.make(e.activations, 2)), e.later) << e.id << " on " << c.name;
     }
   }
+}
+
+// Or damaged weights would give the cap, a number like others.
+TEST(Numerics, ASoftCapOfWhatIsNotFiniteIsNotFinite) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto expect = [](Backend& b, std::string_view name) {
+    const auto stream = *b.NewStream(kTestLimits);
+    const DeviceRows x(b, *stream, {kInfinity, -kInfinity, std::nanf(""), 1e30f}, 4);
+    b.SoftCap(*stream, 3.0f, x.rows());
+    const std::vector<float> got = x.Values();
+    for (int i = 0; i < 3; ++i) EXPECT_FALSE(std::isfinite(got[i])) << i << " on " << name;
+    EXPECT_EQ(got[3], 3.0f) << name;
+  };
+  expect(*NewRefBackend(Activations::kF32), "ref");
+  for (const BackendCase& c : BackendCases()) expect(*c.make(Activations::kF32, 2), c.name);
 }
 
 }  // namespace

@@ -84,8 +84,10 @@ TEST(Gemma2Json, HasSoftCapsAndEveryOtherBlockGlobal) {
   EXPECT_EQ(c.sliding_window, 4096);
   EXPECT_THAT(c.global, ElementsAre(false, true, false));
   nlohmann::json none = nlohmann::json::parse(kGemma2);
-  none["final_logit_softcapping"] = nullptr;  // says that there is none
-  EXPECT_EQ(ReadConfig(none, "config.json")->config.logits_softcap, 0);
+  for (const nlohmann::json& says_so : {nlohmann::json(nullptr), nlohmann::json(0.0)}) {
+    none["final_logit_softcapping"] = says_so;
+    EXPECT_EQ(ReadConfig(none, "config.json")->config.logits_softcap, 0);
+  }
 }
 
 TEST(Gemma3Json, OfAModelOfImagesTheTextModelIsRead) {

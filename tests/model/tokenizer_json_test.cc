@@ -204,6 +204,44 @@ TEST(TokenizerJson, AUnigramModelTakesTheBestCut) {
   EXPECT_EQ(*t->Encode("a<x>zz"), (Ids{5, 7, 1, 0}));
 }
 
+// However the model scores its text, and whatever the text was before it was normalized.
+TEST(TokenizerJson, NoTextIsCutIntoAControlTokenOfAUnigramModel) {
+  json j = SmallUnigram();
+  j["added_tokens"][0] = {{"id", 4}, {"content", "ab"}, {"special", true}};
+  j["model"]["vocab"][4][1] = 0;
+  EXPECT_EQ(*Load(j)->Encode("ab"), (Ids{4}));
+  EXPECT_EQ(*Load(j)->Encode(Load(j)->BreakSpecial("ab", "#"), {.mark = "#"}), (Ids{5, 3}));
+  j["normalizer"] =
+      json::parse(R"({"type": "Replace", "pattern": {"String": "A"}, "content": "a"})");
+  EXPECT_EQ(*Load(j)->Encode("Ab"), (Ids{5, 3}));
+}
+
+TEST(TokenizerJson, WhatNormalizationMakesASpecialTokenOfIsTextWhereStrangersWroteIt) {
+  json j = Small();
+  j["added_tokens"][0]["normalized"] = true;
+  j["normalizer"] =
+      json::parse(R"({"type": "Replace", "pattern": {"String": "("}, "content": "<"})");
+  const auto t = Load(j);
+  EXPECT_EQ(*t->Encode("a(x>b"), (Ids{0, 5, 1}));
+  const auto encoded = [&](std::string_view text) {
+    return *t->Encode(t->BreakSpecial(text, "#"), {.mark = "#"});
+  };
+  EXPECT_EQ(encoded("a(x>b"), Ids{3});  // < x > are not known
+  EXPECT_EQ(encoded("a<x>b"), Ids{3});
+  EXPECT_EQ(encoded("ab(c"), (Ids{3, 2}));
+  EXPECT_EQ(*t->Encode("a<x>" + t->BreakSpecial("(x>", "#"), {.mark = "#"}), (Ids{0, 5}));
+}
+
+TEST(TokenizerJson, ANormalizerThatBlowsMuchTextUpIsRefused) {
+  json j = Small();
+  j["normalizer"] =
+      json::parse(R"({"type": "Replace", "pattern": {"String": "a"}, "content": "bbbbbbbbbb"})");
+  const auto t = Load(j);
+  EXPECT_EQ(t->Encode("aa")->size(), 20u);
+  EXPECT_THAT(std::string(t->Encode(std::string(200'000, 'a')).status().message()),
+              HasSubstr("normalizer"));
+}
+
 TEST(TokenizerJson, AMetaspaceDecoderDropsSpacesOfTheFirstTokenAlone) {
   const auto t = Load(SmallUnigram());
   EXPECT_EQ(t->Decode(Ids{5, 1, 5, 3}, false), "a  ab");

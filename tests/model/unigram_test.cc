@@ -19,7 +19,7 @@ class UnigramTest : public ::testing::Test {
  protected:
   Ids Encode(const std::vector<Token>& tokens, std::string_view text, bool bytes = false) {
     std::vector<VocabularyEntry> entries;
-    UnigramOptions options{.scores = {}, .unk_id = 0, .byte_fallback = bytes};
+    UnigramOptions options{.scores = {}, .unk_id = 0, .byte_fallback = bytes, .control = {}};
     for (size_t i = 0; i < tokens.size(); ++i) {
       entries.push_back({static_cast<int32_t>(i), tokens[i].text, false});
       options.scores.push_back(tokens[i].score);
