@@ -100,7 +100,7 @@ absl::StatusOr<ModelConfig> FromJson(const nlohmann::json& config, const std::st
   return ReadText(JsonFields(config, source), kName);
 }
 
-// The text model is "text_config", but for what the whole says of ids, tying and quantising.
+// The text model is "text_config", but for what the whole says of ids and tying.
 absl::StatusOr<ModelConfig> FromJsonWithImages(const nlohmann::json& config,
                                                const std::string& source) {
   const auto found = config.find("text_config");
@@ -109,8 +109,7 @@ absl::StatusOr<ModelConfig> FromJsonWithImages(const nlohmann::json& config,
         fmt::format("{}: \"text_config\" is missing, or no object", source));
   }
   nlohmann::json text = *found;
-  for (const char* key :
-       {"bos_token_id", "eos_token_id", "tie_word_embeddings", "quantization_config"}) {
+  for (const char* key : {"bos_token_id", "eos_token_id", "tie_word_embeddings"}) {
     if (!text.contains(key) && config.contains(key)) text[key] = config[key];
   }
   return ReadText(JsonFields(text, source, "text_config."), kNameWithImages);
